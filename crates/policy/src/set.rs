@@ -1,0 +1,260 @@
+//! Identities and their policies.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kes_types::{Identity, PolicyName};
+
+use crate::{Grant, Permit, Policy};
+
+/// The configured admin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    text: String,
+    identity: Option<Identity>,
+}
+
+impl Admin {
+    /// Takes the configured text; one that is not 64 hex digits (`disabled`, say) never matches.
+    pub fn new(text: &str) -> Self {
+        match text.parse::<Identity>() {
+            Ok(identity) => Self { text: identity.to_string(), identity: Some(identity) },
+            Err(_) => Self { text: text.to_owned(), identity: None },
+        }
+    }
+
+    /// The configured text, an identity in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The admin's identity, unless it is disabled.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+}
+
+/// A policy and the identities assigned to it.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The policy.
+    pub policy: Policy,
+    /// Its identities.
+    pub identities: Vec<Identity>,
+}
+
+/// All policies of a server and who is assigned to them; immutable.
+#[derive(Clone, Debug)]
+pub struct PolicySet {
+    admin: Admin,
+    policies: BTreeMap<PolicyName, Arc<Policy>>,
+    identities: HashMap<Identity, Arc<Policy>>,
+}
+
+/// Why policies cannot stand together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The admin is assigned to a policy.
+    #[error("the admin identity is assigned to policy '{0}'")]
+    AdminInPolicy(PolicyName),
+    /// An identity is assigned to two policies.
+    #[error("identity {identity} is assigned to the policies '{first}' and '{second}'")]
+    TwoPolicies {
+        /// The identity.
+        identity: Identity,
+        /// The policy that came first.
+        first: PolicyName,
+        /// The policy that came second.
+        second: PolicyName,
+    },
+    /// Two policies have one name.
+    #[error("policy '{0}' is defined twice")]
+    SameName(PolicyName),
+}
+
+impl PolicySet {
+    /// Puts policies and their identities together.
+    pub fn new(admin: Admin, assignments: Vec<Assignment>) -> Result<Self, Conflict> {
+        let mut set = Self { admin, policies: BTreeMap::new(), identities: HashMap::new() };
+        for Assignment { policy, identities } in assignments {
+            let policy = Arc::new(policy);
+            let name = policy.name().clone();
+            if set.policies.insert(name.clone(), Arc::clone(&policy)).is_some() {
+                return Err(Conflict::SameName(name));
+            }
+            for identity in identities {
+                if set.admin.identity() == Some(&identity) {
+                    return Err(Conflict::AdminInPolicy(name));
+                }
+                if let Some(first) = set.identities.insert(identity, Arc::clone(&policy))
+                    && first.name() != &name
+                {
+                    let first = first.name().clone();
+                    return Err(Conflict::TwoPolicies { identity, first, second: name });
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    /// The configured admin.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// The policy of that name.
+    pub fn policy(&self, name: &PolicyName) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
+    /// All policies, by name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.policies.values()
+    }
+
+    /// All identities, the admin included, in byte order.
+    pub fn identities(&self) -> BTreeSet<Identity> {
+        self.identities.keys().chain(self.admin.identity()).copied().collect()
+    }
+
+    /// What an identity is here: the admin, assigned to a policy, or a stranger.
+    pub fn subject(&self, identity: &Identity) -> Subject {
+        if self.admin.identity() == Some(identity) {
+            Subject::Admin(*identity)
+        } else {
+            match self.identities.get(identity) {
+                Some(policy) => Subject::Assigned(*identity, Arc::clone(policy)),
+                None => Subject::Stranger(*identity),
+            }
+        }
+    }
+
+    /// The permit of a route that asks for no policy; `identity` is the caller's, if it has one.
+    #[expect(clippy::unused_self, reason = "who holds the policies hands out permits")]
+    pub fn open(&self, identity: Option<Identity>) -> Permit {
+        Permit { identity, grant: Grant::Open }
+    }
+
+    /// The permit of the server itself for what its configuration file orders, predefined keys say.
+    #[expect(clippy::unused_self, reason = "who holds the policies hands out permits")]
+    pub fn configuration(&self) -> Permit {
+        Permit { identity: None, grant: Grant::Configuration }
+    }
+}
+
+/// An identity as a policy set sees it; resolved once per connection and generation.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// The admin: may do everything.
+    Admin(Identity),
+    /// Assigned to exactly one policy.
+    Assigned(Identity, Arc<Policy>),
+    /// In no policy: may do nothing.
+    Stranger(Identity),
+}
+
+/// The caller may not do this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not authorized")]
+pub struct Denied;
+
+impl Subject {
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        match self {
+            Self::Admin(identity) | Self::Assigned(identity, _) | Self::Stranger(identity) => {
+                identity
+            }
+        }
+    }
+
+    /// Whether the set knows the identity, as the admin or through a policy.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Stranger(_))
+    }
+
+    /// Decides whether the subject may call `path`: percent-decoded, without its query. `alias` is
+    /// another spelling of the same path (a list route without its last slash), which only deny
+    /// patterns look at.
+    pub fn authorize(&self, path: &str, alias: Option<&str>) -> Result<Permit, Denied> {
+        let grant = match self {
+            Self::Admin(_) => Grant::Admin,
+            Self::Assigned(_, policy) if policy.allows(path, alias) => {
+                Grant::Policy(Arc::clone(policy))
+            }
+            Self::Assigned(..) | Self::Stranger(_) => return Err(Denied),
+        };
+        Ok(Permit { identity: Some(*self.identity()), grant })
+    }
+
+    /// The permit of a route that asks for a known caller but for no policy.
+    pub fn introduce(&self) -> Permit {
+        Permit { identity: Some(*self.identity()), grant: Grant::Open }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pattern;
+
+    fn identity(seed: u8) -> Identity {
+        Identity::of_public_key(&[seed])
+    }
+
+    fn assignment(name: &str, allow: &[&str], deny: &[&str], identities: &[u8]) -> Assignment {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(text)).collect();
+        let policy = Policy::new(PolicyName::parse(name).unwrap(), patterns(allow), patterns(deny));
+        Assignment { policy, identities: identities.iter().map(|seed| identity(*seed)).collect() }
+    }
+
+    fn set(assignments: Vec<Assignment>) -> Result<PolicySet, Conflict> {
+        PolicySet::new(Admin::new(&identity(0).to_string()), assignments)
+    }
+
+    #[test]
+    fn deny_wins_and_no_match_is_a_refusal() {
+        let set = set(vec![assignment(
+            "a",
+            &["/v1/key/list/*", "/v1/status"],
+            &["/v1/key/list/secret*"],
+            &[1],
+        )])
+        .unwrap();
+        let subject = set.subject(&identity(1));
+        assert!(subject.authorize("/v1/status", None).is_ok());
+        assert!(subject.authorize("/v1/key/list/my-", None).is_ok());
+        assert!(subject.authorize("/v1/key/list/secret-a", None).is_err());
+        assert!(subject.authorize("/v1/metrics", None).is_err());
+        assert!(set.subject(&identity(0)).authorize("/anything", None).is_ok());
+        assert!(set.subject(&identity(9)).authorize("/v1/status", None).is_err());
+    }
+
+    #[test]
+    fn an_alias_is_seen_by_deny_patterns_only() {
+        let allowed = set(vec![assignment("a", &["/v1/key/list"], &[], &[1])]).unwrap();
+        let subject = allowed.subject(&identity(1));
+        assert!(subject.authorize("/v1/key/list/", Some("/v1/key/list")).is_err());
+
+        let denied = set(vec![assignment("a", &["*"], &["/v1/key/list"], &[1])]).unwrap();
+        let subject = denied.subject(&identity(1));
+        assert!(subject.authorize("/v1/key/list/", Some("/v1/key/list")).is_err());
+        assert!(subject.authorize("/v1/key/list/", None).is_ok());
+    }
+
+    #[test]
+    fn a_disabled_admin_matches_nobody() {
+        let set = PolicySet::new(Admin::new("disabled"), Vec::new()).unwrap();
+        assert!(!set.subject(&identity(0)).is_known());
+        assert!(set.identities().is_empty());
+    }
+
+    #[test]
+    fn an_identity_stands_in_one_policy_and_the_admin_in_none() {
+        let twice = set(vec![assignment("a", &[], &[], &[1]), assignment("b", &[], &[], &[1])]);
+        assert!(matches!(twice, Err(Conflict::TwoPolicies { .. })));
+        let admin = set(vec![assignment("a", &[], &[], &[0])]);
+        assert!(matches!(admin, Err(Conflict::AdminInPolicy(_))));
+        assert!(set(vec![assignment("a", &[], &[], &[1, 1])]).is_ok());
+    }
+}

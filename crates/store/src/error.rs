@@ -1,0 +1,25 @@
+//! What can go wrong in a store, by meaning.
+
+use kes_types::KeyName;
+
+/// A cause of any type; it reaches the log, never a client.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a [`KeyStore`](crate::KeyStore) could not do as asked.
+///
+/// Exhaustive on purpose: a new variant must break the build where statuses are chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// `create` found the name taken.
+    #[error("key `{0}` already exists")]
+    Exists(KeyName),
+    /// The backend said that the name is not there.
+    #[error("key `{0}` does not exist")]
+    NotFound(KeyName),
+    /// The backend answered, and refused: bad credentials, a full disk, a damaged entry.
+    #[error("key store refused the request")]
+    Refused(#[source] BoxError),
+    /// The backend did not answer, or said that it cannot right now.
+    #[error("key store is unreachable")]
+    Unreachable(#[source] BoxError),
+}

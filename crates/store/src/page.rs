@@ -1,0 +1,82 @@
+//! Listings, a page at a time.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use kes_types::KeyName;
+
+/// What to list.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// What each name starts with; empty lists everything.
+    pub prefix: String,
+    /// The first name to return, inclusive: `next` of the page before.
+    pub from: Option<KeyName>,
+    /// The most names to return.
+    pub limit: NonZeroUsize,
+}
+
+impl ListQuery {
+    /// Whether `name` belongs to this page or a later one.
+    pub fn wants(&self, name: &KeyName) -> bool {
+        name.as_str().starts_with(&self.prefix)
+            && self.from.as_ref().is_none_or(|from| name >= from)
+    }
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Names in byte order, without repetition.
+    pub names: Vec<KeyName>,
+    /// The first name after this page, if there is one.
+    pub next: Option<KeyName>,
+}
+
+impl Page {
+    /// Picks the page out of all names of a backend that cannot page by itself: any order,
+    /// repetitions allowed. Holds no more than `query.limit + 1` names at a time.
+    pub fn select(names: impl IntoIterator<Item = KeyName>, query: &ListQuery) -> Self {
+        let mut picked = BTreeSet::new();
+        for name in names.into_iter().filter(|name| query.wants(name)) {
+            picked.insert(name);
+            if picked.len() > query.limit.get() + 1 {
+                picked.pop_last();
+            }
+        }
+        let next = if picked.len() > query.limit.get() { picked.pop_last() } else { None };
+        Self { names: picked.into_iter().collect(), next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_join_into_the_whole_listing() {
+        let names: Vec<KeyName> =
+            ["b", "a", "my-2", "my-1", "a", "c"].map(|n| KeyName::parse(n).unwrap()).into();
+        for limit in 1..7 {
+            let mut query = ListQuery {
+                prefix: String::new(),
+                from: None,
+                limit: NonZeroUsize::new(limit).unwrap(),
+            };
+            let mut all = Vec::new();
+            loop {
+                let page = Page::select(names.clone(), &query);
+                assert!(page.names.len() <= limit);
+                all.extend(page.names);
+                match page.next {
+                    Some(next) => query.from = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(
+                all.iter().map(KeyName::as_str).collect::<Vec<_>>(),
+                ["a", "b", "c", "my-1", "my-2"]
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Who a caller is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ring::digest;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The SHA-256 of a public key's DER `SubjectPublicKeyInfo`, written as 64 lowercase hex digits.
+///
+/// Ordered as its hex text is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// Computes the identity of a DER `SubjectPublicKeyInfo`.
+    pub fn of_public_key(spki_der: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, spki_der);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(hash.as_ref());
+        Self(bytes)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = InvalidIdentity;
+
+    /// Reads 64 hex digits of either case.
+    fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidIdentity)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 64];
+        hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A text that is not 64 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an identity is 64 hex digits")]
+pub struct InvalidIdentity;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upper_case_is_lowered_and_lengths_are_exact() {
+        let lower = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
+        let identity: Identity = lower.to_uppercase().parse().unwrap();
+        assert_eq!(identity.to_string(), lower);
+        assert!(lower[1..].parse::<Identity>().is_err());
+        assert!(format!("{lower}0").parse::<Identity>().is_err());
+        assert!("disabled".parse::<Identity>().is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! Words of the domain and of the wire. No I/O, no async.
+
+mod algorithm;
+mod clock;
+mod identity;
+mod name;
+pub mod path;
+mod pattern;
+mod secret;
+mod timestamp;
+pub mod wire;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use clock::{Clock, SystemClock};
+pub use identity::{Identity, InvalidIdentity};
+pub use name::{InvalidName, KeyName, NAME_LEN_MAX, PolicyName};
+pub use pattern::{InvalidPattern, ListPattern};
+pub use secret::Secret;
+pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -1,0 +1,116 @@
+//! Points in time as the wire and stored keys write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A point in time, to the nanosecond, from year 1 to year 9999; RFC 3339 in UTC as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    seconds: i64,
+    nanos: u32,
+}
+
+/// 0001-01-01T00:00:00Z in seconds of the Unix epoch.
+const SECONDS_MIN: i64 = -62_135_596_800;
+/// 9999-12-31T23:59:59Z in seconds of the Unix epoch.
+const SECONDS_MAX: i64 = 253_402_300_799;
+
+impl Timestamp {
+    /// Year 1: how a stored key without a creation time is described.
+    pub const ZERO: Self = Self { seconds: SECONDS_MIN, nanos: 0 };
+
+    /// Takes seconds since the Unix epoch and nanoseconds within the second.
+    pub fn from_unix(seconds: i64, nanos: u32) -> Result<Self, InvalidTimestamp> {
+        if (SECONDS_MIN..=SECONDS_MAX).contains(&seconds) && nanos < 1_000_000_000 {
+            Ok(Self { seconds, nanos })
+        } else {
+            Err(InvalidTimestamp)
+        }
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    pub fn unix_seconds(self) -> i64 {
+        self.seconds
+    }
+
+    /// Nanoseconds within the second.
+    pub fn subsec_nanos(self) -> u32 {
+        self.nanos
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Times outside of the years 1 to 9999 become [`Timestamp::ZERO`].
+    fn from(time: SystemTime) -> Self {
+        let time = OffsetDateTime::from(time);
+        Self::from_unix(time.unix_timestamp(), time.nanosecond()).unwrap_or(Self::ZERO)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
+        Self::from_unix(time.unix_timestamp(), time.nanosecond())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from_unix_timestamp(self.seconds).map_err(|_| fmt::Error)?;
+        let time = time.replace_nanosecond(self.nanos).map_err(|_| fmt::Error)?;
+        f.write_str(&time.format(&Rfc3339).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A text or number that is no point in time between the years 1 and 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time between the years 1 and 9999")]
+pub struct InvalidTimestamp;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_rfc_3339_without_trailing_zeros() {
+        for text in [
+            "0001-01-01T00:00:00Z",
+            "2023-01-02T03:04:05.678901234Z",
+            "2026-11-23T22:22:25.09Z",
+            "9999-12-31T23:59:59.999999999Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        }
+        assert_eq!(Timestamp::ZERO.to_string(), "0001-01-01T00:00:00Z");
+        let offset: Timestamp = "2023-01-02T05:04:05+02:00".parse().unwrap();
+        assert_eq!(offset.to_string(), "2023-01-02T03:04:05Z");
+    }
+
+    #[test]
+    fn times_out_of_range_are_refused() {
+        assert!(Timestamp::from_unix(SECONDS_MIN - 1, 0).is_err());
+        assert!(Timestamp::from_unix(SECONDS_MAX + 1, 0).is_err());
+        assert!(Timestamp::from_unix(0, 1_000_000_000).is_err());
+        assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+}

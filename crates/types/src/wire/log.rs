@@ -1,0 +1,56 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Identity, Timestamp};
+
+/// One line of `GET /v1/log/audit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// When the request arrived.
+    pub time: Timestamp,
+    /// What was asked, and by whom.
+    pub request: AuditRequest,
+    /// What was answered.
+    pub response: AuditResponse,
+    /// Events that were lost before this one because the reader was too slow.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+/// The request of an [`AuditEvent`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRequest {
+    /// The caller's address; behind a TLS proxy the one that the proxy forwarded.
+    pub ip: String,
+    /// The percent-decoded path.
+    pub path: String,
+    /// The caller, if it showed a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// The TLS proxy's address, if the request came through one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_ip: Option<String>,
+}
+
+/// The response of an [`AuditEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditResponse {
+    /// The HTTP status; 499 when the caller hung up before the answer.
+    pub code: u16,
+    /// From the request's head to the answer's head, in nanoseconds.
+    pub time: u64,
+}
+
+/// One line of `GET /v1/log/error`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorEvent {
+    /// The log line.
+    pub message: String,
+    /// Events that were lost before this one because the reader was too slow.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

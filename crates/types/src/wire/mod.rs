@@ -1,0 +1,87 @@
+//! JSON bodies of requests and responses.
+//!
+//! Requests are read leniently: unknown fields are ignored, a missing byte string equals an empty
+//! one and `null` equals missing. Byte strings are standard base64 with padding.
+
+mod error;
+mod identity;
+mod key;
+mod log;
+mod policy;
+mod status;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::Secret;
+
+pub use error::{ErrorBody, message};
+pub use identity::{IdentityInfo, IdentityPage, SelfInfo};
+pub use key::{
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, GenerateRequest,
+    GenerateResponse, HmacRequest, HmacResponse, ImportRequest, KeyInfo, KeyPage,
+};
+pub use log::{AuditEvent, AuditRequest, AuditResponse, ErrorEvent};
+pub use policy::{PolicyInfo, PolicyPage, PolicyRules, Rule, RuleSet};
+pub use status::{ApiRoute, Status, Version};
+
+/// Public bytes that are base64 in JSON.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Base64(pub Vec<u8>);
+
+impl fmt::Debug for Base64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        decode(deserializer).map(Self)
+    }
+}
+
+/// Base64 of secret bytes; opted into field by field, since a [`Secret`] has no serde of its own.
+mod secret_base64 {
+    use base64::Engine as _;
+    use zeroize::Zeroizing;
+
+    use super::{Deserializer, STANDARD, Secret, Serializer, decode};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&Zeroizing::new(STANDARD.encode(secret.expose())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        decode(from).map(Secret::new)
+    }
+}
+
+/// Reads base64; `null` is empty.
+fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    /// Borrows the text where the input allows.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    match Option::<Text<'de>>::deserialize(deserializer)? {
+        None => Ok(Vec::new()),
+        Some(Text(text)) => STANDARD
+            .decode(text.as_bytes())
+            .map_err(|_| de::Error::custom("not standard base64 with padding")),
+    }
+}
+
+/// Reads a text; `null` is empty.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
