@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Key material and the formats it is kept and used in. Sync, no I/O.
+//!
+//! A [`Key`] seals, opens and signs; [`record`] is how key stores hold it. An [`ApiKey`] is a
+//! caller's credential, from which certificates are made; [`certificate_identity`] is the way back.
+
+mod algorithm;
+mod api_key;
+mod certificate;
+mod cipher;
+mod ciphertext;
+mod issue;
+mod key;
+mod material;
+mod message_pack;
+pub mod pem;
+mod proto;
+mod random;
+pub mod record;
+
+pub use algorithm::preferred_algorithm;
+pub use api_key::{ApiKey, InvalidApiKey};
+pub use certificate::{CertificateIdentity, InvalidCertificate, certificate_identity};
+pub use ciphertext::{CiphertextForm, ciphertext_form};
+pub use issue::{CertificateRequest, IssueError, IssuedCertificate};
+pub use key::{DataKey, ImportError, Key, NoHmacKey, NotAuthentic, SealError};
+pub use proto::ProtoError;
+pub use random::{Random, RandomFailed, SystemRandom};
+pub use record::RecordError;

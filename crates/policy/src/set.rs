@@ -135,10 +135,10 @@ impl PolicySet {
         Permit { identity, grant: Grant::Open }
     }
 
-    /// The permit of the server itself for what its configuration file orders, predefined keys say.
-    #[expect(clippy::unused_self, reason = "who holds the policies hands out permits")]
+    /// The permit of the server itself for what its configuration file orders, predefined keys
+    /// say; it acts in the admin's name.
     pub fn configuration(&self) -> Permit {
-        Permit { identity: None, grant: Grant::Configuration }
+        Permit { identity: self.admin.identity().copied(), grant: Grant::Configuration }
     }
 }
 

@@ -46,3 +46,29 @@ pub const IDENTITY_SELF: &str = "/v1/identity/self/describe";
 pub const LOG_ERROR: &str = "/v1/log/error";
 /// Follows the audit log.
 pub const LOG_AUDIT: &str = "/v1/log/audit";
+
+/// Every path, for those who check spellings.
+pub const ALL: [&str; 22] = [
+    VERSION,
+    READY,
+    STATUS,
+    METRICS,
+    API,
+    KEY_CREATE,
+    KEY_IMPORT,
+    KEY_DESCRIBE,
+    KEY_LIST,
+    KEY_DELETE,
+    KEY_GENERATE,
+    KEY_ENCRYPT,
+    KEY_DECRYPT,
+    KEY_HMAC,
+    POLICY_DESCRIBE,
+    POLICY_READ,
+    POLICY_LIST,
+    IDENTITY_DESCRIBE,
+    IDENTITY_LIST,
+    IDENTITY_SELF,
+    LOG_ERROR,
+    LOG_AUDIT,
+];

@@ -1,0 +1,26 @@
+//! Which cipher a new key gets.
+
+use kes_types::Algorithm;
+
+/// [`Algorithm::Aes256`] where the CPU has AES and carry-less multiplication, otherwise
+/// [`Algorithm::ChaCha20`]: without those instructions it is the faster one and takes no secret
+/// through a table.
+pub fn preferred_algorithm() -> Algorithm {
+    if has_aes() { Algorithm::Aes256 } else { Algorithm::ChaCha20 }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull")
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}

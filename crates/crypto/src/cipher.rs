@@ -1,0 +1,129 @@
+//! The two ciphers: a sub-key for every message, then an AEAD.
+//!
+//! - AES256: sub-key = HMAC-SHA-256(key, IV), then AES-256-GCM.
+//! - `ChaCha20`: sub-key = `HChaCha20`(key, IV) (draft-irtf-cfrg-xchacha section 2.2), then
+//!   ChaCha20-Poly1305 (RFC 8439).
+//!
+//! A random sub-key per message is what makes a random 96-bit nonce safe for any number of them.
+
+use chacha20::{R20, hchacha};
+use kes_types::Algorithm;
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::error::Unspecified;
+use ring::hmac;
+use zeroize::Zeroizing;
+
+use crate::material::Material;
+
+/// Length of the IV, from which the sub-key comes, in bytes.
+pub(crate) const IV_LEN: usize = 16;
+/// Length of the AEAD's nonce, in bytes.
+pub(crate) const NONCE_LEN: usize = 12;
+/// Length of the AEAD's tag, in bytes.
+pub(crate) const TAG_LEN: usize = 16;
+
+/// Key material and its cipher, ready for use.
+#[derive(Debug)]
+pub(crate) struct Cipher {
+    material: Material,
+    derivation: Derivation,
+}
+
+/// How sub-keys come about.
+#[derive(Debug)]
+enum Derivation {
+    /// The HMAC key with both pads already hashed. Boxed: ring does not wipe it when it is dropped,
+    /// so it must lie where an allocator that wipes what it frees can.
+    Hmac(Box<hmac::Key>),
+    HChaCha20,
+}
+
+impl Cipher {
+    pub(crate) fn new(algorithm: Algorithm, material: Material) -> Self {
+        let derivation = match algorithm {
+            Algorithm::Aes256 => {
+                Derivation::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose())))
+            }
+            Algorithm::ChaCha20 => Derivation::HChaCha20,
+        };
+        Self { material, derivation }
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match self.derivation {
+            Derivation::Hmac(_) => Algorithm::Aes256,
+            Derivation::HChaCha20 => Algorithm::ChaCha20,
+        }
+    }
+
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// Encrypts `buffer` in place and appends the tag.
+    pub(crate) fn seal(
+        &self,
+        buffer: &mut Vec<u8>,
+        context: &[u8],
+        iv: &[u8; IV_LEN],
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<(), Unspecified> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.sub_key(iv)?.seal_in_place_append_tag(nonce, Aad::from(context), buffer)
+    }
+
+    /// Decrypts `buffer`, a ciphertext with its tag, in place and cuts it to the plaintext.
+    pub(crate) fn open(
+        &self,
+        buffer: &mut Vec<u8>,
+        context: &[u8],
+        iv: &[u8; IV_LEN],
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<(), Unspecified> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let plaintext = self.sub_key(iv)?.open_in_place(nonce, Aad::from(context), buffer)?;
+        let len = plaintext.len();
+        buffer.truncate(len);
+        Ok(())
+    }
+
+    /// Boxed for the reason that [`Derivation::Hmac`] is: the key schedule must not stay behind.
+    fn sub_key(&self, iv: &[u8; IV_LEN]) -> Result<Box<LessSafeKey>, Unspecified> {
+        let unbound = match &self.derivation {
+            Derivation::Hmac(key) => UnboundKey::new(&AES_256_GCM, hmac::sign(key, iv).as_ref())?,
+            Derivation::HChaCha20 => {
+                let sub_key =
+                    Zeroizing::new(hchacha::<R20>(self.material.expose().into(), iv.into()));
+                UnboundKey::new(&CHACHA20_POLY1305, &sub_key)?
+            }
+        };
+        Ok(Box::new(LessSafeKey::new(unbound)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// draft-irtf-cfrg-xchacha section 2.2.1.
+    #[test]
+    fn hchacha20_gives_the_sub_key_of_the_draft() {
+        let key = hex::decode("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+        let iv: [u8; IV_LEN] =
+            hex::decode("000000090000004a0000000031415927").unwrap().try_into().unwrap();
+        let expected =
+            hex::decode("82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc");
+        let cipher = Cipher::new(Algorithm::ChaCha20, Material::copy_of(&key.unwrap()).unwrap());
+
+        let derived = hchacha::<R20>(cipher.material.expose().into(), (&iv).into());
+        assert_eq!(derived.as_slice(), expected.as_deref().unwrap());
+
+        // What the cipher seals, the AEAD opens with the draft's sub-key.
+        let mut buffer = b"plaintext".to_vec();
+        cipher.seal(&mut buffer, b"context", &iv, [7; NONCE_LEN]).unwrap();
+        let key = UnboundKey::new(&CHACHA20_POLY1305, expected.as_deref().unwrap()).unwrap();
+        let nonce = Nonce::assume_unique_for_key([7; NONCE_LEN]);
+        let opened = LessSafeKey::new(key).open_in_place(nonce, Aad::from(b"context"), &mut buffer);
+        assert_eq!(opened.unwrap(), b"plaintext");
+    }
+}

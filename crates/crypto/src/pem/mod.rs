@@ -1,0 +1,119 @@
+//! Certificates and private keys as PEM (RFC 7468), encrypted keys included.
+
+mod legacy;
+mod pbes2;
+mod section;
+
+use kes_types::Secret;
+
+use crate::RandomFailed;
+
+pub use pbes2::encrypt;
+pub(crate) use section::certificate;
+
+/// The certificates of a PEM file, in DER and in their order; at least one. Other sections are
+/// passed over.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
+    let certificates = section::certificates(pem)?;
+    if certificates.is_empty() { Err(PemError::NoCertificate) } else { Ok(certificates) }
+}
+
+/// The private key of a PEM file, which must hold exactly one: PKCS#8, PKCS#1 or SEC1, as it is or
+/// encrypted with `password` in PKCS#8's PBES2 (RFC 8018) or the `Proc-Type: 4,ENCRYPTED` of old
+/// (RFC 1421) with AES. A password that is not needed is not used. Other sections are passed over.
+///
+/// That the key itself makes sense is not checked.
+pub fn private_key(pem: &[u8], password: Option<&Secret>) -> Result<PrivateKey, PemError> {
+    let key = section::private_key(pem)?;
+    match (key.kind, key.encryption) {
+        (Some(kind), None) => Ok(PrivateKey { der: key.contents, kind }),
+        (Some(kind), Some(scheme)) => {
+            let password = password.ok_or(PemError::PasswordNeeded)?;
+            Ok(PrivateKey { der: legacy::decrypt(&scheme, &key.contents, password)?, kind })
+        }
+        (None, _) => {
+            let password = password.ok_or(PemError::PasswordNeeded)?;
+            let der = pbes2::decrypt(key.contents.expose(), password)?;
+            Ok(PrivateKey { der, kind: PrivateKeyKind::Pkcs8 })
+        }
+    }
+}
+
+/// A private key, not encrypted.
+#[derive(Clone, Debug)]
+pub struct PrivateKey {
+    der: Secret,
+    kind: PrivateKeyKind,
+}
+
+/// The form of a private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateKeyKind {
+    /// Any algorithm, RFC 5208: `PRIVATE KEY`.
+    Pkcs8,
+    /// RSA, RFC 8017: `RSA PRIVATE KEY`.
+    Pkcs1,
+    /// An elliptic curve, RFC 5915: `EC PRIVATE KEY`.
+    Sec1,
+}
+
+impl PrivateKey {
+    pub(crate) fn new(der: Secret, kind: PrivateKeyKind) -> Self {
+        Self { der, kind }
+    }
+
+    /// The key in DER.
+    pub fn der(&self) -> &Secret {
+        &self.der
+    }
+
+    /// The form of the DER.
+    pub fn kind(&self) -> PrivateKeyKind {
+        self.kind
+    }
+
+    /// The key in PEM, not encrypted.
+    pub fn to_pem(&self) -> Secret {
+        section::write_private_key(self)
+    }
+}
+
+/// Why a PEM file does not give what was asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// A section is cut off, or is not base64.
+    #[error("not a well-formed PEM file")]
+    Malformed,
+    /// No certificate.
+    #[error("the PEM file holds no certificate")]
+    NoCertificate,
+    /// No private key.
+    #[error("the PEM file holds no private key")]
+    NoKey,
+    /// More than one private key.
+    #[error("the PEM file holds more than one private key")]
+    SeveralKeys,
+    /// The private key is encrypted, and there is no password.
+    #[error("the private key is encrypted and needs a password")]
+    PasswordNeeded,
+    /// The password does not decrypt the private key, or the key is damaged.
+    #[error("the password does not decrypt the private key")]
+    WrongPassword,
+    /// The private key is encrypted in a way that is not supported: a name or an object identifier.
+    #[error("the private key is encrypted with {0}, which is not supported")]
+    Unsupported(String),
+    /// What an encrypted private key says about its encryption cannot be read.
+    #[error("the encryption parameters of the private key cannot be read")]
+    Parameters,
+}
+
+/// Why a private key cannot be encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncryptError {
+    /// No randomness.
+    #[error("cannot make a salt")]
+    Random(#[from] RandomFailed),
+    /// The key is not PKCS#8, or not well-formed.
+    #[error("only a PKCS#8 private key can be encrypted")]
+    NotPkcs8,
+}

@@ -1,0 +1,135 @@
+//! PEM files as OpenSSL writes them; see `fixtures/README.md`.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
+
+use std::path::Path;
+
+use kes_crypto::pem::{self, EncryptError, PemError, PrivateKeyKind};
+use kes_crypto::{ApiKey, SystemRandom};
+use kes_types::Secret;
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::read(folder.join(format!("{name}.pem"))).unwrap()
+}
+
+fn password() -> Secret {
+    Secret::from("correct horse".to_owned())
+}
+
+const ENCRYPTED: [(&str, &str, PrivateKeyKind); 8] = [
+    ("ed25519-pbkdf2-sha1-aes128", "ed25519", PrivateKeyKind::Pkcs8),
+    ("ed25519-pbkdf2-sha256-aes256", "ed25519", PrivateKeyKind::Pkcs8),
+    ("ed25519-pbkdf2-sha512-aes192", "ed25519", PrivateKeyKind::Pkcs8),
+    ("ed25519-scrypt-aes256", "ed25519", PrivateKeyKind::Pkcs8),
+    ("rsa-legacy-aes128", "rsa", PrivateKeyKind::Pkcs1),
+    ("rsa-legacy-aes192", "rsa", PrivateKeyKind::Pkcs1),
+    ("rsa-legacy-aes256", "rsa", PrivateKeyKind::Pkcs1),
+    ("ec-legacy-aes256", "ec", PrivateKeyKind::Sec1),
+];
+
+#[test]
+fn encrypted_keys_decrypt_to_the_plain_ones() {
+    for (encrypted, plain, kind) in ENCRYPTED {
+        let plain = pem::private_key(&fixture(plain), None).unwrap();
+        let key = pem::private_key(&fixture(encrypted), Some(&password())).unwrap();
+        assert_eq!((key.kind(), plain.kind()), (kind, kind), "{encrypted}");
+        assert!(key.der() == plain.der(), "{encrypted}");
+    }
+}
+
+#[test]
+fn encrypted_keys_need_their_password() {
+    for (encrypted, ..) in ENCRYPTED {
+        let pem = fixture(encrypted);
+        let needed = pem::private_key(&pem, None).unwrap_err();
+        assert_eq!(needed, PemError::PasswordNeeded, "{encrypted}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told_from_a_right_one_even_where_the_padding_fits() {
+    // Some of 600 wrong passwords leave well-formed padding.
+    for encrypted in ["rsa-legacy-aes128", "ec-legacy-aes256"] {
+        let pem = fixture(encrypted);
+        for wrong in 0..600 {
+            let wrong = Secret::from(format!("wrong {wrong}"));
+            let error = pem::private_key(&pem, Some(&wrong)).unwrap_err();
+            assert_eq!(error, PemError::WrongPassword);
+        }
+    }
+    for (encrypted, ..) in ENCRYPTED {
+        let wrong = Secret::from("wrong horse".to_owned());
+        let error = pem::private_key(&fixture(encrypted), Some(&wrong)).unwrap_err();
+        assert_eq!(error, PemError::WrongPassword, "{encrypted}");
+    }
+}
+
+#[test]
+fn other_encryption_is_named_and_refused() {
+    for (file, scheme) in [
+        ("ed25519-pbkdf2-des3", "1.2.840.113549.3.7"),
+        ("ed25519-pbes1", "1.2.840.113549.1.12.1.3"),
+        ("rsa-legacy-des3", "DES-EDE3-CBC"),
+    ] {
+        let error = pem::private_key(&fixture(file), Some(&password())).unwrap_err();
+        assert_eq!(error, PemError::Unsupported(scheme.to_owned()), "{file}");
+    }
+}
+
+#[test]
+fn a_password_that_is_not_needed_is_not_used() {
+    assert!(pem::private_key(&fixture("ed25519"), Some(&password())).is_ok());
+}
+
+#[test]
+fn a_file_must_hold_exactly_one_key() {
+    let (ed25519, rsa) = (fixture("ed25519"), fixture("rsa"));
+    let both = [&ed25519[..], &rsa].concat();
+    assert_eq!(pem::private_key(&both, None).unwrap_err(), PemError::SeveralKeys);
+    assert_eq!(pem::private_key(b"", None).unwrap_err(), PemError::NoKey);
+    assert_eq!(pem::certificates(&ed25519).unwrap_err(), PemError::NoCertificate);
+    let broken = ed25519.iter().map(|byte| if *byte == b'M' { b'*' } else { *byte });
+    let broken: Vec<u8> = broken.collect();
+    assert_eq!(pem::private_key(&broken, None).unwrap_err(), PemError::Malformed);
+}
+
+#[test]
+fn legacy_headers_that_cannot_be_read_are_errors() {
+    let pem = String::from_utf8(fixture("rsa-legacy-aes128")).unwrap();
+    let iv = pem.split_once("CBC,").unwrap().1.split_once('\n').unwrap().0;
+    for (from, to) in [(iv, "00"), (iv, "zz"), ("AES-128-CBC,", ""), ("DEK-Info", "DEK")] {
+        let error = pem::private_key(pem.replace(from, to).as_bytes(), Some(&password()));
+        assert_eq!(error.unwrap_err(), PemError::Parameters, "{from}");
+    }
+}
+
+#[test]
+fn a_key_encrypts_and_decrypts_again() {
+    let random = SystemRandom::new();
+    let key = pem::private_key(&fixture("ed25519"), None).unwrap();
+    let encrypted = pem::encrypt(&key, &password(), &random).unwrap();
+    let text = std::str::from_utf8(encrypted.expose()).unwrap();
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+    let again = pem::private_key(encrypted.expose(), Some(&password())).unwrap();
+    assert!(again.der() == key.der());
+    let rsa = pem::private_key(&fixture("rsa"), None).unwrap();
+    assert_eq!(pem::encrypt(&rsa, &password(), &random).unwrap_err(), EncryptError::NotPkcs8);
+}
+
+#[test]
+fn a_key_written_as_pem_reads_as_the_file_it_came_from() {
+    for name in ["ed25519", "rsa"] {
+        let pem = fixture(name);
+        assert_eq!(pem::private_key(&pem, None).unwrap().to_pem().expose(), pem, "{name}");
+    }
+}
+
+#[test]
+fn an_api_key_is_the_seed_of_the_openssl_key() {
+    let key = pem::private_key(&fixture("ed25519"), None).unwrap();
+    let seed = &key.der().expose()[16..];
+    let api_key = ApiKey::from_seed(seed).unwrap();
+    let issued = api_key.client_certificate(&SystemRandom::new(), std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(issued.private_key_pem().expose(), fixture("ed25519"));
+}
