@@ -1,6 +1,12 @@
 //! Durable storage for keys: one small trait, many backends.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+#[cfg(feature = "conformance")]
+mod fleet;
+mod memory;
+mod metered;
 mod page;
 
 use std::fmt;
@@ -10,6 +16,10 @@ use async_trait::async_trait;
 use kes_types::{KeyName, Secret};
 
 pub use error::{BoxError, StoreError};
+#[cfg(feature = "conformance")]
+pub use fleet::Fleet;
+pub use memory::MemoryStore;
+pub use metered::{Metered, Observer, Operation, Outcome};
 pub use page::{ListQuery, Page};
 
 /// The longest value that a store keeps, in bytes.

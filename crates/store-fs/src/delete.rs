@@ -1,0 +1,39 @@
+//! How a key goes.
+
+use std::io;
+
+use kes_store::StoreError;
+use kes_types::KeyName;
+use rustix::fs::FileType;
+
+use crate::directory::Directory;
+use crate::error::FsError;
+use crate::staging;
+
+/// Removes `name`; durable on return. Of a link the link itself goes, not what it leads to.
+pub(crate) fn delete(directory: &Directory, name: &KeyName) -> Result<(), StoreError> {
+    let path = || directory.path_of(name.as_str());
+    directory.verify()?;
+    let Some(stat) = directory.entry_now(name.as_str())? else {
+        return Err(StoreError::NotFound(name.clone()));
+    };
+    if !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
+        return Err(FsError::NotAFile { path: path() }.into());
+    }
+    match directory.syscalls.unlink(directory.fd(), name.as_str()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Another server deleted it this moment.
+            directory.verify()?;
+            return Err(StoreError::NotFound(name.clone()));
+        }
+        Err(error) => return Err(FsError::io("remove key file", &path(), error).into()),
+    }
+    // The value must not live on in what an interrupted creation left.
+    let cleared =
+        if stat.st_nlink > 1 { staging::remove_links_to(directory, &stat) } else { Ok(()) };
+    cleared
+        .and_then(|()| directory.sync())
+        .and_then(|()| directory.verify())
+        .map_err(|error| FsError::Unconfirmed { path: path(), source: Box::new(error) }.into())
+}

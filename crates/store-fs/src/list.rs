@@ -1,0 +1,76 @@
+//! How keys are listed.
+
+use kes_store::{ListQuery, Page, StoreError};
+use kes_types::KeyName;
+use rustix::fs::{DirEntry, FileType};
+use rustix::io::Errno;
+
+use crate::directory::{Directory, is_regular};
+use crate::error::FsError;
+use crate::read::target_of_link;
+
+/// Lists the names of regular files, and of links to such below the directory.
+pub(crate) fn list(directory: &Directory, query: &ListQuery) -> Result<Page, StoreError> {
+    let mut failure = None;
+    let names = directory
+        .entries()?
+        .map_while(|entry| match key_name(directory, entry, query) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        })
+        .flatten();
+    let page = Page::select(names, query);
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    directory.verify()?;
+    Ok(page)
+}
+
+/// The entry's name if it is a key that was asked for.
+fn key_name(
+    directory: &Directory,
+    entry: Result<DirEntry, Errno>,
+    query: &ListQuery,
+) -> Result<Option<KeyName>, FsError> {
+    let entry =
+        entry.map_err(|errno| FsError::io("read key directory", directory.path(), errno))?;
+    let Some(name) = entry.file_name().to_str().ok().and_then(|text| KeyName::parse(text).ok())
+    else {
+        return Ok(None);
+    };
+    let is_key = query.wants(&name)
+        && match entry.file_type() {
+            FileType::RegularFile => true,
+            FileType::Symlink => leads_to_key(directory, &name)?,
+            // Some file systems do not say.
+            FileType::Unknown => match directory.entry(name.as_str())? {
+                Some(stat) if is_regular(&stat) => true,
+                Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                    leads_to_key(directory, &name)?
+                }
+                _ => false,
+            },
+            _ => false,
+        };
+    Ok(is_key.then_some(name))
+}
+
+fn leads_to_key(directory: &Directory, name: &KeyName) -> Result<bool, FsError> {
+    match target_of_link(directory, name.as_str()) {
+        Ok(target) => {
+            match rustix::fs::statat(directory.fd(), &target, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            {
+                Ok(stat) => Ok(is_regular(&stat)),
+                Err(Errno::NOENT) => Ok(false),
+                Err(errno) => Err(FsError::io("look at", &directory.path().join(target), errno)),
+            }
+        }
+        Err(error) if error.is_silence() => Err(error),
+        // Leads nowhere, in a circle, or outside: not a key.
+        Err(_) => Ok(false),
+    }
+}

@@ -1,0 +1,129 @@
+//! Watching a store at work.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kes_types::{Clock, KeyName, Secret};
+
+use crate::{KeyStore, ListQuery, Page, StoreError};
+
+/// Passes every call on to another store and reports how it went.
+#[derive(Debug)]
+pub struct Metered {
+    inner: Arc<dyn KeyStore>,
+    observer: Arc<dyn Observer>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Is told of every call to a [`Metered`] store when the call is over.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Takes note of a call: what was asked, how it ended, how long it took.
+    ///
+    /// A call that was abandoned before it ended is reported as [`Outcome::Unreachable`].
+    fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration);
+}
+
+/// What a store was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`KeyStore::status`]
+    Status,
+    /// [`KeyStore::create`]
+    Create,
+    /// [`KeyStore::get`]
+    Get,
+    /// [`KeyStore::delete`]
+    Delete,
+    /// [`KeyStore::list`]
+    List,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As asked.
+    Ok,
+    /// [`StoreError::Exists`]
+    Exists,
+    /// [`StoreError::NotFound`]
+    NotFound,
+    /// [`StoreError::Refused`]
+    Refused,
+    /// [`StoreError::Unreachable`], or abandoned by the caller before there was an answer.
+    Unreachable,
+}
+
+impl Metered {
+    /// Puts a watch on `inner`; `clock` measures the calls.
+    pub fn new(
+        inner: Arc<dyn KeyStore>,
+        observer: Arc<dyn Observer>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { inner, observer, clock }
+    }
+
+    fn watch(&self, operation: Operation) -> Watch<'_> {
+        let start = self.clock.monotonic();
+        Watch { metered: self, operation, start, outcome: Outcome::Unreachable }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl KeyStore for Metered {
+    async fn status(&self) -> Result<Duration, StoreError> {
+        let watch = self.watch(Operation::Status);
+        watch.end(self.inner.status().await)
+    }
+
+    async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
+        let watch = self.watch(Operation::Create);
+        watch.end(self.inner.create(name, value).await)
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
+        let watch = self.watch(Operation::Get);
+        watch.end(self.inner.get(name).await)
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
+        let watch = self.watch(Operation::Delete);
+        watch.end(self.inner.delete(name).await)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        let watch = self.watch(Operation::List);
+        watch.end(self.inner.list(query).await)
+    }
+}
+
+/// A call under way; reports when it is dropped, so that an abandoned call is seen too.
+struct Watch<'a> {
+    metered: &'a Metered,
+    operation: Operation,
+    start: Instant,
+    outcome: Outcome,
+}
+
+impl Watch<'_> {
+    fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(StoreError::Exists(_)) => Outcome::Exists,
+            Err(StoreError::NotFound(_)) => Outcome::NotFound,
+            Err(StoreError::Refused(_)) => Outcome::Refused,
+            Err(StoreError::Unreachable(_)) => Outcome::Unreachable,
+        };
+        result
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let elapsed = self.metered.clock.monotonic().saturating_duration_since(self.start);
+        self.metered.observer.observed(self.operation, self.outcome, elapsed);
+    }
+}

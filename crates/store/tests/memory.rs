@@ -1,0 +1,20 @@
+//! The memory store keeps the contract.
+
+use std::sync::Arc;
+
+use kes_store::conformance::{self, Profile};
+use kes_store::{Fleet, KeyStore, MemoryStore};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_store_keeps_the_contract() {
+    conformance::run(Arc::new(MemoryStore::new()), Profile { binary: true }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[should_panic(expected = "which exists")]
+async fn stores_that_do_not_share_a_backend_fail_the_exam() {
+    let stores: [Arc<dyn KeyStore>; 2] =
+        [Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())];
+    let [first, second] = stores;
+    conformance::run(Arc::new(Fleet::new(first, vec![second])), Profile { binary: true }).await;
+}
