@@ -1,0 +1,62 @@
+//! How long decoded keys are kept.
+
+use std::time::Duration;
+
+use crate::cursor::{Cursor, Text};
+use crate::duration;
+use crate::error::Fault;
+
+/// How long keys stay in the cache in front of the key store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheExpiry {
+    /// After this long a key is read anew; 5 minutes unless configured. Zero keeps nothing.
+    pub any: Duration,
+    /// A key that was not used for this long is dropped; 30 seconds unless configured. Zero keeps
+    /// nothing.
+    pub unused: Duration,
+    /// While the key store is unreachable keys live on for this long; zero is off.
+    pub offline: Duration,
+}
+
+impl Default for CacheExpiry {
+    fn default() -> Self {
+        Self {
+            any: Duration::from_secs(5 * 60),
+            unused: Duration::from_secs(30),
+            offline: Duration::ZERO,
+        }
+    }
+}
+
+/// Reads the section `cache`.
+pub(crate) fn read(cache: &Cursor<'_>) -> Result<CacheExpiry, Fault> {
+    let (expiry, default) = (cache.field("expiry"), CacheExpiry::default());
+    let offline = expiry.field("offline");
+    let expiry = CacheExpiry {
+        any: duration(&expiry.field("any").text()?)?.unwrap_or(default.any),
+        unused: duration(&expiry.field("unused").text()?)?.unwrap_or(default.unused),
+        offline: duration(&offline.text()?)?.unwrap_or(default.offline),
+    };
+    // To be dropped once keys do live on while the store is unreachable.
+    if !expiry.offline.is_zero() {
+        return Err(offline.fault("'cache.expiry.offline' is not supported by this build"));
+    }
+    Ok(expiry)
+}
+
+/// Reads a duration that is not negative; none when the text is empty.
+pub(crate) fn duration(text: &Text<'_>) -> Result<Option<Duration>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match duration::parse(text.as_str()) {
+        Some(signed) if signed.is_negative => {
+            Err(text.fault(format!("{} is negative; it wants 0s or more", text.shown())))
+        }
+        Some(signed) => Ok(Some(signed.magnitude)),
+        None => Err(text.fault(format!(
+            "{} is no duration; it wants numbers with units like `5m0s`, `1h30m` or `500ms`",
+            text.shown()
+        ))),
+    }
+}

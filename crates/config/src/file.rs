@@ -1,0 +1,34 @@
+//! Files, read with a limit.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// A file's contents and who else may read them. Not `Debug`: it may be a private key.
+pub(crate) struct Contents {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    /// Whether its group or everybody may read the file.
+    pub(crate) is_open: bool,
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Contents> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    let is_open = metadata.is_file() && metadata.permissions().mode() & 0o044 != 0;
+    // In one piece: a buffer that grows leaves copies behind.
+    let expected = metadata.len().min(bytes_max).saturating_add(1);
+    let expected = usize::try_from(expected).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(Contents { bytes, is_open })
+}

@@ -1,0 +1,163 @@
+//! Which routes a path pattern can reach.
+
+use kes_types::path;
+
+use crate::suggest;
+
+/// The routes that are also spelt without their last slash, where deny patterns see both.
+const LISTS: [&str; 3] = [path::KEY_LIST, path::POLICY_LIST, path::IDENTITY_LIST];
+
+/// Which list of a policy a pattern stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Allow,
+    Deny,
+}
+
+/// Whether the pattern can match the path of a request that some route answers.
+pub(crate) fn can_match(pattern: &str, side: Side) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => path::ALL.iter().any(|route| {
+            route.starts_with(prefix) || rest(prefix, route).is_some_and(is_part_of_name)
+        }),
+        None => path::ALL.iter().any(|route| {
+            pattern == *route && !route.ends_with('/')
+                || LISTS.contains(route) && pattern == *route
+                || side == Side::Deny && LISTS.contains(route) && pattern == without_slash(route)
+                || rest(pattern, route)
+                    .is_some_and(|rest| !rest.is_empty() && is_part_of_name(rest))
+        }),
+    }
+}
+
+/// Whether some path is matched by both patterns of a policy.
+pub(crate) fn overlap(allow: &str, deny: &str) -> bool {
+    let list = LISTS.iter().find(|route| without_slash(route) == deny);
+    // A list route without its last slash is allowed as with it.
+    let deny = list.copied().unwrap_or(deny);
+    match (allow.strip_suffix('*'), deny.strip_suffix('*')) {
+        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
+        (Some(prefix), None) => deny.starts_with(prefix),
+        (None, Some(prefix)) => allow.starts_with(prefix),
+        (None, None) => allow == deny,
+    }
+}
+
+/// Why a pattern that can match nothing is one, for a warning.
+pub(crate) fn explain(pattern: &str) -> String {
+    let shown = suggest::shown(pattern);
+    if pattern.is_empty() {
+        return "is empty and matches nothing".to_owned();
+    }
+    if pattern.strip_suffix('*').unwrap_or(pattern).contains('*') {
+        return format!("'{shown}' matches no route; a `*` stands for more only at the end");
+    }
+    let spelling = match nearest(pattern) {
+        Some(route) if route.ends_with('/') => format!("; did you mean `{route}*`?"),
+        Some(route) => format!("; did you mean `{route}`?"),
+        None => String::new(),
+    };
+    format!("'{shown}' matches no route of this server{spelling}")
+}
+
+/// The route that is probably meant by a path.
+pub(crate) fn nearest(written: &str) -> Option<&'static str> {
+    const DISTANCE_MAX: usize = 3;
+    let slashes = written.match_indices('/').map(|(index, _)| index);
+    let head = slashes.skip(3).map(|index| index + 1).next().unwrap_or(written.len());
+    let head = written.get(..head).unwrap_or(written);
+    if head.len() > 2 * path::IDENTITY_SELF.len() {
+        return None;
+    }
+    let distance = |route: &'static str| {
+        let bare = strsim::osa_distance(without_slash(head), without_slash(route));
+        (bare.min(strsim::osa_distance(written.get(..60).unwrap_or(written), route)), route)
+    };
+    let best = path::ALL.into_iter().map(distance).min_by_key(|(distance, _)| *distance);
+    best.filter(|(distance, _)| *distance <= DISTANCE_MAX).map(|(_, route)| route)
+}
+
+/// The path without its last slash.
+pub(crate) fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// What follows a route that is followed by a name.
+fn rest<'a>(path: &'a str, route: &str) -> Option<&'a str> {
+    if route.ends_with('/') { path.strip_prefix(route) } else { None }
+}
+
+fn is_part_of_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_routes_can_match() {
+        for pattern in [
+            "*",
+            "/v1/*",
+            "/v1/key/cre*",
+            "/v1/key/create/*",
+            "/v1/key/create/my-*",
+            "/v1/key/create/my-key",
+            "/v1/key/list/",
+            "/v1/key/list*",
+            "/v1/status",
+            "/version",
+            "/v1/log/audit",
+            "/v1/identity/self/describe",
+        ] {
+            assert!(can_match(pattern, Side::Allow), "{pattern}");
+        }
+        assert!(can_match("/v1/key/list", Side::Deny));
+    }
+
+    #[test]
+    fn patterns_of_no_route_cannot_match() {
+        for pattern in [
+            "",
+            "/v1/key/bulk/decrypt",
+            "/v1/key/bulk/decrypt/*",
+            "/v1/policy/show/*",
+            "/v1/key/create",
+            "/v1/key/create/",
+            "/v1/key/list",
+            "/v1/key/create/a.b",
+            "/v1/key/*/my-key",
+            "/v1/status/",
+            "/v1/status/*",
+            "v1/status",
+            "/v1/Status",
+        ] {
+            assert!(!can_match(pattern, Side::Allow), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn overlaps_are_what_both_patterns_match() {
+        for (allow, deny, overlaps) in [
+            ("/v1/key/create/*", "/v1/key/create/my-*", true),
+            ("/v1/key/create/my-*", "/v1/key/*", true),
+            ("/v1/key/create/my-key", "/v1/key/create/my-*", true),
+            ("/v1/key/create/*", "/v1/key/create/my-key", true),
+            ("/v1/key/create/my-*", "/v1/key/create/your-*", false),
+            ("/v1/key/create/*", "/v1/key/delete/*", false),
+            ("/v1/status", "/v1/status", true),
+            ("/v1/key/list/*", "/v1/key/list", true),
+        ] {
+            assert_eq!(overlap(allow, deny), overlaps, "{allow} {deny}");
+        }
+    }
+
+    #[test]
+    fn misspelt_routes_find_their_right_ones() {
+        assert_eq!(nearest("/v1/key/creat/my-*"), Some("/v1/key/create/"));
+        assert_eq!(nearest("/v1/key/create"), Some("/v1/key/create/"));
+        assert_eq!(nearest("/v1/redy"), Some("/v1/ready"));
+        assert_eq!(nearest("/v1/key/bulk/decrypt"), None);
+    }
+}

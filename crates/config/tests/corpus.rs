@@ -1,0 +1,72 @@
+//! Files that load, with the warnings they give, and files that do not, with what is said of them.
+//!
+//! Beside each `<name>.yaml` stands `<name>.txt` with what is expected. A test that finds something
+//! else writes it to the folder that it names; a person reads it before it becomes expected.
+
+mod folder;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use folder::Folder;
+
+#[test]
+fn broken_files_are_refused_with_these_words() {
+    check("broken", |text, environment| {
+        let error = kes_config::parse(text, Path::new("kes.yaml"), environment)
+            .expect_err("a broken file loads");
+        let mut words = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(words, ": {error}").unwrap();
+            cause = error.source();
+        }
+        assert!(!words.contains('\n'), "more than one line");
+        words + "\n"
+    });
+}
+
+#[test]
+fn valid_files_load_with_these_warnings() {
+    check("valid", |text, environment| {
+        match kes_config::parse(text, Path::new("kes.yaml"), environment) {
+            Ok(config) => config.warnings.iter().map(|warning| format!("{warning}\n")).collect(),
+            Err(error) => panic!("{error}: {:?}", error.source()),
+        }
+    });
+}
+
+/// Compares what `say` makes of every file of a corpus with what is expected of it.
+fn check(corpus: &str, say: impl Fn(&str, &BTreeMap<String, String>) -> String) {
+    let folder = Folder::enter();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(corpus);
+    let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join(corpus);
+    fs::create_dir_all(&found).unwrap();
+    let mut different = Vec::new();
+    let files: Vec<PathBuf> = fs::read_dir(&source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let words = say(&fs::read_to_string(&file).unwrap(), &folder.environment());
+        assert!(!words.contains("hunter"), "{} shows a secret: {words}", file.display());
+        let expected = fs::read_to_string(file.with_extension("txt")).unwrap_or_default();
+        if words != expected {
+            let name = file.with_extension("txt").file_name().unwrap().to_owned();
+            fs::write(found.join(&name), &words).unwrap();
+            different.push(format!("{}\n  have {words}  want {expected}", name.display()));
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{} differ; what was found is in {}:\n{}",
+        different.len(),
+        found.display(),
+        different.join("\n")
+    );
+}

@@ -1,0 +1,86 @@
+//! A working directory with the files that the corpora and the sample files name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use kes_crypto::pem::{self, PrivateKey};
+use kes_types::Secret;
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+
+/// The working directory of this test binary.
+pub(crate) struct Folder(TempDir);
+
+static FOLDER: OnceLock<Folder> = OnceLock::new();
+
+impl Folder {
+    /// Makes the directory and goes there; all tests of a binary are in the same one.
+    pub(crate) fn enter() -> &'static Self {
+        FOLDER.get_or_init(|| {
+            let folder = Self(tempfile::tempdir().unwrap());
+            folder.fill();
+            std::env::set_current_dir(folder.0.path()).unwrap();
+            folder
+        })
+    }
+
+    /// The environment of the corpora.
+    #[expect(clippy::unused_self, reason = "values name files of this folder")]
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let identity = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
+        [
+            ("MINIO_KES_IDENTITY", identity),
+            ("KEY_FILE", "./server.key"),
+            ("CERT_FILE", "./server.cert"),
+            ("KEYS_FOLDER", "./keys"),
+            ("ON", "on"),
+            ("EMPTY", ""),
+            ("SECRET", "hunter2"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn fill(&self) {
+        let server = KeyPair::generate().unwrap();
+        self.write("server.key", &server.serialize_pem(), 0o600);
+        self.write("open.key", &server.serialize_pem(), 0o640);
+        let certificate = certificate(&["localhost"], &server);
+        self.write("server.cert", &certificate, 0o644);
+        self.write("encrypted.key", &encrypted(&server.serialize_pem()), 0o600);
+
+        let nameless = KeyPair::generate().unwrap();
+        self.write("nameless.key", &nameless.serialize_pem(), 0o600);
+        self.write("nameless.cert", &self::certificate(&[], &nameless), 0o644);
+
+        self.write("ca/README", "no certificate", 0o644);
+        self.write("ca/one.crt", &certificate, 0o644);
+        self.write("empty/README", "no certificate", 0o644);
+        let damaged = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+        self.write("damaged.cert", damaged, 0o644);
+        self.write("damaged-ca/one.crt", &certificate, 0o644);
+        self.write("damaged-ca/two.crt", damaged, 0o644);
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+fn certificate(names: &[&str], key: &KeyPair) -> String {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    CertificateParams::new(names).unwrap().self_signed(key).unwrap().pem()
+}
+
+fn encrypted(key_pem: &str) -> String {
+    let key: PrivateKey = pem::private_key(key_pem.as_bytes(), None).unwrap();
+    let password = Secret::from("hunter2".to_owned());
+    let text = pem::encrypt(&key, &password, &kes_crypto::SystemRandom::new()).unwrap();
+    String::from_utf8(text.expose().to_vec()).unwrap()
+}

@@ -1,0 +1,64 @@
+//! The files in `config/` load as they are, and say what the defaults are.
+
+mod folder;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use folder::Folder;
+use kes_config::{Config, Keystore, LogLevel};
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+fn load(name: &str) -> Config {
+    let environment = Folder::enter().environment();
+    let config = kes_config::load(&samples().join(name), &environment);
+    config.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn all_samples_load_without_a_warning() {
+    let mut count = 0;
+    for entry in fs::read_dir(samples()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(load(&name).warnings.is_empty(), "{name}");
+        count += 1;
+    }
+    assert!(count >= 3);
+}
+
+#[test]
+fn the_reference_file_shows_the_defaults() {
+    let (least, reference) = (load("minimal.yaml"), load("reference.yaml"));
+    assert_eq!(least.address, reference.address);
+    assert_eq!(least.address.to_string(), "0.0.0.0:7373");
+    let (least, reference) = (least.live, reference.live);
+    assert_eq!(least.cache, reference.cache);
+    assert_eq!(least.cache.any, Duration::from_secs(300));
+    assert_eq!(least.cache.unused, Duration::from_secs(30));
+    assert_eq!(least.cache.offline, Duration::ZERO);
+    assert_eq!(least.log, reference.log);
+    assert_eq!((least.log.error, least.log.audit), (LogLevel::ERROR, LogLevel::Off));
+    assert_eq!(least.tls.auth, reference.tls.auth);
+    assert_eq!((least.tls.ca, &least.tls.proxy), (None, &reference.tls.proxy));
+    assert_eq!(least.tls.proxy.header, "X-Tls-Client-Cert");
+    assert!(reference.tls.ca.is_none());
+}
+
+#[test]
+fn the_sample_for_one_application_says_what_it_reads_like() {
+    let config = load("fs.yaml");
+    let Keystore::Fs(fs) = config.keystore else { panic!("not the filesystem") };
+    assert_eq!(fs.path, Path::new("./keys"));
+    assert_eq!(
+        config.keys.iter().map(|key| key.as_str()).collect::<Vec<_>>(),
+        ["minio-default-key"]
+    );
+    assert!(config.live.api[0].skip_auth);
+    assert_eq!(config.live.api[0].path, "/v1/ready");
+    assert_eq!(config.live.policies.admin().as_str(), "disabled");
+    assert_eq!(config.live.policies.identities().len(), 1);
+}
