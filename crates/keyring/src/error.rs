@@ -1,0 +1,35 @@
+//! Why a key cannot be had.
+
+use kes_crypto::RandomFailed;
+use kes_crypto::record::RecordError;
+use kes_store::StoreError;
+use kes_types::KeyName;
+
+/// Why [`Keyring::get`](crate::Keyring::get) has no key.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// The store's answer; [`StoreError::NotFound`] is definite.
+    #[error("cannot read key `{0}` from the key store")]
+    Store(KeyName, #[source] StoreError),
+    /// The store has a value under the name that is not a key.
+    #[error("the value stored under `{0}` is not a key")]
+    Damaged(KeyName, #[source] RecordError),
+}
+
+impl GetError {
+    /// Whether the store said that the key does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(_, StoreError::NotFound(_)))
+    }
+}
+
+/// Why a key was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The store's answer; [`StoreError::Exists`] is definite.
+    #[error("cannot write key `{0}` to the key store")]
+    Store(KeyName, #[source] StoreError),
+    /// No randomness, no key.
+    #[error("cannot make key `{0}`")]
+    Random(KeyName, #[source] RandomFailed),
+}

@@ -1,0 +1,298 @@
+//! The keyring.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kes_crypto::{ImportError, Key, Random, record};
+use kes_policy::Permit;
+use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
+use kes_types::{Algorithm, Clock, KeyName, Secret, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::{Cache, Lookup};
+use crate::flight::{Departure, Flight, FlightId, Flights, Landing};
+use crate::{CacheExpiry, CreateError, GetError};
+
+/// The most keys kept at a time.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Names are spread over this many locks.
+const SHARDS: usize = 16;
+
+/// A store read that takes longer is given up, so that a caller gets an answer in time and the
+/// next one a read of its own.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a keyring is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where keys lie.
+    pub store: Arc<dyn KeyStore>,
+    /// How long keys are kept.
+    pub expiry: CacheExpiry,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Owner of store reads and writes, which go on when their caller hangs up.
+    pub tasks: TaskTracker,
+}
+
+/// Decoded keys by name: cached for a while, one store read per name at a time.
+///
+/// *Key does not exist* is never cached, and a created key is not cached before the store has
+/// been asked for it.
+#[derive(Debug)]
+pub struct Keyring {
+    parts: Parts,
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Shard {
+    cache: Cache,
+    flights: Flights,
+}
+
+impl Keyring {
+    /// Puts a keyring in front of a store.
+    pub fn new(parts: Parts) -> Self {
+        let shards = std::array::from_fn(|_| {
+            let cache = Cache::new(parts.expiry, ENTRIES_MAX / SHARDS);
+            Mutex::new(Shard { cache, flights: Flights::default() })
+        });
+        Self { parts, shards, hasher: RandomState::new() }
+    }
+
+    /// Returns the key of that name, from the cache or the store.
+    ///
+    /// A caller that joined a read which somebody else had started earlier does not take its *not
+    /// found* for an answer: the key may have been created since.
+    pub async fn get(self: &Arc<Self>, _permit: &Permit, name: &KeyName) -> Landing {
+        let arrival = {
+            let now = self.parts.clock.monotonic();
+            let mut shard = self.shard(name);
+            match shard.cache.lookup(name, now) {
+                Lookup::Hit(key) => return Ok(key),
+                Lookup::Refresh(key) => {
+                    let (_, departure) = shard.flights.join(name);
+                    drop(shard);
+                    self.depart(name, departure);
+                    return Ok(key);
+                }
+                Lookup::Miss => shard.flights.horizon(),
+            }
+        };
+        loop {
+            let flight = self.join(name);
+            let id = flight.id;
+            match flight.landed().await {
+                Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
+                Some(landing) => return landing,
+                None => return Err(Arc::new(lost(name))),
+            }
+        }
+    }
+
+    /// Makes a new key and stores it under a free name. The write goes on if the caller hangs up.
+    pub async fn create(
+        self: &Arc<Self>,
+        permit: &Permit,
+        name: &KeyName,
+    ) -> Result<(), CreateError> {
+        let key = Key::generate(
+            kes_crypto::preferred_algorithm(),
+            Timestamp::from(self.parts.clock.now()),
+            &creator(permit),
+            &*self.parts.random,
+        );
+        let key = key.map_err(|source| CreateError::Random(name.clone(), source))?;
+        self.store(name, &key).await
+    }
+
+    /// Makes a key of given material: 32 bytes.
+    pub fn imported(
+        &self,
+        permit: &Permit,
+        material: &Secret,
+        algorithm: Algorithm,
+    ) -> Result<Key, ImportError> {
+        let now = Timestamp::from(self.parts.clock.now());
+        Key::import(material, algorithm, now, &creator(permit), &*self.parts.random)
+    }
+
+    /// Stores an imported key under a free name. The write goes on if the caller hangs up.
+    pub async fn import(
+        self: &Arc<Self>,
+        _permit: &Permit,
+        name: &KeyName,
+        key: Key,
+    ) -> Result<(), CreateError> {
+        self.store(name, &key).await
+    }
+
+    /// Deletes a key for good. The write goes on if the caller hangs up.
+    pub async fn delete(
+        self: &Arc<Self>,
+        _permit: &Permit,
+        name: &KeyName,
+    ) -> Result<(), StoreError> {
+        let (keyring, name) = (Arc::clone(self), name.clone());
+        let write = async move {
+            keyring.forget(&name);
+            let result = keyring.parts.store.delete(&name).await;
+            // Again: a read that began before the delete may have come back meanwhile.
+            keyring.forget(&name);
+            result
+        };
+        self.parts.tasks.spawn(write).await.unwrap_or_else(|error| Err(died(error)))
+    }
+
+    /// Lists names, a page at a time.
+    pub async fn list(&self, _permit: &Permit, query: &ListQuery) -> Result<Page, StoreError> {
+        self.parts.store.list(query).await
+    }
+
+    /// The most names in a page that [`Keyring::list`] is asked for by the API: more than fit into
+    /// an answer.
+    pub const PAGE_NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(249_999);
+
+    /// Asks the store for a sign of life.
+    pub async fn status(&self) -> Result<Duration, StoreError> {
+        match tokio::time::timeout(READ_TIMEOUT, self.parts.store.status()).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
+        }
+    }
+
+    /// The randomness that keys and ciphertexts are made with.
+    pub fn random(&self) -> &dyn Random {
+        &*self.parts.random
+    }
+
+    /// Wipes keys soon after they ended, until `stop`.
+    pub async fn sweep_until(self: Arc<Self>, stop: CancellationToken) {
+        let every = self.parts.expiry.sweep_every();
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            let now = self.parts.clock.monotonic();
+            for shard in &self.shards {
+                lock(shard).cache.sweep(now);
+            }
+        }
+    }
+
+    async fn store(self: &Arc<Self>, name: &KeyName, key: &Key) -> Result<(), CreateError> {
+        let (keyring, name) = (Arc::clone(self), name.clone());
+        let (value, failed_name) = (record::encode(key), name.clone());
+        let write = async move {
+            let result = keyring.parts.store.create(&name, value).await;
+            keyring.forget(&name);
+            result
+        };
+        let result = self.parts.tasks.spawn(write).await.unwrap_or_else(|error| Err(died(error)));
+        result.map_err(|error| CreateError::Store(failed_name, error))
+    }
+
+    fn join(self: &Arc<Self>, name: &KeyName) -> Flight {
+        let (flight, departure) = self.shard(name).flights.join(name);
+        self.depart(name, departure);
+        flight
+    }
+
+    fn depart(self: &Arc<Self>, name: &KeyName, departure: Option<Departure>) {
+        if let Some(departure) = departure {
+            let (keyring, name) = (Arc::clone(self), name.clone());
+            self.parts.tasks.spawn(async move { keyring.fly(name, departure).await });
+        }
+    }
+
+    /// Reads a key and lands the flight.
+    async fn fly(&self, name: KeyName, departure: Departure) {
+        let landing = self.read(&name).await.map(Arc::new).map_err(Arc::new);
+        let mut shard = self.shard(&name);
+        let mut replaced = None;
+        if shard.flights.end(&name, departure.id) {
+            match &landing {
+                Ok(key) => {
+                    let now = self.parts.clock.monotonic();
+                    replaced = shard.cache.insert(&name, Arc::clone(key), now);
+                }
+                Err(error) if is_final(error) => shard.cache.remove(&name),
+                Err(_) => {}
+            }
+        }
+        drop(shard);
+        if let (Some(old), Ok(new)) = (replaced, &landing)
+            && !old.same_material(new)
+        {
+            tracing::error!(
+                key = name.as_str(),
+                "the key store now holds other key material under this name; it is used from now on"
+            );
+        }
+        departure.land(landing);
+    }
+
+    async fn read(&self, name: &KeyName) -> Result<Key, GetError> {
+        let value = match tokio::time::timeout(READ_TIMEOUT, self.parts.store.get(name)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
+        };
+        let value = value.map_err(|error| GetError::Store(name.clone(), error))?;
+        record::decode(value.expose()).map_err(|error| GetError::Damaged(name.clone(), error))
+    }
+
+    /// Drops what is known of a name and keeps reads under way from bringing it back.
+    fn forget(&self, name: &KeyName) {
+        let mut shard = self.shard(name);
+        shard.cache.remove(name);
+        shard.flights.detach(name);
+    }
+
+    fn shard(&self, name: &KeyName) -> MutexGuard<'_, Shard> {
+        let index = usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or(0);
+        lock(&self.shards[index])
+    }
+}
+
+/// The maps are left whole by every operation, so a panic elsewhere does not taint them.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn started_before(flight: FlightId, arrival: FlightId) -> bool {
+    flight < arrival
+}
+
+/// Whether a failed re-read ends a kept key: a definite not-found or a refusal does; a store that
+/// cannot be reached or a value that cannot be decoded does not, the key lives on until `any`.
+fn is_final(error: &GetError) -> bool {
+    matches!(error, GetError::Store(_, StoreError::NotFound(_) | StoreError::Refused(_)))
+}
+
+fn creator(permit: &Permit) -> String {
+    permit.identity().map(ToString::to_string).unwrap_or_default()
+}
+
+fn lost(name: &KeyName) -> GetError {
+    GetError::Store(name.clone(), StoreError::Refused(TaskDied.into()))
+}
+
+fn died(error: tokio::task::JoinError) -> StoreError {
+    let cause: BoxError = Box::new(error);
+    StoreError::Refused(cause)
+}
+
+/// The store took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", READ_TIMEOUT.as_secs())]
+struct NoAnswer;
+
+/// A task panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the task that read the key died")]
+struct TaskDied;

@@ -1,0 +1,12 @@
+//! Decoded keys by name, in front of any key store.
+//!
+//! [`Keyring::get`] asks for a [`Permit`](kes_policy::Permit): no Permit, no key.
+
+mod cache;
+mod error;
+mod flight;
+mod keyring;
+
+pub use cache::CacheExpiry;
+pub use error::{CreateError, GetError};
+pub use keyring::{Keyring, Parts};

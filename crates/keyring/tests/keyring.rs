@@ -1,0 +1,245 @@
+//! The keyring in front of a store whose answers wait for a signal.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use kes_crypto::SystemRandom;
+use kes_keyring::{CacheExpiry, CreateError, Keyring, Parts};
+use kes_policy::{Admin, Permit, PolicySet};
+use kes_store::{KeyStore, ListQuery, Page, StoreError};
+use kes_types::{Clock, KeyName, Secret, SystemClock};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// A store in memory. A read takes its value, then waits for a permit of `gate` before it answers.
+#[derive(Debug)]
+struct Gated {
+    values: Mutex<BTreeMap<KeyName, Secret>>,
+    reads: AtomicUsize,
+    read_begun: Semaphore,
+    gate: Semaphore,
+    is_down: Mutex<bool>,
+}
+
+impl Gated {
+    fn new(open: bool) -> Arc<Self> {
+        Arc::new(Self {
+            values: Mutex::default(),
+            reads: AtomicUsize::new(0),
+            read_begun: Semaphore::new(0),
+            gate: Semaphore::new(if open { 1 << 20 } else { 0 }),
+            is_down: Mutex::new(false),
+        })
+    }
+
+    async fn wait_for_a_read(&self) {
+        self.read_begun.acquire().await.unwrap().forget();
+    }
+}
+
+#[async_trait]
+impl KeyStore for Gated {
+    async fn status(&self) -> Result<Duration, StoreError> {
+        Ok(Duration::ZERO)
+    }
+
+    async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
+        let mut values = self.values.lock().unwrap();
+        if values.contains_key(name) {
+            return Err(StoreError::Exists(name.clone()));
+        }
+        values.insert(name.clone(), value);
+        Ok(())
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let value = self.values.lock().unwrap().get(name).cloned();
+        let is_down = *self.is_down.lock().unwrap();
+        self.read_begun.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+        if is_down {
+            return Err(StoreError::Unreachable("down".into()));
+        }
+        value.ok_or_else(|| StoreError::NotFound(name.clone()))
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
+        let removed = self.values.lock().unwrap().remove(name);
+        removed.map(drop).ok_or_else(|| StoreError::NotFound(name.clone()))
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        Ok(Page::select(self.values.lock().unwrap().keys().cloned(), query))
+    }
+}
+
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+struct Hands(Mutex<Instant>);
+
+impl Hands {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(SystemClock.monotonic())))
+    }
+
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn keyring(store: &Arc<Gated>, clock: &Arc<Hands>) -> Arc<Keyring> {
+    Arc::new(Keyring::new(Parts {
+        store: Arc::clone(store) as Arc<dyn KeyStore>,
+        expiry: CacheExpiry { any: Duration::from_secs(300), unused: Duration::from_secs(60) },
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        random: Arc::new(SystemRandom::new()),
+        tasks: TaskTracker::new(),
+    }))
+}
+
+fn permit() -> Permit {
+    PolicySet::new(Admin::new("disabled"), Vec::new()).unwrap().configuration()
+}
+
+fn name() -> KeyName {
+    KeyName::parse("my-key").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_misses_make_one_read_and_then_none() {
+    let store = Gated::new(false);
+    let keyring = keyring(&store, &Hands::new());
+    keyring.create(&permit(), &name()).await.unwrap();
+    let gets = (0..100).map(|_| {
+        let keyring = Arc::clone(&keyring);
+        tokio::spawn(async move { keyring.get(&permit(), &name()).await.unwrap() })
+    });
+    let gets: Vec<_> = gets.collect();
+    store.wait_for_a_read().await;
+    store.gate.add_permits(1000);
+    let mut keys = Vec::new();
+    for get in gets {
+        keys.push(get.await.unwrap());
+    }
+    assert!(keys.windows(2).all(|pair| pair[0].same_material(&pair[1])));
+    keyring.get(&permit(), &name()).await.unwrap();
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn whoever_joined_a_read_that_found_nothing_reads_again() {
+    let store = Gated::new(false);
+    let keyring = keyring(&store, &Hands::new());
+    let (permit, name) = (permit(), name());
+    let first = keyring.get(&permit, &name);
+    let second = async {
+        store.wait_for_a_read().await;
+        // Another server creates the key while the first read is on its way.
+        let other = self::keyring(&store, &Hands::new());
+        other.create(&permit, &name).await.unwrap();
+        let joined = keyring.get(&permit, &name);
+        store.gate.add_permits(2);
+        joined.await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.unwrap_err().is_not_found());
+    assert!(second.is_ok());
+}
+
+#[tokio::test]
+async fn a_read_that_races_a_delete_does_not_bring_the_key_back() {
+    let store = Gated::new(false);
+    let keyring = keyring(&store, &Hands::new());
+    let (permit, name) = (permit(), name());
+    keyring.create(&permit, &name).await.unwrap();
+    let racing = keyring.get(&permit, &name);
+    let delete = async {
+        store.wait_for_a_read().await;
+        keyring.delete(&permit, &name).await.unwrap();
+        store.gate.add_permits(2);
+    };
+    let (racing, ()) = tokio::join!(racing, delete);
+    racing.unwrap();
+    assert!(keyring.get(&permit, &name).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_created_key_is_read_from_the_store_before_it_is_used() {
+    let store = Gated::new(true);
+    let keyring = keyring(&store, &Hands::new());
+    let (permit, name) = (permit(), name());
+    keyring.create(&permit, &name).await.unwrap();
+    assert_eq!(store.reads.load(Ordering::SeqCst), 0);
+    keyring.get(&permit, &name).await.unwrap();
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+    let again = keyring.create(&permit, &name).await;
+    assert!(matches!(again, Err(CreateError::Store(_, StoreError::Exists(_)))));
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_never_a_missing_key_and_is_asked_again() {
+    let store = Gated::new(true);
+    let keyring = keyring(&store, &Hands::new());
+    let (permit, name) = (permit(), name());
+    keyring.create(&permit, &name).await.unwrap();
+    *store.is_down.lock().unwrap() = true;
+    assert!(!keyring.get(&permit, &name).await.unwrap_err().is_not_found());
+    *store.is_down.lock().unwrap() = false;
+    keyring.get(&permit, &name).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_key_is_never_a_missing_key() {
+    let store = Gated::new(true);
+    let keyring = keyring(&store, &Hands::new());
+    for value in ["", "{}", "junk", "AAAA"] {
+        let value = Secret::new(value.as_bytes().to_vec());
+        store.values.lock().unwrap().insert(name(), value);
+        assert!(!keyring.get(&permit(), &name()).await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_use_is_read_again_in_the_background_and_its_end_is_noticed() {
+    let (store, clock) = (Gated::new(true), Hands::new());
+    let keyring = keyring(&store, &clock);
+    let (permit, name) = (permit(), name());
+    keyring.create(&permit, &name).await.unwrap();
+    let old = keyring.get(&permit, &name).await.unwrap();
+    store.wait_for_a_read().await;
+
+    // Somebody else replaces the key: the old one is served until the new one was read.
+    store.values.lock().unwrap().clear();
+    let other = self::keyring(&store, &Hands::new());
+    other.create(&permit, &name).await.unwrap();
+    clock.advance(Duration::from_secs(30));
+    let served = keyring.get(&permit, &name).await.unwrap();
+    assert!(served.same_material(&old));
+    store.wait_for_a_read().await;
+    while keyring.get(&permit, &name).await.unwrap().same_material(&old) {
+        tokio::task::yield_now().await;
+    }
+
+    // Somebody else deletes it: it is gone as soon as that was noticed.
+    store.values.lock().unwrap().clear();
+    clock.advance(Duration::from_secs(30));
+    keyring.get(&permit, &name).await.unwrap();
+    store.wait_for_a_read().await;
+    while keyring.get(&permit, &name).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
