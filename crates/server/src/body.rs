@@ -1,0 +1,165 @@
+//! Request bodies within their limits, and the bodies of answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Response, header};
+use bytes::BytesMut;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use kes_types::wire::message;
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::ApiError;
+
+/// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
+const DISCARDED_MAX: usize = 64 << 10;
+
+/// How much of a body over its limit is read, so that a client which writes before it reads sees
+/// the answer.
+const OVERSIZE_DISCARDED_MAX: usize = 8 << 20;
+
+/// How long an answer waits for the rest of a body that nobody wants.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of request bodies that the whole server holds at a time; over it reading waits.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyBudget(Arc<Semaphore>);
+
+impl BodyBudget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Waits for room for `bytes`; `None` is never the case while the server lives.
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
+    }
+}
+
+/// The body of a request that is being answered. Whatever its handler leaves is discarded.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    body: Body,
+    bytes_max: usize,
+    budget: BodyBudget,
+    is_oversize: bool,
+    is_broken: bool,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: Body, bytes_max: usize, budget: BodyBudget) -> Self {
+        Self { body, bytes_max, budget, is_oversize: false, is_broken: false }
+    }
+
+    /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message for
+    /// anything else; no body at all is refused, since a client that lost its body must not get
+    /// a data key without context.
+    pub(crate) async fn json<T: DeserializeOwned + Default>(
+        &mut self,
+        invalid: &'static str,
+    ) -> Result<T, ApiError> {
+        let body = self.read().await?;
+        let bytes = body.bytes.trim_ascii();
+        match bytes.first() {
+            None if body.bytes.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
+            Some(b'{') => {
+                serde_json::from_slice(bytes).map_err(|_| ApiError::bad_request(invalid))
+            }
+            Some(_) if bytes == b"null" => Ok(T::default()),
+            _ => Err(ApiError::bad_request(invalid)),
+        }
+    }
+
+    /// Reads the whole body, up to the route's limit.
+    async fn read(&mut self) -> Result<HeldBytes, ApiError> {
+        let announced = self.body.size_hint().lower();
+        if announced > u64::try_from(self.bytes_max).unwrap_or(u64::MAX) {
+            self.is_oversize = true;
+            return Err(ApiError::body_too_large());
+        }
+        let mut held = HeldBytes { bytes: Bytes::new(), permits: Vec::new() };
+        let mut joined: Option<BytesMut> = None;
+        while let Some(data) = self.next_data().await? {
+            let so_far = joined.as_ref().map_or(held.bytes.len(), BytesMut::len);
+            if so_far + data.len() > self.bytes_max {
+                self.is_oversize = true;
+                return Err(ApiError::body_too_large());
+            }
+            held.permits.extend(self.budget.take(data.len()).await);
+            if so_far == 0 {
+                held.bytes = data;
+            } else {
+                let first = &held.bytes;
+                joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
+            }
+        }
+        if let Some(joined) = joined {
+            held.bytes = joined.freeze();
+        }
+        Ok(held)
+    }
+
+    async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(_)) => {
+                    self.is_broken = true;
+                    return Err(ApiError::bad_request(message::BODY_INVALID));
+                }
+            }
+        }
+    }
+
+    /// Reads and drops what is left, within bounds; beyond them the connection is not used again.
+    pub(crate) async fn discard(&mut self) {
+        if self.is_broken || self.body.is_end_stream() {
+            return;
+        }
+        let mut left = if self.is_oversize { OVERSIZE_DISCARDED_MAX } else { DISCARDED_MAX };
+        let rest = async {
+            while let Ok(Some(data)) = self.next_data().await {
+                match left.checked_sub(data.len()) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        // Too slow or too long: the answer leaves, and hyper closes the connection behind it.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
+    }
+}
+
+/// A body that was read, and its share of the budget.
+struct HeldBytes {
+    bytes: Bytes,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// A JSON answer with status 200.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<Response<Body>, ApiError> {
+    let bytes = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    let mut response = Response::new(Body::from(bytes));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// An empty answer with status 200; clients that never read it must be able to reuse their
+/// connection, so its length is stated.
+pub(crate) fn empty() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}

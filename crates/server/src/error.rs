@@ -1,0 +1,190 @@
+//! Errors as clients see them.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use kes_keyring::{CreateError, GetError};
+use kes_store::StoreError;
+use kes_types::wire::{ErrorBody, message};
+
+use crate::body;
+
+/// A failed request: status and message are the wire's words, the cause is for our log.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: Cow<'static, str>,
+    allow: Option<&'static str>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What a handler gives back.
+pub(crate) type Outcome = Result<Response, ApiError>;
+
+/// What was being done when the store failed; it chooses the words of a 502.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Create,
+    Read,
+    Delete,
+    List,
+}
+
+impl Operation {
+    pub(crate) const fn failed(self) -> &'static str {
+        match self {
+            Self::Create => message::CREATE_FAILED,
+            Self::Read => message::READ_FAILED,
+            Self::Delete => message::DELETE_FAILED,
+            Self::List => message::LIST_FAILED,
+        }
+    }
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, message: message.into(), allow: None, cause: None }
+    }
+
+    fn because(mut self, cause: Arc<dyn StdError + Send + Sync>) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn not_found(message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn not_allowed() -> Self {
+        Self::new(StatusCode::FORBIDDEN, message::NOT_ALLOWED)
+    }
+
+    pub(crate) fn no_such_route() -> Self {
+        Self::not_found("not found")
+    }
+
+    pub(crate) fn malformed_path() -> Self {
+        Self::bad_request("invalid request path")
+    }
+
+    pub(crate) fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message::BODY_TOO_LARGE)
+    }
+
+    /// `allow` lists the methods that the route has.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+        error.allow = Some(allow);
+        error
+    }
+
+    /// The request took longer than its route's timeout.
+    pub(crate) fn timed_out(message: &'static str) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, message).because(Arc::new(TimedOut))
+    }
+
+    /// A fault of ours.
+    pub(crate) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL).because(Arc::new(cause))
+    }
+
+    /// Turns a store's answer into ours. Clients compare these messages byte for byte.
+    pub(crate) fn store(operation: Operation, error: StoreError) -> Self {
+        Self::of_store(operation, &error).because(Arc::new(error))
+    }
+
+    /// Turns a keyring's answer into ours.
+    pub(crate) fn key(error: Arc<GetError>) -> Self {
+        let answer = match &*error {
+            GetError::Store(_, error) => Self::of_store(Operation::Read, error),
+            GetError::Damaged(..) => Self::new(StatusCode::BAD_GATEWAY, message::READ_FAILED),
+        };
+        answer.because(error)
+    }
+
+    /// Turns a failed creation into an answer.
+    pub(crate) fn create(error: CreateError) -> Self {
+        let answer = match &error {
+            CreateError::Store(_, error) => Self::of_store(Operation::Create, error),
+            CreateError::Random(..) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL)
+            }
+        };
+        answer.because(Arc::new(error))
+    }
+
+    /// Turns a failed sign of life into an answer of the readiness route.
+    pub(crate) fn readiness(error: StoreError) -> Self {
+        let answer = match &error {
+            StoreError::Unreachable(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, message::STORE_UNREACHABLE)
+            }
+            _ => Self::new(StatusCode::BAD_GATEWAY, message::STORE_UNAVAILABLE),
+        };
+        answer.because(Arc::new(error))
+    }
+
+    fn of_store(operation: Operation, error: &StoreError) -> Self {
+        match error {
+            StoreError::Exists(_) => Self::bad_request(message::KEY_EXISTS),
+            StoreError::NotFound(_) => Self::not_found(message::KEY_NOT_FOUND),
+            StoreError::Refused(_) | StoreError::Unreachable(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, operation.failed())
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The causes, outermost first, joined by `: `; for the log alone.
+    pub(crate) fn causes(&self) -> Causes<'_> {
+        Causes(self.cause.as_deref().map(|cause| cause as &dyn StdError))
+    }
+
+    /// The answer.
+    pub(crate) fn to_response(&self) -> Response {
+        let error = ErrorBody { message: self.message.clone().into_owned() };
+        let mut response = body::json(&error).unwrap_or_else(|_| body::empty());
+        *response.status_mut() = self.status;
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// A chain of causes as one line.
+pub(crate) struct Causes<'a>(Option<&'a dyn StdError>);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut next = self.0;
+        let mut first = true;
+        while let Some(cause) = next {
+            if !std::mem::take(&mut first) {
+                f.write_str(": ")?;
+            }
+            write!(f, "{cause}")?;
+            next = cause.source();
+        }
+        if first { f.write_char('-') } else { Ok(()) }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the request reached its route's timeout")]
+struct TimedOut;

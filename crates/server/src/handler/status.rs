@@ -1,0 +1,68 @@
+//! The server about itself.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use kes_store::StoreError;
+use kes_types::wire::{ApiRoute, Status, Version};
+
+use super::Call;
+use crate::body;
+use crate::error::{ApiError, Outcome};
+use crate::route::ROUTES;
+use crate::system;
+
+/// `GET /version`.
+pub(crate) async fn version(call: Call) -> Outcome {
+    let build = call.app.build;
+    body::json(&Version { version: build.version.to_owned(), commit: build.commit.to_owned() })
+}
+
+/// `GET /v1/ready`.
+pub(crate) async fn ready(call: Call) -> Outcome {
+    if call.app.stop.is_draining() {
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server is shutting down"));
+    }
+    call.keyring().status().await.map_err(ApiError::readiness)?;
+    Ok(body::empty())
+}
+
+/// `GET /v1/status`.
+pub(crate) async fn status(call: Call) -> Outcome {
+    let store = call.keyring().status().await;
+    let figures = system::figures();
+    let is_unreachable = matches!(store, Err(StoreError::Unreachable(_)));
+    let latency = store.as_ref().ok();
+    body::json(&Status {
+        version: call.app.build.version.to_owned(),
+        os: system::os().to_owned(),
+        arch: system::arch().to_owned(),
+        uptime: call.app.uptime().as_secs_f64(),
+        num_cpu: figures.cpus,
+        num_cpu_used: figures.cpus_used,
+        mem_heap_used: figures.heap_bytes,
+        mem_stack_used: figures.stack_bytes,
+        keystore_latency: latency.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        keystore_unreachable: is_unreachable,
+        keystore_unavailable: store.is_err(),
+    })
+}
+
+/// `GET /v1/metrics`.
+pub(crate) async fn metrics(call: Call) -> Outcome {
+    let text = call.app.metrics.text(&call.app).map_err(ApiError::internal)?;
+    let mut response = Response::new(Body::from(text));
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, format);
+    Ok(response)
+}
+
+/// `GET /v1/api`.
+pub(crate) async fn api(call: Call) -> Outcome {
+    let routes = ROUTES.iter().map(|route| ApiRoute {
+        method: route.verb.as_str().to_owned(),
+        path: route.path.to_owned(),
+        max_body: route.body_max as u64,
+        timeout: call.snapshot.setting(route).timeout.map_or(0, |timeout| timeout.as_secs()),
+    });
+    body::json(&routes.collect::<Vec<_>>())
+}

@@ -1,0 +1,98 @@
+//! A record for each request to an authenticated route, refusals included, written before the
+//! answer leaves.
+
+use std::time::Instant;
+
+use axum::http::{Method, StatusCode};
+use kes_types::wire::{AuditEvent, AuditRequest, AuditResponse};
+use kes_types::{Clock, Timestamp};
+
+use crate::audit::AuditLog;
+use crate::live::Snapshot;
+use crate::peer::Caller;
+use crate::route::{Access, Route};
+use crate::target::Target;
+
+/// The status recorded for a caller that hung up before its answer.
+const HUNG_UP: u16 = 499;
+
+/// A request on its way into the audit log.
+#[derive(Debug)]
+pub(crate) struct Audited<'a>(Option<Pending<'a>>);
+
+#[derive(Debug)]
+struct Pending<'a> {
+    log: &'a AuditLog,
+    to_stdout: bool,
+    method: Method,
+    begun: Instant,
+    time: Timestamp,
+    request: AuditRequest,
+}
+
+impl AuditLog {
+    /// Begins the record of a request. Nothing is built while nobody listens.
+    pub(crate) fn begin(
+        &self,
+        clock: &dyn Clock,
+        snapshot: &Snapshot,
+        route: &Route,
+        method: &Method,
+        target: &Target,
+        caller: &Caller,
+    ) -> Audited<'_> {
+        if route.access == Access::Open {
+            return Audited(None);
+        }
+        let is_followed = self.hub.count();
+        let to_stdout = snapshot.audit_to_stdout;
+        Audited((is_followed || to_stdout).then(|| Pending {
+            log: self,
+            to_stdout,
+            method: method.clone(),
+            begun: clock.monotonic(),
+            time: Timestamp::from(clock.now()),
+            request: AuditRequest {
+                ip: caller.ip.to_string(),
+                path: target.as_str().to_owned(),
+                identity: caller.subject.as_ref().ok().map(|subject| *subject.identity()),
+                proxy_ip: caller.proxy_ip.map(|ip| ip.to_string()),
+            },
+        }))
+    }
+}
+
+impl Audited<'_> {
+    /// Writes the record. Waits for room where standard output is slow, within bounds.
+    pub(crate) async fn finish(mut self, clock: &dyn Clock, status: StatusCode) {
+        if let Some(pending) = self.0.take() {
+            let taken = clock.monotonic().saturating_duration_since(pending.begun);
+            let time = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
+            let event = pending.event(status.as_u16(), time);
+            pending.log.hub.publish(&event);
+            if pending.to_stdout {
+                pending.log.write(&pending.method, &event).await;
+            }
+        }
+    }
+}
+
+impl Pending<'_> {
+    fn event(&self, code: u16, time: u64) -> AuditEvent {
+        let response = AuditResponse { code, time };
+        AuditEvent { time: self.time, request: self.request.clone(), response, lost: 0 }
+    }
+}
+
+impl Drop for Audited<'_> {
+    fn drop(&mut self) {
+        // The caller hung up: what it asked for may have been done all the same.
+        if let Some(pending) = self.0.take() {
+            let event = pending.event(HUNG_UP, 0);
+            pending.log.hub.publish(&event);
+            if pending.to_stdout {
+                pending.log.write_now(&pending.method, &event);
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A number for each request, and one line in the log for each failure.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use kes_types::Identity;
+
+use crate::app::App;
+use crate::error::{ApiError, Outcome};
+use crate::peer::Caller;
+use crate::route::Route;
+use crate::target::Target;
+
+/// A request in the log.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    id: u64,
+    method: &'static str,
+    target: Target,
+    identity: Option<Identity>,
+}
+
+/// Numbers the request.
+pub(crate) fn begin(app: &App, route: &Route, target: &Target, caller: &Caller) -> Trace {
+    let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
+    Trace { id: app.next_request_id(), method: route.verb.as_str(), target: target.clone(), identity }
+}
+
+impl Trace {
+    /// The request's number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Turns the outcome into an answer. A failure is logged here and nowhere below: one line,
+    /// with its whole chain of causes.
+    pub(crate) fn finish(self, outcome: Outcome) -> Response {
+        match outcome {
+            Ok(response) => response,
+            Err(error) => {
+                self.log(&error);
+                error.to_response()
+            }
+        }
+    }
+
+    fn log(&self, error: &ApiError) {
+        let status = error.status().as_u16();
+        let identity = self.identity.as_ref().map(tracing::field::display);
+        let (request, method, path) = (self.id, self.method, self.target.as_str());
+        let (message, cause) = (error.message(), error.causes());
+        if error.status() >= StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(request, method, path, identity, status, %cause, "{message}");
+        } else {
+            tracing::debug!(request, method, path, identity, status, %cause, "{message}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Listings as answers.
+
+/// The longest body of a listing: clients stop reading at 1 MiB.
+const BODY_LEN_MAX: usize = 1_000_000;
+
+/// What the JSON around the names takes at the most.
+const FRAME_LEN: usize = 256;
+
+/// Keeps as many names as one answer holds; returns them and the first that it does not.
+pub(crate) fn cut<T>(mut names: Vec<T>, text: impl Fn(&T) -> &str) -> (Vec<T>, Option<T>) {
+    // Names need no escaping in JSON: two quotes and a comma each.
+    let mut left = BODY_LEN_MAX - FRAME_LEN;
+    let fitting = names.iter().take_while(|name| {
+        let len = text(name).len() + 3;
+        let fits = left >= len;
+        left = left.saturating_sub(len);
+        fits
+    });
+    let count = fitting.count();
+    if count == names.len() {
+        return (names, None);
+    }
+    let mut rest = names.split_off(count);
+    (names, Some(rest.swap_remove(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_stays_in_one_page_until_the_body_is_full() {
+        let few: Vec<String> = (0..5000).map(|n| format!("key-{n:05}")).collect();
+        assert_eq!(cut(few.clone(), String::as_str), (few, None));
+
+        let many: Vec<String> = (0..20_000).map(|n| format!("{n:080}")).collect();
+        let (page, rest) = cut(many.clone(), String::as_str);
+        let body = serde_json::to_vec(&page).unwrap();
+        assert!(body.len() < BODY_LEN_MAX && body.len() > BODY_LEN_MAX - 1000);
+        assert_eq!(rest.as_ref(), many.get(page.len()));
+    }
+}

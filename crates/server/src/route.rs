@@ -1,0 +1,200 @@
+//! The one route table. It builds the router, answers `/v1/api` and drives the tests.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use futures_util::future::BoxFuture;
+use kes_types::path;
+use kes_types::wire::message;
+
+use crate::body::RequestBody;
+use crate::error::{Operation, Outcome};
+use crate::handler::{Call, identity, key, log, policy, status};
+
+/// A route: what it is called by, its limits, who may call it and who answers.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) verb: Verb,
+    /// The path; one that ends in `/` is followed by a name or a pattern.
+    pub(crate) path: &'static str,
+    /// The longest body in bytes; 0 means that a body is ignored.
+    pub(crate) body_max: usize,
+    /// The longest time to an answer; none for endless answers.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) access: Access,
+    /// The message of a 504 when the timeout is reached.
+    pub(crate) failed: &'static str,
+    /// Whether `kes_http_*` metrics count the route.
+    pub(crate) is_measured: bool,
+    pub(crate) handle: Handle,
+}
+
+/// Answers a call. The body is the caller's, so that what a handler leaves can be discarded.
+pub(crate) type Handle = for<'a> fn(Call, &'a mut RequestBody) -> BoxFuture<'a, Outcome>;
+
+/// The methods of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    /// `PUT`, and `POST` as well.
+    Put,
+    Delete,
+}
+
+impl Verb {
+    pub(crate) fn accepts(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET,
+            Self::Put => method == Method::PUT || method == Method::POST,
+            Self::Delete => method == Method::DELETE,
+        }
+    }
+
+    /// The `Allow` header.
+    pub(crate) fn allow(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT, POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// The method as `/v1/api` tells it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody who gets through the handshake.
+    Open,
+    /// Whoever shows a certificate.
+    Certificate,
+    /// Whom a policy allows, and the admin.
+    Policy,
+}
+
+const BODY_MAX: usize = 1 << 20;
+const SHORT: Option<Duration> = Some(Duration::from_secs(10));
+const NORMAL: Option<Duration> = Some(Duration::from_secs(15));
+
+const READ: &str = Operation::Read.failed();
+const NO_ANSWER: &str = "request timed out";
+
+impl Route {
+    const fn get(path: &'static str, timeout: Option<Duration>, handle: Handle) -> Self {
+        Self {
+            verb: Verb::Get,
+            path,
+            body_max: 0,
+            timeout,
+            access: Access::Policy,
+            failed: NO_ANSWER,
+            is_measured: false,
+            handle,
+        }
+    }
+
+    const fn put(path: &'static str, body_max: usize, handle: Handle) -> Self {
+        Self { verb: Verb::Put, body_max, failed: READ, is_measured: true, ..Self::get(path, NORMAL, handle) }
+    }
+
+    const fn measured(self) -> Self {
+        Self { is_measured: true, ..self }
+    }
+
+    const fn failing_with(self, failed: &'static str) -> Self {
+        Self { failed, ..self }
+    }
+
+    const fn access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// What follows the route's path: a name, an identity, a pattern.
+    pub(crate) fn argument_of<'a>(&self, path: &'a str) -> &'a str {
+        path.strip_prefix(self.path).unwrap_or("")
+    }
+
+    /// The path of a list route without its last slash, by which it can be called too.
+    pub(crate) fn bare_list_path(&self) -> Option<&'static str> {
+        self.path.strip_suffix('/').filter(|path| path.ends_with("/list"))
+    }
+
+    /// The paths that the router knows the route by.
+    pub(crate) fn router_paths(&self) -> Vec<String> {
+        let mut paths = vec![self.path.to_owned()];
+        if self.path.ends_with('/') {
+            paths.push(format!("{}{{*argument}}", self.path));
+        }
+        paths.extend(self.bare_list_path().map(ToOwned::to_owned));
+        paths
+    }
+}
+
+/// Every route of the API.
+pub(crate) static ROUTES: &[Route] = &[
+    Route::get(path::VERSION, SHORT, |call, _| Box::pin(status::version(call))).access(Access::Open),
+    Route::get(path::READY, NORMAL, |call, _| Box::pin(status::ready(call)))
+        .failing_with(message::STORE_UNREACHABLE),
+    Route::get(path::STATUS, NORMAL, |call, _| Box::pin(status::status(call)))
+        .failing_with(message::STORE_UNREACHABLE),
+    Route::get(path::METRICS, NORMAL, |call, _| Box::pin(status::metrics(call))),
+    Route::get(path::API, SHORT, |call, _| Box::pin(status::api(call))),
+    Route::put(path::KEY_CREATE, 0, |call, _| Box::pin(key::create(call)))
+        .failing_with(Operation::Create.failed()),
+    Route::put(path::KEY_IMPORT, BODY_MAX, |call, body| Box::pin(key::import(call, body)))
+        .failing_with(Operation::Create.failed()),
+    Route::get(path::KEY_DESCRIBE, NORMAL, |call, _| Box::pin(key::describe(call)))
+        .failing_with(READ)
+        .measured(),
+    Route::get(path::KEY_LIST, NORMAL, |call, _| Box::pin(key::list(call)))
+        .failing_with(Operation::List.failed())
+        .measured(),
+    Route { verb: Verb::Delete, ..Route::get(path::KEY_DELETE, NORMAL, |call, _| Box::pin(key::delete(call))) }
+        .failing_with(Operation::Delete.failed())
+        .measured(),
+    Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body))),
+    Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body))),
+    Route::put(path::KEY_DECRYPT, BODY_MAX, |call, body| Box::pin(key::decrypt(call, body))),
+    Route::put(path::KEY_HMAC, BODY_MAX, |call, body| Box::pin(key::hmac(call, body))),
+    Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(policy::describe(call))).measured(),
+    Route::get(path::POLICY_READ, NORMAL, |call, _| Box::pin(policy::read(call))).measured(),
+    Route::get(path::POLICY_LIST, NORMAL, |call, _| Box::pin(policy::list(call))).measured(),
+    Route::get(path::IDENTITY_DESCRIBE, NORMAL, |call, _| Box::pin(identity::describe(call)))
+        .measured(),
+    Route::get(path::IDENTITY_LIST, NORMAL, |call, _| Box::pin(identity::list(call))).measured(),
+    Route::get(path::IDENTITY_SELF, NORMAL, |call, _| Box::pin(identity::own(call)))
+        .access(Access::Certificate)
+        .measured(),
+    Route::get(path::LOG_ERROR, None, |call, _| Box::pin(log::error(call))),
+    Route::get(path::LOG_AUDIT, None, |call, _| Box::pin(log::audit(call))),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_unique_and_list_routes_answer_without_their_slash() {
+        let mut paths: Vec<_> = ROUTES.iter().flat_map(Route::router_paths).collect();
+        assert!(paths.contains(&"/v1/key/list".to_owned()));
+        paths.sort();
+        let count = paths.len();
+        paths.dedup();
+        assert_eq!(paths.len(), count);
+    }
+
+    #[test]
+    fn only_log_streams_have_no_timeout() {
+        for route in ROUTES {
+            assert_eq!(route.timeout.is_none(), route.path.starts_with("/v1/log/"), "{}", route.path);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! From a parsed request to its handler and back: the layer stack, read top to bottom.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tower::Service as _;
+
+use crate::app::App;
+use crate::body::RequestBody;
+use crate::error::ApiError;
+use crate::handler::Call;
+use crate::idle::Activity;
+use crate::layer::{authorize, limit, panic, trace};
+use crate::log::Streaming;
+use crate::peer::Peer;
+use crate::route::{ROUTES, Route};
+use crate::target::Target;
+
+/// Builds the router from the route table.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        for path in route.router_paths() {
+            let handler = move |State(app): State<Arc<App>>, request: Request| async move {
+                serve(&app, route, request).await
+            };
+            router = router.route(&path, any(handler));
+        }
+    }
+    router.fallback(no_such_route).with_state(app)
+}
+
+/// Takes a request off a connection: decodes its path once, then routes it.
+pub(crate) async fn front(
+    mut router: Router,
+    peer: Arc<Peer>,
+    activity: Arc<Activity>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let in_flight = activity.begin();
+    let mut request = request.map(Body::new);
+    let routed = Target::parse(request.uri()).and_then(|target| {
+        target.apply_to(request.uri_mut())?;
+        Ok(target)
+    });
+    let response = match routed {
+        Ok(target) => {
+            request.extensions_mut().insert(Arrival { peer, target });
+            router.call(request).await?
+        }
+        Err(error) => error.to_response(),
+    };
+    if response.extensions().get::<Streaming>().is_some() {
+        // The connection is in use until the stream ends.
+        return Ok(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &in_flight;
+                frame
+            }))
+        }));
+    }
+    Ok(response)
+}
+
+/// Where a request came from and where it goes.
+#[derive(Clone, Debug)]
+struct Arrival {
+    peer: Arc<Peer>,
+    target: Target,
+}
+
+/// Answers a routed request.
+async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Response {
+    let snapshot = app.live.load();
+    let (mut parts, body) = request.into_parts();
+    let Some(Arrival { peer, target }) = parts.extensions.remove::<Arrival>() else {
+        return ApiError::internal(Unaddressed).to_response();
+    };
+    let caller = peer.caller(&snapshot, &parts.headers);
+    let mut body = RequestBody::new(body, route.body_max, app.bodies.clone());
+
+    let trace = trace::begin(app, route, &target, &caller);
+    let metrics = app.metrics.begin(route);
+    let audit = app.audit.begin(&*app.clock, &snapshot, route, &parts.method, &target, &caller);
+    let id = trace.id();
+    let setting = snapshot.setting(route);
+    let outcome = limit::within(setting.timeout, route.failed, async {
+        if !route.verb.accepts(&parts.method) {
+            return Err(ApiError::method_not_allowed(route.verb.allow()));
+        }
+        let permit = authorize::permit(&snapshot, setting.access, route, &target, &caller)?;
+        let call = Call { app: Arc::clone(app), snapshot, permit, caller, target, route, id };
+        panic::guard((route.handle)(call, &mut body)).await
+    })
+    .await;
+    body.discard().await;
+
+    let response = trace.finish(outcome);
+    audit.finish(&*app.clock, response.status()).await;
+    metrics.finish(response.status());
+    response
+}
+
+async fn no_such_route(State(app): State<Arc<App>>, request: Request) -> Response {
+    let mut body = RequestBody::new(request.into_body(), 0, app.bodies.clone());
+    body.discard().await;
+    ApiError::no_such_route().to_response()
+}
+
+/// A request reached the router without passing [`front`].
+#[derive(Debug, thiserror::Error)]
+#[error("the request has no arrival")]
+struct Unaddressed;

@@ -1,0 +1,141 @@
+//! From a configuration to a running server.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use kes_keyring::Keyring;
+use kes_types::{Clock, Timestamp};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, BuildInfo, Limits};
+use crate::audit::AuditLog;
+use crate::body::BodyBudget;
+use crate::live::{Live, Snapshot, SnapshotError};
+use crate::log::ErrorLog;
+use crate::metrics::Metrics;
+use crate::router;
+use crate::shutdown::Stop;
+use crate::{listener, log};
+
+/// What a server is made of.
+pub struct Parts {
+    /// What a reload may replace: policies, TLS, API settings, log levels.
+    pub live: kes_config::Live,
+    /// Where keys come from.
+    pub keyring: Arc<Keyring>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where audit events are written when the configuration says so.
+    pub audit_output: Box<dyn Write + Send>,
+    /// What `/v1/log/error` follows.
+    pub errors: ErrorLog,
+    /// How the server is ended.
+    pub stop: Stop,
+    /// Owner of every task; shared with the keyring, whose writes outlive their callers.
+    pub tasks: TaskTracker,
+    /// What `/version` tells.
+    pub build: BuildInfo,
+    /// Bounds on what clients can take.
+    pub limits: Limits,
+}
+
+/// The key server.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    tasks: TaskTracker,
+}
+
+/// A server that has its socket: clients may connect, and are served once it runs.
+#[derive(Debug)]
+pub struct Bound {
+    server: Server,
+    listener: TcpListener,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration cannot be put in force.
+    #[error("the configuration cannot be used")]
+    Configuration(#[from] SnapshotError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addresses:?}")]
+    Listen {
+        /// The addresses that were tried.
+        addresses: Vec<SocketAddr>,
+        /// Why the last of them failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Metrics cannot be registered.
+    #[error("cannot register metrics")]
+    Metrics(#[source] prometheus::Error),
+}
+
+impl Server {
+    /// Puts a server together; nothing is listened on yet.
+    pub fn new(parts: Parts) -> Result<Self, BindError> {
+        let since = Timestamp::from(parts.clock.now());
+        let snapshot = Snapshot::new(1, since, parts.live, parts.keyring)?;
+        let app = App {
+            live: Live::new(snapshot),
+            metrics: Metrics::new().map_err(BindError::Metrics)?,
+            audit: AuditLog::new(parts.audit_output, &parts.tasks),
+            errors: parts.errors,
+            streams: Arc::new(log::StreamLimits::default()),
+            bodies: BodyBudget::new(parts.limits.body_bytes_max),
+            started: parts.clock.monotonic(),
+            clock: parts.clock,
+            stop: parts.stop,
+            build: parts.build,
+            limits: parts.limits,
+            requests: AtomicU64::new(0),
+        };
+        Ok(Self { app: Arc::new(app), tasks: parts.tasks })
+    }
+
+    /// Listens on the first of the addresses that can be bound.
+    pub fn bind(self, addresses: &[SocketAddr]) -> Result<Bound, BindError> {
+        let listener = listener::bind(addresses)
+            .map_err(|source| BindError::Listen { addresses: addresses.to_vec(), source })?;
+        Ok(Bound { server: self, listener })
+    }
+}
+
+impl Bound {
+    /// The address that is listened on, with its real port.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the server is stopped: then accepts nothing more, answers what was accepted
+    /// and writes its audit log to the end. Returns whether everything ended in time.
+    pub async fn run(self) -> bool {
+        let Server { app, tasks } = self.server;
+        let connections = TaskTracker::new();
+        let snapshot = app.live.load();
+        let sweeping = Arc::clone(&snapshot.keyring).sweep_until(app.stop.soft().clone());
+        tasks.spawn(sweeping);
+        drop(snapshot);
+
+        let router = router::router(Arc::clone(&app));
+        listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
+
+        connections.close();
+        let drained = tokio::time::timeout(app.limits.drain_timeout, connections.wait());
+        let drained = app.stop.hard().run_until_cancelled(drained).await;
+        let is_clean = matches!(drained, Some(Ok(())));
+        if !is_clean {
+            tracing::error!("requests were cut off: they did not end in time");
+            app.stop.abort();
+        }
+        app.audit.flush().await;
+        drop(app);
+        tasks.close();
+        is_clean
+    }
+}

@@ -1,0 +1,109 @@
+//! What a request is aimed at: its path, decoded once.
+
+use std::borrow::Cow;
+
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::error::ApiError;
+
+/// What stays as it is when a decoded path is written again for the router.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+/// The percent-decoded path of a request, without its query. Policies, names and the audit log
+/// see this; nothing is decoded again.
+#[derive(Clone, Debug)]
+pub(crate) struct Target(Box<str>);
+
+impl Target {
+    /// Decodes a request's path: malformed encoding is a 400; empty, `.` and `..` segments match
+    /// no route.
+    pub(crate) fn parse(uri: &Uri) -> Result<Self, ApiError> {
+        let path = decode(uri.path())?;
+        if !path.starts_with('/') || has_odd_segment(&path) {
+            return Err(ApiError::no_such_route());
+        }
+        Ok(Self(path.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Rewrites `uri` so that its one and only decoding is this target. Without percent signs it
+    /// is that already.
+    pub(crate) fn apply_to(&self, uri: &mut Uri) -> Result<(), ApiError> {
+        if !uri.path().contains('%') {
+            return Ok(());
+        }
+        let path = utf8_percent_encode(&self.0, KEPT).to_string();
+        let path = PathAndQuery::try_from(path).map_err(|_| ApiError::malformed_path())?;
+        *uri = Uri::from(path);
+        Ok(())
+    }
+}
+
+fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut escapes = path.split('%');
+    escapes.next();
+    let well_formed = escapes.all(|rest| {
+        rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
+    });
+    if !well_formed {
+        return Err(ApiError::malformed_path());
+    }
+    percent_decode_str(path).decode_utf8().map_err(|_| ApiError::malformed_path())
+}
+
+/// Whether a segment is empty (the last may be), `.` or `..`.
+fn has_odd_segment(path: &str) -> bool {
+    path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(path: &str) -> Option<String> {
+        Target::parse(&path.parse().unwrap()).ok().map(|target| target.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_loses_its_query() {
+        assert_eq!(parse("/v1/key/describe/my%2Da?enclave=x").unwrap(), "/v1/key/describe/my-a");
+        assert_eq!(parse("/v1/key/describe/a%252Fb").unwrap(), "/v1/key/describe/a%2Fb");
+        assert_eq!(parse("/v1/key/list/").unwrap(), "/v1/key/list/");
+        assert_eq!(parse("/v1/key/list/%2A").unwrap(), "/v1/key/list/*");
+    }
+
+    #[test]
+    fn odd_segments_match_no_route_however_they_are_written() {
+        for path in
+            ["/v1//status", "/v1/./status", "/v1/x/../status", "/v1/x/%2e%2E/status", "/v1%2F/status"]
+        {
+            assert_eq!(parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn malformed_encoding_is_refused() {
+        for path in ["/v1/%", "/v1/%2", "/v1/%zz", "/v1/%ff"] {
+            let error = Target::parse(&path.parse().unwrap()).unwrap_err();
+            assert_eq!(error.status().as_u16(), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rewritten_uri_decodes_to_the_same_target() {
+        for path in ["/v1/key/describe/a%252Fb", "/v1/key%2Flist/%2A", "/v1/key/list/%C3%A4%20%3F"] {
+            let mut uri: Uri = path.parse().unwrap();
+            let target = Target::parse(&uri).unwrap();
+            target.apply_to(&mut uri).unwrap();
+            assert_eq!(Target::parse(&uri).unwrap().as_str(), target.as_str());
+        }
+    }
+}
