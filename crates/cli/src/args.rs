@@ -1,0 +1,315 @@
+//! What can be said on the command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use kes_types::wire::Base64;
+use kes_types::{KeyName, ListPattern, Secret};
+
+/// A key server: makes, seals and opens data keys with master keys that never leave it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kes",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("KES_COMMIT"), ")"),
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Args {
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a key server
+    Server(ServerArgs),
+    /// Manage and use keys
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(KeyCommand),
+    /// Make identities, or tell whose they are
+    #[command(subcommand, arg_required_else_help = true)]
+    Identity(IdentityCommand),
+    /// Show the status of a server
+    Status(StatusArgs),
+}
+
+/// `kes server`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Where to listen, instead of where the configuration says
+    #[arg(long, value_name = "[IP]:PORT")]
+    pub(crate) addr: Option<String>,
+    /// Of older releases: the configuration says it (`tls.auth`).
+    #[arg(long, hide = true)]
+    auth: Option<String>,
+    /// Of older releases: the configuration says it (`tls.key`).
+    #[arg(long, hide = true)]
+    key: Option<PathBuf>,
+    /// Of older releases: the configuration says it (`tls.cert`).
+    #[arg(long, hide = true)]
+    cert: Option<PathBuf>,
+    /// Of older releases: memory is locked wherever the system permits.
+    #[arg(long, hide = true)]
+    mlock: bool,
+}
+
+impl ServerArgs {
+    /// The flags that were given and have no effect, each with what has.
+    pub(crate) fn ignored(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        [
+            (self.auth.is_some(), "--auth", "set 'tls.auth' in the configuration"),
+            (self.key.is_some(), "--key", "set 'tls.key' in the configuration"),
+            (self.cert.is_some(), "--cert", "set 'tls.cert' in the configuration"),
+            (self.mlock, "--mlock", "memory is locked wherever the system permits"),
+        ]
+        .into_iter()
+        .filter_map(|(is_given, flag, instead)| is_given.then_some((flag, instead)))
+    }
+}
+
+/// Who calls, and whom to trust.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Access {
+    /// The API key; by default from `MINIO_KES_API_KEY`
+    #[arg(short, long, value_name = "KEY")]
+    pub(crate) api_key: Option<Secret>,
+    /// Do not verify the server's certificate
+    #[arg(short = 'k', long)]
+    pub(crate) insecure: bool,
+    /// Of older releases: there are no enclaves.
+    #[arg(short, long, hide = true)]
+    enclave: Option<String>,
+}
+
+/// Whom a command talks to, and as whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientArgs {
+    /// The server, or several separated by commas; by default from `MINIO_KES_SERVER`
+    #[arg(short, long, value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// Who calls.
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `kes key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create keys
+    Create {
+        /// The names of the keys
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<KeyName>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a data key, in plaintext and sealed
+    Dek {
+        /// The name of the key that seals
+        name: KeyName,
+        /// What the sealed data key is bound to, in base64
+        #[arg(value_parser = base64, default_value = "", hide_default_value = true)]
+        context: Base64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Open a ciphertext
+    Decrypt {
+        /// The name of the key that sealed it
+        name: KeyName,
+        /// The ciphertext, in base64
+        #[arg(value_parser = base64)]
+        ciphertext: Base64,
+        /// What the ciphertext is bound to, in base64
+        #[arg(value_parser = base64, default_value = "", hide_default_value = true)]
+        context: Base64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List the names of keys
+    Ls {
+        /// What the names begin with; may end in '*'
+        #[arg(value_parser = ListPattern::parse, default_value = "", hide_default_value = true)]
+        pattern: ListPattern,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// `kes identity`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Make an API key, or with --key and --cert a private key and its certificate
+    New(NewIdentityArgs),
+    /// Tell the identity of an API key or a certificate file
+    Of {
+        /// An API key, or the path of a certificate in PEM
+        #[arg(value_name = "API-KEY|CERTIFICATE")]
+        credential: Secret,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `kes identity new`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewIdentityArgs {
+    /// Where to write the private key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where to write the certificate
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// An IP address that the certificate is valid for; repeatable
+    #[arg(long, value_name = "IP", requires = "cert")]
+    pub(crate) ip: Vec<IpAddr>,
+    /// A host name that the certificate is valid for; repeatable
+    #[arg(long, value_name = "NAME", requires = "cert")]
+    pub(crate) dns: Vec<String>,
+    /// How long the certificate is valid
+    #[arg(long, value_parser = validity, default_value = "720h", value_name = "DURATION")]
+    pub(crate) expiry: Duration,
+    /// Encrypt the private key with a password
+    #[arg(long, requires = "key")]
+    pub(crate) encrypt: bool,
+    /// Replace files that exist
+    #[arg(short, long, requires = "key")]
+    pub(crate) force: bool,
+    /// Use this API key instead of a new one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) api_key: Option<Secret>,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The common name in the certificate; by default the identity
+    #[arg(requires = "cert")]
+    pub(crate) subject: Option<String>,
+}
+
+/// `kes status`. Without a `-s` for the server: scripts know it as `--short`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// The server, or several separated by commas; by default from `MINIO_KES_SERVER`
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// Who calls.
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads standard base64 with padding.
+fn base64(text: &str) -> Result<Base64, &'static str> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+    bytes.map(Base64).map_err(|_| "not standard base64 with padding")
+}
+
+/// Reads a Go duration that is longer than a second.
+fn validity(text: &str) -> Result<Duration, &'static str> {
+    match kes_config::parse_duration(text) {
+        Some(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        Some(_) => Err("a certificate is valid for a second at least"),
+        None => Err("not a duration like '720h' or '1h30m'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn server(arguments: &[&str]) -> Result<ServerArgs, clap::error::ErrorKind> {
+        match Args::try_parse_from(["kes", "server"].iter().chain(arguments)) {
+            Ok(Args { command: Command::Server(args), .. }) => Ok(args),
+            Ok(args) => panic!("{args:?}"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn the_definition_has_no_contradictions() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_older_releases_are_accepted_in_both_spellings() {
+        for auth in [&["--auth=off"][..], &["--auth", "off"]] {
+            let args = server(&[&["--config=a.yml"], auth].concat()).unwrap();
+            assert_eq!(args.config.as_deref(), Some("a.yml".as_ref()));
+            let ignored: Vec<_> = args.ignored().map(|(flag, _)| flag).collect();
+            assert_eq!(ignored, ["--auth"]);
+        }
+        let args = server(&["--dev", "--mlock", "--key", "k", "--cert=c", "--addr", ":0"]).unwrap();
+        let ignored: Vec<_> = args.ignored().map(|(flag, _)| flag).collect();
+        assert_eq!(ignored, ["--key", "--cert", "--mlock"]);
+        assert_eq!(args.addr.as_deref(), Some(":0"));
+        assert_eq!(server(&["--dev"]).unwrap().ignored().count(), 0);
+    }
+
+    #[test]
+    fn a_server_has_either_a_configuration_or_none() {
+        use clap::error::ErrorKind;
+        assert_eq!(server(&[]).unwrap_err(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(server(&["--dev", "--config", "a"]).unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn what_has_no_effect_without_files_is_refused_without_them() {
+        let new = |arguments: &[&str]| {
+            Args::try_parse_from(["kes", "identity", "new"].iter().chain(arguments))
+        };
+        for arguments in [
+            &["--key", "k"][..],
+            &["--cert", "c"],
+            &["--ip", "::1"],
+            &["--dns", "a"],
+            &["--encrypt"],
+            &["-f"],
+            &["subject"],
+        ] {
+            new(arguments).unwrap_err();
+        }
+        new(&[]).unwrap();
+        new(&["--key=k", "--cert=c", "--ip=::1", "--ip=1.2.3.4", "--dns=a", "-f", "a b"]).unwrap();
+        new(&["--expiry", "0s"]).unwrap_err();
+        new(&["--expiry", "-1h"]).unwrap_err();
+    }
+
+    #[test]
+    fn secrets_are_mute() {
+        let args = Args::try_parse_from(["kes", "status", "-a", "kes:v1:secret"]).unwrap();
+        assert!(!format!("{args:?}").contains("v1"));
+    }
+}

@@ -1,0 +1,62 @@
+//! What the server says of itself when it starts.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use kes_config::LogLevel;
+
+use crate::memory::Locking;
+
+/// What the banner tells.
+pub(crate) struct Banner<'a> {
+    /// Release and commit.
+    pub(crate) version: &'a str,
+    pub(crate) commit: &'a str,
+    /// The key store in a word, and where it is.
+    pub(crate) keystore: String,
+    /// What is listened on.
+    pub(crate) address: SocketAddr,
+    /// The admin as configured.
+    pub(crate) admin: &'a str,
+    pub(crate) error_log: LogLevel,
+    pub(crate) audit_log: LogLevel,
+    pub(crate) locking: &'a Locking,
+}
+
+impl Banner<'_> {
+    /// Writes the banner, a line a fact. Scripts read it: names of lines stay.
+    pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        writeln!(to, "{:<11} {} (commit {})", "Version", self.version, self.commit)?;
+        writeln!(to, "{:<11} {}", "KeyStore", self.keystore)?;
+        writeln!(to, "{:<11} {}", "Endpoints", endpoints(self.address).join(" "))?;
+        writeln!(to, "{:<11} {}", "Admin", self.admin)?;
+        let (error, audit) = (switch(self.error_log), switch(self.audit_log));
+        writeln!(to, "{:<11} error={error} audit={audit}", "Logs")?;
+        let locked = match self.locking {
+            Locking::Locked => "on",
+            Locking::NotLocked(_) => "off",
+        };
+        writeln!(to, "{:<11} {locked}", "MLock")?;
+        to.flush()
+    }
+}
+
+/// Addresses that a client on this machine can use.
+pub(crate) fn endpoints(address: SocketAddr) -> Vec<String> {
+    let port = address.port();
+    let url = |ip: IpAddr| format!("https://{}", SocketAddr::new(ip, port));
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![url(Ipv4Addr::LOCALHOST.into())],
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![url(Ipv4Addr::LOCALHOST.into()), url(Ipv6Addr::LOCALHOST.into())]
+        }
+        ip => vec![url(ip)],
+    }
+}
+
+fn switch(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Off => "off",
+        LogLevel::At(_) => "on",
+    }
+}

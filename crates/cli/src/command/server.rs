@@ -1,0 +1,27 @@
+//! `kes server`.
+
+use crate::args::ServerArgs;
+use crate::compose;
+use crate::exit::Failure;
+
+/// Where a server listens when nobody says otherwise.
+const ADDRESS: &str = "0.0.0.0:7373";
+
+/// Runs a server until a signal ends it.
+pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
+    let locking = compose::protect_memory(args.dev);
+    let address = |text: &str| text.parse().map_err(Failure::new);
+    let start = match &args.config {
+        Some(path) => {
+            let environment = kes_config::ProcessEnvironment;
+            let mut config = kes_config::load(path, &environment).map_err(Failure::new)?;
+            if let Some(addr) = &args.addr {
+                config.address = address(addr)?;
+            }
+            compose::from_config(config, locking)?
+        }
+        None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(Failure::new)?.block_on(compose::run(start))
+}

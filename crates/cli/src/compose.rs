@@ -1,0 +1,234 @@
+//! The composition root: configuration → store → keyring → server. Reads top to bottom as the
+//! architecture.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kes_config::{Config, Keystore, ListenAddress, Live};
+use kes_crypto::{Random, SystemRandom};
+use kes_keyring::{CacheExpiry, CreateError, Keyring};
+use kes_policy::PolicySet;
+use kes_server::{Bound, BuildInfo, ErrorLog, Limits, Server, Stop};
+use kes_store::{KeyStore, MemoryStore, Metered, StoreError};
+use kes_store_fs::FsStore;
+use kes_types::{Clock, KeyName, SystemClock};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::TaskTracker;
+
+use crate::banner::Banner;
+use crate::dev::Development;
+use crate::exit::Failure;
+use crate::memory::{self, Locking};
+use crate::telemetry::{self, StoreCalls};
+
+/// What this binary is.
+pub(crate) const BUILD: BuildInfo =
+    BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: env!("KES_COMMIT") };
+
+/// What a server is started with.
+pub(crate) struct Start {
+    pub(crate) address: ListenAddress,
+    pub(crate) store: Arc<dyn KeyStore>,
+    /// The store in words, for the banner.
+    pub(crate) store_name: String,
+    pub(crate) keys: Vec<KeyName>,
+    pub(crate) live: Live,
+    pub(crate) development: Option<Development>,
+    pub(crate) locking: Locking,
+    pub(crate) errors: ErrorLog,
+}
+
+/// Starts from a configuration file's contents.
+pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Failure> {
+    let errors = ErrorLog::new();
+    telemetry::start(config.live.log.error, errors.clone());
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (store, store_name) = open_store(config.keystore)?;
+    Ok(Start {
+        address: config.address,
+        store,
+        store_name,
+        keys: config.keys,
+        live: config.live,
+        development: None,
+        locking,
+        errors,
+    })
+}
+
+/// Starts with nothing: keys in memory, fresh credentials.
+pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
+    let (development, live) = Development::new(&SystemRandom::new(), SystemClock.now())?;
+    let errors = ErrorLog::new();
+    telemetry::start(live.log.error, errors.clone());
+    Ok(Start {
+        address,
+        store: metered(MemoryStore::new()),
+        store_name: "memory (keys are gone when this server ends)".to_owned(),
+        keys: Vec::new(),
+        live,
+        development: Some(development),
+        locking,
+        errors,
+    })
+}
+
+fn open_store(keystore: Keystore) -> Result<(Arc<dyn KeyStore>, String), Failure> {
+    match keystore {
+        Keystore::Fs(fs) => {
+            let opened = FsStore::open(&fs.path, Arc::new(SystemClock));
+            let (store, warnings) = opened.map_err(Failure::new)?;
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok((metered(store), format!("filesystem {}", fs.path.display())))
+        }
+        // The configuration refuses what this build has no store for.
+        Keystore::Vault(_) => Err(Failure::message("keystore 'vault' is not supported by this build")),
+        Keystore::Aws(_) => Err(Failure::message("keystore 'aws' is not supported by this build")),
+    }
+}
+
+fn metered(store: impl KeyStore) -> Arc<dyn KeyStore> {
+    Arc::new(Metered::new(Arc::new(store), Arc::new(StoreCalls), Arc::new(SystemClock)))
+}
+
+/// Runs a server until it is told to end by a signal.
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+    if let Locking::NotLocked(reason) = &start.locking {
+        tracing::warn!("{reason}");
+    }
+    let (tasks, stop) = (TaskTracker::new(), Stop::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
+    let keyring = Arc::new(Keyring::new(kes_keyring::Parts {
+        store: start.store,
+        expiry: CacheExpiry { any: start.live.cache.any, unused: start.live.cache.unused },
+        clock: Arc::clone(&clock),
+        random,
+        tasks: tasks.clone(),
+    }));
+    create_predefined(&keyring, &start.live.policies, &start.keys).await?;
+
+    let (admin, log) = (start.live.policies.admin().as_str().to_owned(), start.live.log.clone());
+    let server = Server::new(kes_server::Parts {
+        live: start.live,
+        keyring,
+        clock,
+        audit_output: Box::new(io::stdout()),
+        errors: start.errors,
+        stop: stop.clone(),
+        tasks,
+        build: BUILD,
+        limits: Limits::default(),
+    });
+    // Signals are caught from here on, before anybody is told that the server is up.
+    let signals = Signals::new().map_err(Failure::new)?;
+    let bound = server.map_err(Failure::new)?.bind(&start.address.candidates());
+    let bound = bound.map_err(Failure::new)?;
+    let banner = Banner {
+        version: BUILD.version,
+        commit: BUILD.commit,
+        keystore: start.store_name,
+        address: bound.address().map_err(Failure::new)?,
+        admin: &admin,
+        error_log: log.error,
+        audit_log: log.audit,
+        locking: &start.locking,
+    };
+    announce(&banner, start.development.as_ref(), banner.address);
+    serve(bound, signals, &stop).await
+}
+
+/// Creates the keys that the configuration names; existing ones are left alone.
+async fn create_predefined(
+    keyring: &Arc<Keyring>,
+    policies: &PolicySet,
+    keys: &[KeyName],
+) -> Result<(), Failure> {
+    let permit = policies.configuration();
+    for name in keys {
+        match keyring.create(&permit, name).await {
+            Ok(()) => tracing::info!(key = name.as_str(), "created a key that the configuration names"),
+            Err(CreateError::Store(_, StoreError::Exists(_))) => {}
+            Err(error) => return Err(Failure::new(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Nobody may be reading: a server whose standard output is closed serves all the same.
+fn announce(banner: &Banner<'_>, development: Option<&Development>, address: SocketAddr) {
+    let mut out = io::stdout().lock();
+    let written = banner.write(&mut out);
+    let written = written.and_then(|()| match development {
+        Some(development) => development.write_banner(address, &mut out),
+        None => Ok(()),
+    });
+    if let Err(error) = written {
+        tracing::warn!(%error, "cannot write the banner");
+    }
+}
+
+async fn serve(bound: Bound, mut signals: Signals, stop: &Stop) -> Result<(), Failure> {
+    let running = bound.run();
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            is_clean = &mut running => {
+                return if is_clean { Ok(()) } else { Err(Failure::message("requests were cut off")) };
+            }
+            event = signals.next() => match event {
+                Event::End if stop.is_draining() => stop.abort(),
+                Event::End => {
+                    tracing::info!("ending: no more connections, answering what was accepted");
+                    stop.drain();
+                }
+                Event::Reload => {
+                    tracing::warn!("SIGHUP is ignored: this build cannot reload its configuration");
+                }
+            },
+        }
+    }
+}
+
+/// What the process is asked from outside.
+enum Event {
+    End,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::End,
+            _ = self.interrupt.recv() => Event::End,
+            _ = self.hang_up.recv() => Event::Reload,
+        }
+    }
+}
+
+/// Prepares the process, before it has threads.
+pub(crate) fn protect_memory(is_development: bool) -> Locking {
+    if let Err(error) = memory::forbid_core_dumps(is_development) {
+        tracing::warn!(%error, "core dumps cannot be forbidden");
+    }
+    memory::lock()
+}

@@ -1,0 +1,40 @@
+//! The key server and its command line.
+
+mod args;
+mod banner;
+mod command;
+mod compose;
+mod connect;
+mod dev;
+mod exit;
+mod memory;
+mod output;
+mod pair;
+mod password;
+mod telemetry;
+
+use std::alloc::System;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use kes_config::ProcessEnvironment;
+use zeroizing_alloc::ZeroAlloc;
+
+use crate::args::Args;
+use crate::output::Output;
+
+/// Wipes what is freed: key schedules, plaintexts and their copies in buffers included.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return output::usage(&error),
+    };
+    let output = Output::new(args.color, &ProcessEnvironment);
+    match command::run(args.command, &ProcessEnvironment, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.report(&failure),
+    }
+}

@@ -1,0 +1,132 @@
+//! What is written to standard output and standard error, and how.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
+use std::process::ExitCode;
+
+use kes_config::Environment;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::args::Color;
+use crate::exit::{Failure, OutputError};
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The process's outputs. Data goes to standard output, everything else to standard error.
+#[derive(Debug)]
+pub(crate) struct Output {
+    out: Stdout,
+    err: Stderr,
+    /// Whether a person looks at standard output.
+    is_terminal: bool,
+    is_out_colored: bool,
+    is_err_colored: bool,
+}
+
+impl Output {
+    /// Colours where it was asked for; by default on terminals, unless `NO_COLOR` is set.
+    pub(crate) fn new(color: Color, environment: &dyn Environment) -> Self {
+        let no_color = environment.variable("NO_COLOR");
+        let wants_color = no_color.is_ok_and(|value| value.is_none_or(|value| value.is_empty()));
+        let is_colored = |is_terminal: bool| match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && wants_color,
+        };
+        let (out, err) = (io::stdout(), io::stderr());
+        Self {
+            is_terminal: out.is_terminal(),
+            is_out_colored: is_colored(out.is_terminal()),
+            is_err_colored: is_colored(err.is_terminal()),
+            out,
+            err,
+        }
+    }
+
+    /// Whether a person looks at standard output.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// A text that stands out where colours are in use.
+    pub(crate) fn bold<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.is_out_colored { format!("{BOLD}{text}{PLAIN}").into() } else { text.into() }
+    }
+
+    /// Writes a line of data.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+        self.write(text.as_bytes(), b"\n")
+    }
+
+    /// Writes data as it is, followed by a line's end on a terminal only.
+    pub(crate) fn bare(&self, text: &str) -> Result<(), Failure> {
+        self.write(text.as_bytes(), if self.is_terminal { b"\n" } else { b"" })
+    }
+
+    /// Writes data as one line of JSON.
+    pub(crate) fn json(&self, data: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
+        self.write(&Zeroizing::new(serde_json::to_vec(data).map_err(Failure::new)?), b"\n")
+    }
+
+    /// Writes a warning to standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        self.complain("Warning", YELLOW, text);
+    }
+
+    /// Writes why a command failed to standard error; gives its exit code.
+    pub(crate) fn report(&self, failure: &Failure) -> ExitCode {
+        // Whoever closed the pipe has read what it wanted.
+        if !failure.is_broken_pipe() {
+            self.complain("Error", RED, &failure.text());
+            if let Some(advice) = failure.advice() {
+                self.complain("Hint", BOLD, advice);
+            }
+        }
+        failure.code()
+    }
+
+    fn write(&self, data: &[u8], end: &[u8]) -> Result<(), Failure> {
+        let mut out = self.out.lock();
+        out.write_all(data)
+            .and_then(|()| out.write_all(end))
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(OutputError(error)))
+    }
+
+    fn complain(&self, label: &str, color: &str, text: &str) {
+        let text = printable(text);
+        let mut err = self.err.lock();
+        // There is nobody left to tell when standard error is closed.
+        let _ = if self.is_err_colored {
+            writeln!(err, "{color}{label}:{PLAIN} {text}")
+        } else {
+            writeln!(err, "{label}: {text}")
+        };
+    }
+}
+
+/// Writes help, the version or what is wrong with the arguments; gives the exit code.
+pub(crate) fn usage(message: &clap::Error) -> ExitCode {
+    // There is nobody left to tell when the output is closed.
+    let _ = message.print();
+    ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(1))
+}
+
+/// A text as a terminal may show it: a server's words cannot move the cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_others_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\n\u{9b}c ä"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c ä");
+    }
+}

@@ -1,0 +1,218 @@
+//! Two files that are of use together only: both are written, or none.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
+
+/// A file to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewFile<'a> {
+    /// Where it goes.
+    pub(crate) path: &'a Path,
+    /// What is in it.
+    pub(crate) contents: &'a [u8],
+    /// Its permissions, before the process's mask.
+    pub(crate) mode: u32,
+}
+
+/// Why neither file was written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PairError {
+    /// Both files have one name.
+    #[error("'{}' cannot be both files", .0.display())]
+    Same(PathBuf),
+    /// A file is there, and is not to be replaced.
+    #[error("'{}' already exists", .0.display())]
+    Exists(PathBuf),
+    /// What is there cannot be replaced by a file.
+    #[error("'{}' is not a file", .0.display())]
+    NotAFile(PathBuf),
+    /// Writing failed.
+    #[error("cannot write '{}'", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Fails if the files cannot be written for what is there already.
+pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<(), PairError> {
+    let [first, second] = paths;
+    if first == second {
+        return Err(PairError::Same(first.to_owned()));
+    }
+    for path in paths {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return Err(PairError::NotAFile(path.to_owned())),
+            Ok(_) if !overwrite => return Err(PairError::Exists(path.to_owned())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(path)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes both files, or leaves everything as it was. Each appears at once with all its contents;
+/// what is there is replaced only with `overwrite`.
+pub(crate) fn write(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
+    check(files.map(|file| file.path), overwrite)?;
+    place(files, overwrite)
+}
+
+/// Writes both files or none, whatever became of their names since they were checked.
+fn place(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
+    let [first, second] = files;
+    let (staged_first, staged_second) = (stage(&first)?, stage(&second)?);
+    let old_first = if overwrite { set_aside(first.path)? } else { None };
+    let installed = install(staged_first, first.path).and_then(|()| {
+        replace(staged_second, second.path, overwrite).inspect_err(|_| {
+            // Ours: `install` does not replace anything.
+            let _ = fs::remove_file(first.path);
+        })
+    });
+    match (installed, old_first) {
+        (Err(error), Some(old)) => {
+            old.persist(first.path).map_err(|lost| failed(first.path)(lost.error))?;
+            Err(error)
+        }
+        (installed, _) => installed,
+    }
+}
+
+/// Writes a file under a name that nobody uses, beside its own.
+fn stage(file: &NewFile<'_>) -> Result<NamedTempFile, PairError> {
+    let write = || {
+        let permissions = Permissions::from_mode(file.mode);
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(".kes-").permissions(permissions);
+        let mut staged = builder.tempfile_in(folder(file.path))?;
+        staged.write_all(file.contents)?;
+        staged.as_file().sync_all()?;
+        Ok(staged)
+    };
+    write().map_err(failed(file.path))
+}
+
+/// Moves what has the name out of the way; it is gone once the answer is dropped.
+fn set_aside(path: &Path) -> Result<Option<TempPath>, PairError> {
+    let aside = NamedTempFile::with_prefix_in(".kes-", folder(path)).map_err(failed(path))?;
+    match fs::rename(path, aside.path()) {
+        Ok(()) => Ok(Some(aside.into_temp_path())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path)(error)),
+    }
+}
+
+/// Gives a staged file its name, if the name is free.
+fn install(staged: NamedTempFile, path: &Path) -> Result<(), PairError> {
+    match staged.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(PairError::Exists(path.to_owned()))
+        }
+        Err(lost) => Err(failed(path)(lost.error)),
+    }
+}
+
+fn replace(staged: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), PairError> {
+    if overwrite {
+        staged.persist(path).map(drop).map_err(|lost| failed(path)(lost.error))
+    } else {
+        install(staged, path)
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> PairError {
+    let path = path.to_owned();
+    move |source| PairError::Write { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files<'a>(key: &'a Path, cert: &'a Path) -> [NewFile<'a>; 2] {
+        [
+            NewFile { path: key, contents: b"new key", mode: 0o600 },
+            NewFile { path: cert, contents: b"new cert", mode: 0o644 },
+        ]
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn both_files_are_written_and_the_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+        write(files(&key, &cert), false).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), b"new key");
+        assert_eq!(fs::read(&cert).unwrap(), b"new cert");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(folder.path()), ["cert", "key"]);
+    }
+
+    #[test]
+    fn nothing_is_written_when_one_of_the_files_is_there() {
+        for taken in ["key", "cert"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(taken), "old").unwrap();
+            let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+            let error = write(files(&key, &cert), false).unwrap_err();
+            assert!(matches!(error, PairError::Exists(path) if path.ends_with(taken)));
+            assert_eq!(names(folder.path()), [taken]);
+            assert_eq!(fs::read(folder.path().join(taken)).unwrap(), b"old");
+        }
+    }
+
+    #[test]
+    fn with_overwrite_both_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+        fs::write(&key, "old").unwrap();
+        write(files(&key, &cert), true).unwrap();
+        write(files(&key, &cert), true).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), b"new key");
+        assert_eq!(names(folder.path()), ["cert", "key"]);
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn when_the_second_cannot_be_written_the_first_is_as_before() {
+        for overwrite in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+            fs::create_dir(&cert).unwrap();
+            place(files(&key, &cert), overwrite).unwrap_err();
+            assert_eq!(names(folder.path()), ["cert"]);
+            assert!(matches!(write(files(&key, &cert), true), Err(PairError::NotAFile(_))));
+
+            fs::write(&key, "old").unwrap();
+            place(files(&key, &cert), overwrite).unwrap_err();
+            assert_eq!(fs::read(&key).unwrap(), b"old");
+            assert_eq!(names(folder.path()), ["cert", "key"]);
+        }
+    }
+
+    #[test]
+    fn one_name_cannot_be_both_files() {
+        let path = Path::new("one");
+        assert!(matches!(write(files(path, path), true), Err(PairError::Same(_))));
+    }
+}

@@ -1,0 +1,99 @@
+//! The process's log: lines on standard error, and errors to whoever follows `/v1/log/error`.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use kes_config::LogLevel;
+use kes_server::ErrorLog;
+use kes_store::{Observer, Operation, Outcome};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Starts logging, once per process.
+pub(crate) fn start(level: LogLevel, errors: ErrorLog) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_filter(filter(level));
+    let stream = ErrorStream(errors).with_filter(LevelFilter::ERROR);
+    // A second start, in a test say, keeps the first.
+    let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();
+}
+
+/// The configuration counts as Go does: debug -4, info 0, warn 4, error 8, and anything between.
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off | LogLevel::At(9..) => LevelFilter::OFF,
+        LogLevel::At(5..=8) => LevelFilter::ERROR,
+        LogLevel::At(1..=4) => LevelFilter::WARN,
+        LogLevel::At(-3..=0) => LevelFilter::INFO,
+        LogLevel::At(-7..=-4) => LevelFilter::DEBUG,
+        LogLevel::At(..=-8) => LevelFilter::TRACE,
+    }
+}
+
+/// Hands error events to the error log's followers.
+struct ErrorStream(ErrorLog);
+
+impl<S: Subscriber> Layer<S> for ErrorStream {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::ERROR {
+            self.0.publish(|| {
+                let mut line = Line::default();
+                event.record(&mut line);
+                line.message + &line.fields
+            });
+        }
+    }
+}
+
+/// An event as one text: its message, then its fields.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}
+
+/// Tells the debug log of every call to the key store.
+#[derive(Debug)]
+pub(crate) struct StoreCalls;
+
+impl Observer for StoreCalls {
+    fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration) {
+        tracing::debug!(?operation, ?outcome, ?elapsed, "key store call");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_between_show_what_is_above_them() {
+        for (severity, level) in [
+            (8, LevelFilter::ERROR),
+            (6, LevelFilter::ERROR),
+            (4, LevelFilter::WARN),
+            (0, LevelFilter::INFO),
+            (-4, LevelFilter::DEBUG),
+            (10, LevelFilter::OFF),
+        ] {
+            assert_eq!(filter(LogLevel::At(severity)), level);
+        }
+        assert_eq!(filter(LogLevel::Off), LevelFilter::OFF);
+    }
+}

@@ -1,0 +1,194 @@
+//! Calls against real TLS and HTTP servers.
+
+#![cfg(test)]
+
+mod peer;
+
+use std::error::Error as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use kes_client::{
+    Client, ClientConfig, ClientError, ClientIdentity, ConnectError, ServerTrust, SetupError,
+    Timeouts,
+};
+use kes_types::{KeyName, ListPattern, Secret};
+use tokio::net::{TcpListener, TcpSocket};
+
+use peer::{Peer, Person, Reply, Seen, endpoint};
+
+const PROTOCOLS: [&str; 2] = ["http/1.1", "h2"];
+
+fn name() -> KeyName {
+    KeyName::parse("my-key").unwrap()
+}
+
+fn json(status: u16, body: &'static str) -> Reply {
+    Reply::Answer(status, Bytes::from_static(body.as_bytes()))
+}
+
+#[tokio::test]
+async fn after_a_fault_the_next_server_gets_the_whole_request() {
+    for alpn in PROTOCOLS {
+        let person = Person::new();
+        let first = Peer::start(alpn, &person, json(503, r#"{"message":"draining"}"#)).await;
+        let second = Peer::start(alpn, &person, json(200, r#"{"ciphertext":"AQID"}"#)).await;
+        let client = person.client(&[&first, &second]);
+        let plaintext = Secret::new(vec![7; 100_000]);
+        let answer = client.encrypt(&name(), plaintext, b"context".to_vec()).await.unwrap();
+        assert_eq!(answer.ciphertext.0, [1, 2, 3]);
+
+        let request = &first.seen()[0];
+        assert_eq!((&request.method, &*request.path), (&Method::PUT, "/v1/key/encrypt/my-key"));
+        assert_eq!(request.agent, concat!("kes/", env!("CARGO_PKG_VERSION")));
+        assert_eq!(request.content_type.as_deref(), Some("application/json"));
+        assert_eq!(request.certificate, person.certificate);
+        assert!(request.body.len() > 133_000, "{}", request.body.len());
+        assert!(request.body.ends_with(br#","context":"Y29udGV4dA=="}"#));
+        assert_eq!(second.seen(), first.seen(), "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn servers_that_cannot_be_connected_to_are_passed_over() {
+    let person = Person::new();
+    // Bound, but nobody listens: connections are refused.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let stranger = Peer::start("h2", &person, json(200, "")).await;
+    let server = Peer::start("h2", &person, json(200, "")).await;
+    let refused = endpoint(closed.local_addr().unwrap());
+    let trust = ServerTrust::Certificates(vec![server.certificate.clone()]);
+    let mut endpoints = vec![refused, stranger.endpoint.clone(), server.endpoint.clone()];
+    let client = person.client_of(endpoints.clone(), trust.clone(), Timeouts::default());
+    client.create_key(&name()).await.unwrap();
+    let expected = Seen {
+        method: Method::PUT,
+        path: "/v1/key/create/my-key".to_owned(),
+        agent: concat!("kes/", env!("CARGO_PKG_VERSION")).to_owned(),
+        content_type: None,
+        body: Bytes::new(),
+        certificate: person.certificate.clone(),
+    };
+    assert_eq!(server.seen(), [expected]);
+    assert!(stranger.seen().is_empty());
+
+    endpoints.pop();
+    let client = person.client_of(endpoints, trust, Timeouts::default());
+    let error = client.ready().await.unwrap_err();
+    assert!(error.is_untrusted());
+    let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
+    let errors: Vec<_> = attempts.0.iter().map(|attempt| &attempt.error).collect();
+    assert!(matches!(errors[..], [ConnectError::Tcp(_), ConnectError::Untrusted(_)]), "{errors:?}");
+}
+
+#[tokio::test]
+async fn every_answer_but_a_fault_is_final() {
+    for (status, body) in [
+        (404, r#"{"message":"key does not exist"}"#),
+        (403, r#"{"message":"not authorized: insufficient permissions"}"#),
+        (501, r#"{"message":"not here"}"#),
+        (204, ""),
+        (307, ""),
+    ] {
+        let person = Person::new();
+        let first = Peer::start("http/1.1", &person, json(status, body)).await;
+        let second = Peer::start("http/1.1", &person, json(200, "{}")).await;
+        let error = person.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
+        let ClientError::Status { code, .. } = error else { panic!("{error:?}") };
+        assert_eq!(code.as_u16(), status);
+        assert!(second.seen().is_empty(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn when_all_servers_fail_the_last_fault_is_told() {
+    let person = Person::new();
+    let first = Peer::start("h2", &person, json(502, r#"{"message":"one"}"#)).await;
+    let second = Peer::start("h2", &person, json(504, "<html>")).await;
+    let error = person.client(&[&first, &second]).ready().await.unwrap_err();
+    assert_eq!(error.to_string(), "Gateway Timeout (504)");
+    let error = person.client(&[&second, &first]).ready().await.unwrap_err();
+    let ClientError::Status { code, message } = error else { panic!("{error:?}") };
+    assert_eq!((code, &*message), (StatusCode::BAD_GATEWAY, "one"));
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_arrived_is_not_sent_again() {
+    for alpn in PROTOCOLS {
+        let person = Person::new();
+        let first = Peer::start(alpn, &person, Reply::HangUp).await;
+        let second = Peer::start(alpn, &person, json(200, "")).await;
+        let error = person.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
+        assert!(matches!(error, ClientError::Interrupted { .. }), "{error:?}");
+        assert_eq!((first.seen().len(), second.seen().len()), (1, 0), "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_at_most_a_mebibyte_of_the_right_json() {
+    let person = Person::new();
+    let mut longest = br#"{"names":[]}"#.to_vec();
+    longest.resize(1024 * 1024, b' ');
+    let server = Peer::start("h2", &person, Reply::Answer(200, longest.clone().into())).await;
+    let page = person.client(&[&server]).list_keys(&ListPattern::parse("my-*").unwrap()).await;
+    assert!(page.unwrap().names.is_empty());
+    assert_eq!(server.seen()[0].path, "/v1/key/list/my-");
+
+    longest.push(b' ');
+    let server = Peer::start("h2", &person, Reply::Answer(200, longest.into())).await;
+    let everything = ListPattern::parse("").unwrap();
+    let error = person.client(&[&server]).list_keys(&everything).await.unwrap_err();
+    assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
+
+    let server = Peer::start("h2", &person, json(200, r#"{"plaintext":{"s3cret":1}}"#)).await;
+    let error = person.client(&[&server]).decrypt(&name(), vec![1], vec![]).await.unwrap_err();
+    assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
+    assert!(!format!("{error} {:?}", error.source()).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_server_without_a_trusted_certificate_is_called_only_when_told_to() {
+    let person = Person::new();
+    let server = Peer::start("h2", &person, json(200, r#"{"version":"1"}"#)).await;
+    let other = Person::new().certificate;
+    let client =
+        |trust| person.client_of(vec![server.endpoint.clone()], trust, Timeouts::default());
+    let error = client(ServerTrust::Certificates(vec![other])).version().await.unwrap_err();
+    assert!(matches!(error, ClientError::Tls(_)) && error.is_untrusted(), "{error:?}");
+    assert!(server.seen().is_empty());
+    assert_eq!(client(ServerTrust::Insecure).version().await.unwrap().version, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_given_up() {
+    let person = Person::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hung = vec![endpoint(listener.local_addr().unwrap())];
+    let client = person.client_of(hung.clone(), ServerTrust::Insecure, Timeouts::default());
+    let error = client.ready().await.unwrap_err();
+    let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
+    assert!(matches!(attempts.0[0].error, ConnectError::TimedOut(limit) if limit.as_secs() == 5));
+
+    let timeouts = Timeouts { call: Duration::from_secs(1), connect: Duration::from_secs(5) };
+    let client = person.client_of(hung, ServerTrust::Insecure, timeouts);
+    let error = client.ready().await.unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut(limit) if limit.as_secs() == 1), "{error:?}");
+}
+
+#[test]
+fn a_client_that_can_never_work_is_not_made() {
+    let setup = |endpoints: &[&str], identity| {
+        let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
+        let (trust, timeouts) = (ServerTrust::Insecure, Timeouts::default());
+        Client::new(ClientConfig { endpoints, identity, trust, timeouts }).unwrap_err()
+    };
+    let person = Person::new();
+    assert!(matches!(setup(&[], person.identity()), SetupError::NoEndpoint));
+    let no_key = ClientIdentity::new(vec![person.certificate.clone()], Secret::new(vec![1]));
+    assert!(matches!(setup(&["kes"], no_key), SetupError::Identity(_)));
+    let mixed = person.with_key_of(&Person::new());
+    assert!(matches!(setup(&["kes"], mixed), SetupError::Identity(_)));
+}
