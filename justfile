@@ -1,0 +1,31 @@
+# `just check` before every commit.
+
+check: fmt test clippy doc deny targets
+
+fmt:
+    cargo fmt --all --check
+
+test:
+    ./tests/run
+
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny:
+    cargo deny check bans licenses sources
+
+# The shape of the code against the house's targets.
+targets:
+    ./tests/targets
+
+# Start time and idle memory of the shipped profile; prints, asserts nothing.
+bench-start:
+    cargo build --profile dist -p kes
+    ./tests/bench-start target/dist/kes
+
+# The number of packages that a release is built from.
+budget:
+    @grep -c '^name = ' Cargo.lock
