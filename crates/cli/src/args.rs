@@ -17,8 +17,14 @@ use kes_types::{KeyName, ListPattern, Secret};
     disable_help_subcommand = true
 )]
 pub(crate) struct Args {
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub(crate) color: Color,
     /// What to do.
     #[command(subcommand)]
@@ -53,6 +59,8 @@ pub(crate) enum Command {
 
 /// `kes server`.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "kes server --config <FILE> [--addr <[IP]:PORT>]\n       \
+                      kes server --dev [--addr <[IP]:PORT>]")]
 pub(crate) struct ServerArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]

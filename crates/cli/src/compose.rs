@@ -20,7 +20,7 @@ use crate::banner::Banner;
 use crate::dev::Development;
 use crate::exit::Failure;
 use crate::memory::{self, Locking};
-use crate::telemetry::{self, StoreCalls};
+use crate::telemetry::{self, NOTICE, StoreCalls};
 
 /// What this binary is.
 pub(crate) const BUILD: BuildInfo =
@@ -44,7 +44,7 @@ pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Fai
     let errors = ErrorLog::new();
     telemetry::start(config.live.log.error, errors.clone());
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(target: NOTICE, "{warning}");
     }
     let (store, store_name) = open_store(config.keystore)?;
     Ok(Start {
@@ -82,12 +82,14 @@ fn open_store(keystore: Keystore) -> Result<(Arc<dyn KeyStore>, String), Failure
             let opened = FsStore::open(&fs.path, Arc::new(SystemClock));
             let (store, warnings) = opened.map_err(Failure::new)?;
             for warning in warnings {
-                tracing::warn!("{warning}");
+                tracing::warn!(target: NOTICE, "{warning}");
             }
             Ok((metered(store), format!("filesystem {}", fs.path.display())))
         }
         // The configuration refuses what this build has no store for.
-        Keystore::Vault(_) => Err(Failure::message("keystore 'vault' is not supported by this build")),
+        Keystore::Vault(_) => {
+            Err(Failure::message("keystore 'vault' is not supported by this build"))
+        }
         Keystore::Aws(_) => Err(Failure::message("keystore 'aws' is not supported by this build")),
     }
 }
@@ -99,7 +101,7 @@ fn metered(store: impl KeyStore) -> Arc<dyn KeyStore> {
 /// Runs a server until it is told to end by a signal.
 pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     if let Locking::NotLocked(reason) = &start.locking {
-        tracing::warn!("{reason}");
+        tracing::warn!(target: NOTICE, "{reason}");
     }
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -152,7 +154,9 @@ async fn create_predefined(
     let permit = policies.configuration();
     for name in keys {
         match keyring.create(&permit, name).await {
-            Ok(()) => tracing::info!(key = name.as_str(), "created a key that the configuration names"),
+            Ok(()) => {
+                tracing::info!(target: NOTICE, key = name.as_str(), "created a key that the configuration names");
+            }
             Err(CreateError::Store(_, StoreError::Exists(_))) => {}
             Err(error) => return Err(Failure::new(error)),
         }
@@ -169,7 +173,7 @@ fn announce(banner: &Banner<'_>, development: Option<&Development>, address: Soc
         None => Ok(()),
     });
     if let Err(error) = written {
-        tracing::warn!(%error, "cannot write the banner");
+        tracing::warn!(target: NOTICE, %error, "cannot write the banner");
     }
 }
 
@@ -184,11 +188,11 @@ async fn serve(bound: Bound, mut signals: Signals, stop: &Stop) -> Result<(), Fa
             event = signals.next() => match event {
                 Event::End if stop.is_draining() => stop.abort(),
                 Event::End => {
-                    tracing::info!("ending: no more connections, answering what was accepted");
+                    tracing::info!(target: NOTICE, "ending: no more connections, answering what was accepted");
                     stop.drain();
                 }
                 Event::Reload => {
-                    tracing::warn!("SIGHUP is ignored: this build cannot reload its configuration");
+                    tracing::warn!(target: NOTICE, "SIGHUP is ignored: this build cannot reload its configuration");
                 }
             },
         }
@@ -225,10 +229,9 @@ impl Signals {
     }
 }
 
-/// Prepares the process, before it has threads.
-pub(crate) fn protect_memory(is_development: bool) -> Locking {
-    if let Err(error) = memory::forbid_core_dumps(is_development) {
-        tracing::warn!(%error, "core dumps cannot be forbidden");
-    }
-    memory::lock()
+/// Prepares the process, before it has threads. One that could dump its keys does not start.
+pub(crate) fn protect_memory(is_development: bool) -> Result<Locking, Failure> {
+    let forbidden = memory::forbid_core_dumps(is_development);
+    forbidden.map_err(|error| Failure::new(error).context("cannot forbid core dumps"))?;
+    Ok(memory::lock())
 }

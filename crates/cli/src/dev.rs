@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::exit::Failure;
 
 /// The longest a development server's certificates are of use.
-const VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
+const VALIDITY: Duration = Duration::from_hours(90 * 24);
 
 /// A key name for the lines that the banner shows.
 const EXAMPLE_KEY: &str = "my-key";
@@ -58,11 +58,18 @@ impl Development {
         })
     }
 
-    fn write_files(&self, server: &IssuedCertificate, client: &IssuedCertificate) -> io::Result<()> {
+    fn write_files(
+        &self,
+        server: &IssuedCertificate,
+        client: &IssuedCertificate,
+    ) -> io::Result<()> {
         fs::write(self.path("server.crt"), server.certificate_pem())?;
         fs::write(self.path("admin.crt"), client.certificate_pem())?;
-        let mut key =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path("admin.key"))?;
+        let mut key = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path("admin.key"))?;
         key.write_all(client.private_key_pem().expose())
     }
 
@@ -106,10 +113,7 @@ fn server_certificate(random: &dyn Random, now: SystemTime) -> Result<IssuedCert
     let request = CertificateRequest {
         subject: "localhost".to_owned(),
         dns_names: vec!["localhost".to_owned()],
-        ip_addresses: vec![
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ],
+        ip_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
         not_before: now,
         validity: VALIDITY,
     };

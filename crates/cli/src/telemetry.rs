@@ -8,9 +8,13 @@ use kes_server::ErrorLog;
 use kes_store::{Observer, Operation, Outcome};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The target of what an operator is told whatever the log level: warnings about the configuration
+/// and its surroundings, and what signals do.
+pub(crate) const NOTICE: &str = "notice";
 
 /// Starts logging, once per process.
 pub(crate) fn start(level: LogLevel, errors: ErrorLog) {
@@ -18,7 +22,7 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .with_filter(filter(level));
+        .with_filter(Targets::new().with_default(filter(level)).with_target(NOTICE, Level::INFO));
     let stream = ErrorStream(errors).with_filter(LevelFilter::ERROR);
     // A second start, in a test say, keeps the first.
     let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();

@@ -126,9 +126,9 @@ impl Cache {
 
     /// `any`, shortened by a share that depends on the name.
     fn life_of(&self, name: &KeyName) -> Duration {
-        let share = self.jitter.hash_one(name) % 1024;
-        let jitter_max = self.expiry.any / JITTER_SHARE;
-        self.expiry.any - jitter_max.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 1024.0)
+        let share = u32::try_from(self.jitter.hash_one(name) % 1024).unwrap_or(0);
+        let jitter = (self.expiry.any / JITTER_SHARE / 1024).saturating_mul(share);
+        self.expiry.any.saturating_sub(jitter)
     }
 
     /// Makes room: the entry that was not used for the longest time goes.

@@ -45,14 +45,12 @@ impl Admission {
 
     /// Waits for a place. A full house shows its oldest stranger out.
     pub(crate) async fn enter(self: &Arc<Self>) -> Place {
-        let connection = match Arc::clone(&self.connections).try_acquire_owned() {
-            Ok(connection) => Some(connection),
-            Err(_) => {
-                self.evict_oldest();
-                // The semaphore is never closed.
-                Arc::clone(&self.connections).acquire_owned().await.ok()
-            }
-        };
+        let mut connection = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if connection.is_none() {
+            self.evict_oldest();
+            // The semaphore is never closed.
+            connection = Arc::clone(&self.connections).acquire_owned().await.ok();
+        }
         let evicted = CancellationToken::new();
         let mut strangers = self.strangers();
         while strangers.by_age.len() >= self.strangers_max {

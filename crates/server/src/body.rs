@@ -66,9 +66,7 @@ impl RequestBody {
         let bytes = body.bytes.trim_ascii();
         match bytes.first() {
             None if body.bytes.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
-            Some(b'{') => {
-                serde_json::from_slice(bytes).map_err(|_| ApiError::bad_request(invalid))
-            }
+            Some(b'{') => serde_json::from_slice(bytes).map_err(|_| ApiError::bad_request(invalid)),
             Some(_) if bytes == b"null" => Ok(T::default()),
             _ => Err(ApiError::bad_request(invalid)),
         }

@@ -20,7 +20,7 @@ use crate::idle::{Activity, HeadTimeout};
 use crate::peer::Peer;
 use crate::router;
 
-/// Streams of one h2 connection at a time; a MinIO node sends all its requests over one.
+/// Streams of one h2 connection at a time; a `MinIO` node sends all its requests over one.
 const STREAMS_MAX: u32 = 250;
 
 /// The longest head of a request, in bytes.
@@ -36,11 +36,11 @@ const RESET_STREAMS_MAX: usize = 20;
 const LOCAL_RESETS_MAX: usize = 1024;
 
 /// How often a silent h2 client is asked whether it still lives, and how long it has to answer.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a connection that was asked to end may still take to write.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that was asked to end may go on without a request.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(
@@ -132,19 +132,21 @@ where
     C::Error: std::fmt::Display,
 {
     let mut connection = pin!(connection);
-    let is_draining = tokio::select! {
+    tokio::select! {
         result = connection.as_mut() => return ended(result),
-        () = app.stop.soft().cancelled() => true,
-        () = activity.idle_for(idle_timeout) => false,
-    };
-    connection.as_mut().graceful_shutdown();
-    if is_draining {
-        // The server bounds the time that accepted requests may still take.
-        return ended(connection.await);
+        () = app.stop.soft().cancelled() => {}
+        () = activity.idle_for(idle_timeout) => {}
     }
-    match tokio::time::timeout(CLOSE_TIMEOUT, connection).await {
-        Ok(result) => ended(result),
-        Err(_) => tracing::debug!("connection did not close in time"),
+    connection.as_mut().graceful_shutdown();
+    // Accepted requests are answered, in the time that the server as a whole has to drain. A
+    // client that has none and does not close its end is not waited for.
+    let idle = async {
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+        activity.idle_for(CLOSE_TIMEOUT).await;
+    };
+    tokio::select! {
+        result = connection => ended(result),
+        () = idle => tracing::debug!("connection did not close in time"),
     }
 }
 

@@ -106,8 +106,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTimeout<S> {
             return Poll::Pending;
         }
         let timeout = self.timeout;
-        let deadline =
-            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

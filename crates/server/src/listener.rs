@@ -24,7 +24,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// Accepts connections until the server drains; each is served on the tracker.
-pub(crate) async fn accept(app: Arc<App>, router: Router, listener: TcpListener, tasks: TaskTracker) {
+pub(crate) async fn accept(
+    app: Arc<App>,
+    router: Router,
+    listener: TcpListener,
+    tasks: TaskTracker,
+) {
     let admission = Admission::new(app.limits.connections_max);
     let stop = app.stop.soft().clone();
     let accepting = async {
@@ -39,7 +44,8 @@ pub(crate) async fn accept(app: Arc<App>, router: Router, listener: TcpListener,
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%error, "cannot set socket options");
             }
-            let connection = connection::serve(Arc::clone(&app), router.clone(), stream, address, place);
+            let connection =
+                connection::serve(Arc::clone(&app), router.clone(), stream, address, place);
             tasks.spawn(connection);
         }
     };
@@ -50,10 +56,8 @@ pub(crate) async fn accept(app: Arc<App>, router: Router, listener: TcpListener,
 /// or memory pauses, after showing a stranger out.
 async fn survive(error: &io::Error, admission: &Admission) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    ) {
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    {
         return;
     }
     tracing::error!(%error, "cannot accept connections; is the limit of open files too low?");

@@ -75,10 +75,10 @@ impl Snapshot {
     /// What the configuration says of a route.
     pub(crate) fn setting(&self, route: &Route) -> RouteSetting {
         let known = ROUTES.iter().position(|candidate| std::ptr::eq(candidate, route));
-        known.and_then(|index| self.settings.get(index)).copied().unwrap_or(RouteSetting {
-            access: route.access,
-            timeout: route.timeout,
-        })
+        known
+            .and_then(|index| self.settings.get(index))
+            .copied()
+            .unwrap_or(RouteSetting { access: route.access, timeout: route.timeout })
     }
 }
 

@@ -85,6 +85,8 @@ pub(crate) struct Hub<E> {
 struct Reader<E> {
     events: mpsc::Sender<(E, u64)>,
     lost: u64,
+    /// The request that opened the stream; it is not told of itself.
+    opened_by: u64,
 }
 
 impl<E> Default for Hub<E> {
@@ -109,35 +111,27 @@ impl<E: LogLine> Hub<E> {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to every reader. One whose buffer is full loses it.
-    pub(crate) fn publish(&self, event: &E) {
+    /// Hands an event to every reader but the one that `request` opened. One whose buffer is full
+    /// loses it.
+    pub(crate) fn publish(&self, event: &E, request: Option<u64>) {
         let mut readers = lock(&self.readers);
-        readers.retain_mut(|reader| match reader.events.try_send((event.clone(), reader.lost)) {
-            Ok(()) => {
-                reader.lost = 0;
-                true
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                reader.lost += 1;
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        });
+        readers.retain_mut(|reader| Some(reader.opened_by) == request || reader.take(event));
         self.reader_count.store(readers.len(), Ordering::Release);
     }
 
-    /// An endless answer, a line per event from now on; it ends with the server.
+    /// An endless answer to `request`, a line per event from now on; it ends with the server.
     pub(crate) fn follow(
         &self,
         limits: &Arc<StreamLimits>,
         identity: Option<Identity>,
+        request: u64,
         stop: &Stop,
     ) -> Outcome {
         let place = limits.enter(identity)?;
         let (sender, receiver) = mpsc::channel(READER_EVENTS_MAX);
         {
             let mut readers = lock(&self.readers);
-            readers.push(Reader { events: sender, lost: 0 });
+            readers.push(Reader { events: sender, lost: 0, opened_by: request });
             self.reader_count.store(readers.len(), Ordering::Release);
         }
         let follower = Follower { receiver, stop: stop.clone(), _place: place };
@@ -150,6 +144,18 @@ impl<E: LogLine> Hub<E> {
         response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
         response.extensions_mut().insert(Streaming);
         Ok(response)
+    }
+}
+
+impl<E: LogLine> Reader<E> {
+    /// Takes an event; `false` if nobody reads any longer.
+    fn take(&mut self, event: &E) -> bool {
+        match self.events.try_send((event.clone(), self.lost)) {
+            Ok(()) => self.lost = 0,
+            Err(mpsc::error::TrySendError::Full(_)) => self.lost += 1,
+            Err(mpsc::error::TrySendError::Closed(_)) => return false,
+        }
+        true
     }
 }
 
@@ -187,7 +193,7 @@ impl ErrorLog {
     /// Publishes an error; `message` is asked for only if somebody follows the log.
     pub fn publish(&self, message: impl FnOnce() -> String) {
         if self.0.count() {
-            self.0.publish(&ErrorEvent { message: message(), lost: 0 });
+            self.0.publish(&ErrorEvent { message: message(), lost: 0 }, None);
         }
     }
 }
@@ -214,14 +220,15 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_loses_events_and_is_told_how_many() {
         let hub = Hub::default();
-        let response = hub.follow(&Arc::default(), None, &Stop::new()).unwrap();
+        let response = hub.follow(&Arc::default(), None, 1, &Stop::new()).unwrap();
         let mut body = response.into_body();
         for n in 0..READER_EVENTS_MAX + 5 {
             assert!(hub.count());
-            hub.publish(&event(&n.to_string()));
+            hub.publish(&event("of itself"), Some(1));
+            hub.publish(&event(&n.to_string()), Some(2));
         }
         assert_eq!(next(&mut body).await, Some(event("0")));
-        hub.publish(&event("after"));
+        hub.publish(&event("after"), None);
         for _ in 1..READER_EVENTS_MAX {
             assert_eq!(next(&mut body).await.unwrap().lost, 0);
         }
@@ -235,14 +242,14 @@ mod tests {
         let mut open = Vec::new();
         for seed in 0..4 {
             for _ in 0..STREAMS_PER_IDENTITY_MAX {
-                open.push(hub.follow(&limits, who(seed), &stop).unwrap());
+                open.push(hub.follow(&limits, who(seed), 1, &stop).unwrap());
             }
-            let refused = hub.follow(&limits, who(seed), &stop).unwrap_err();
+            let refused = hub.follow(&limits, who(seed), 1, &stop).unwrap_err();
             assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         }
-        assert!(hub.follow(&limits, who(9), &stop).is_err());
+        assert!(hub.follow(&limits, who(9), 1, &stop).is_err());
         open.pop();
-        let mut body = hub.follow(&limits, who(9), &stop).unwrap().into_body();
+        let mut body = hub.follow(&limits, who(9), 1, &stop).unwrap().into_body();
         stop.drain();
         assert_eq!(next(&mut body).await, None);
     }

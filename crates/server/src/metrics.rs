@@ -50,7 +50,8 @@ impl Metrics {
         let time = HistogramOpts::new("kes_http_response_time", "Time to an answer in seconds.");
         let response_time = Histogram::with_opts(time.buckets(BUCKETS.to_vec()))?;
         registry.register(Box::new(response_time.clone()))?;
-        let active = IntGauge::new("kes_http_request_active", "Requests that are not answered yet.")?;
+        let active =
+            IntGauge::new("kes_http_request_active", "Requests that are not answered yet.")?;
         registry.register(Box::new(active.clone()))?;
         let metrics = Self {
             success: codes("kes_http_request_success", "Requests answered with success.")?,

@@ -101,7 +101,8 @@ impl From<NoIdentity> for ApiError {
 /// somebody's certificate cannot pass for them by sending it along.
 fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity> {
     let (first, further) = certificates.split_first().ok_or(NoIdentity::Required)?;
-    let first = kes_crypto::certificate_identity(first.as_ref()).map_err(|_| NoIdentity::Required)?;
+    let first =
+        kes_crypto::certificate_identity(first.as_ref()).map_err(|_| NoIdentity::Required)?;
     if first.is_ca {
         return Err(NoIdentity::Required);
     }

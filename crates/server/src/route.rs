@@ -102,7 +102,13 @@ impl Route {
     }
 
     const fn put(path: &'static str, body_max: usize, handle: Handle) -> Self {
-        Self { verb: Verb::Put, body_max, failed: READ, is_measured: true, ..Self::get(path, NORMAL, handle) }
+        Self {
+            verb: Verb::Put,
+            body_max,
+            failed: READ,
+            is_measured: true,
+            ..Self::get(path, NORMAL, handle)
+        }
     }
 
     const fn measured(self) -> Self {
@@ -140,13 +146,14 @@ impl Route {
 
 /// Every route of the API.
 pub(crate) static ROUTES: &[Route] = &[
-    Route::get(path::VERSION, SHORT, |call, _| Box::pin(status::version(call))).access(Access::Open),
+    Route::get(path::VERSION, SHORT, |call, _| Box::pin(async { status::version(call) }))
+        .access(Access::Open),
     Route::get(path::READY, NORMAL, |call, _| Box::pin(status::ready(call)))
         .failing_with(message::STORE_UNREACHABLE),
     Route::get(path::STATUS, NORMAL, |call, _| Box::pin(status::status(call)))
         .failing_with(message::STORE_UNREACHABLE),
-    Route::get(path::METRICS, NORMAL, |call, _| Box::pin(status::metrics(call))),
-    Route::get(path::API, SHORT, |call, _| Box::pin(status::api(call))),
+    Route::get(path::METRICS, NORMAL, |call, _| Box::pin(async { status::metrics(call) })),
+    Route::get(path::API, SHORT, |call, _| Box::pin(async { status::api(call) })),
     Route::put(path::KEY_CREATE, 0, |call, _| Box::pin(key::create(call)))
         .failing_with(Operation::Create.failed()),
     Route::put(path::KEY_IMPORT, BODY_MAX, |call, body| Box::pin(key::import(call, body)))
@@ -157,24 +164,33 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::get(path::KEY_LIST, NORMAL, |call, _| Box::pin(key::list(call)))
         .failing_with(Operation::List.failed())
         .measured(),
-    Route { verb: Verb::Delete, ..Route::get(path::KEY_DELETE, NORMAL, |call, _| Box::pin(key::delete(call))) }
-        .failing_with(Operation::Delete.failed())
-        .measured(),
+    Route {
+        verb: Verb::Delete,
+        ..Route::get(path::KEY_DELETE, NORMAL, |call, _| Box::pin(key::delete(call)))
+    }
+    .failing_with(Operation::Delete.failed())
+    .measured(),
     Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body))),
     Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body))),
     Route::put(path::KEY_DECRYPT, BODY_MAX, |call, body| Box::pin(key::decrypt(call, body))),
     Route::put(path::KEY_HMAC, BODY_MAX, |call, body| Box::pin(key::hmac(call, body))),
-    Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(policy::describe(call))).measured(),
-    Route::get(path::POLICY_READ, NORMAL, |call, _| Box::pin(policy::read(call))).measured(),
-    Route::get(path::POLICY_LIST, NORMAL, |call, _| Box::pin(policy::list(call))).measured(),
-    Route::get(path::IDENTITY_DESCRIBE, NORMAL, |call, _| Box::pin(identity::describe(call)))
+    Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(async { policy::describe(call) }))
         .measured(),
-    Route::get(path::IDENTITY_LIST, NORMAL, |call, _| Box::pin(identity::list(call))).measured(),
-    Route::get(path::IDENTITY_SELF, NORMAL, |call, _| Box::pin(identity::own(call)))
+    Route::get(path::POLICY_READ, NORMAL, |call, _| Box::pin(async { policy::read(call) }))
+        .measured(),
+    Route::get(path::POLICY_LIST, NORMAL, |call, _| Box::pin(async { policy::list(call) }))
+        .measured(),
+    Route::get(path::IDENTITY_DESCRIBE, NORMAL, |call, _| {
+        Box::pin(async { identity::describe(call) })
+    })
+    .measured(),
+    Route::get(path::IDENTITY_LIST, NORMAL, |call, _| Box::pin(async { identity::list(call) }))
+        .measured(),
+    Route::get(path::IDENTITY_SELF, NORMAL, |call, _| Box::pin(async { identity::own(call) }))
         .access(Access::Certificate)
         .measured(),
-    Route::get(path::LOG_ERROR, None, |call, _| Box::pin(log::error(call))),
-    Route::get(path::LOG_AUDIT, None, |call, _| Box::pin(log::audit(call))),
+    Route::get(path::LOG_ERROR, None, |call, _| Box::pin(async { log::error(call) })),
+    Route::get(path::LOG_AUDIT, None, |call, _| Box::pin(async { log::audit(call) })),
 ];
 
 #[cfg(test)]
@@ -194,7 +210,12 @@ mod tests {
     #[test]
     fn only_log_streams_have_no_timeout() {
         for route in ROUTES {
-            assert_eq!(route.timeout.is_none(), route.path.starts_with("/v1/log/"), "{}", route.path);
+            assert_eq!(
+                route.timeout.is_none(),
+                route.path.starts_with("/v1/log/"),
+                "{}",
+                route.path
+            );
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::body::RequestBody;
 use crate::error::ApiError;
 use crate::handler::Call;
 use crate::idle::Activity;
-use crate::layer::{authorize, limit, panic, trace};
+use crate::layer::{audit, authorize, limit, panic, trace};
 use crate::log::Streaming;
 use crate::peer::Peer;
 use crate::route::{ROUTES, Route};
@@ -46,11 +46,11 @@ pub(crate) async fn front(
 ) -> Result<Response, Infallible> {
     let in_flight = activity.begin();
     let mut request = request.map(Body::new);
-    let routed = Target::parse(request.uri()).and_then(|target| {
+    let parsed = Target::parse(request.uri()).and_then(|target| {
         target.apply_to(request.uri_mut())?;
         Ok(target)
     });
-    let response = match routed {
+    let response = match parsed {
         Ok(target) => {
             request.extensions_mut().insert(Arrival { peer, target });
             router.call(request).await?
@@ -86,9 +86,9 @@ async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Respo
     let caller = peer.caller(&snapshot, &parts.headers);
     let mut body = RequestBody::new(body, route.body_max, app.bodies.clone());
 
-    let trace = trace::begin(app, route, &target, &caller);
+    let trace = trace::begin(app, &parts.method, &target, &caller);
     let metrics = app.metrics.begin(route);
-    let audit = app.audit.begin(&*app.clock, &snapshot, route, &parts.method, &target, &caller);
+    let audit = audit::begin(app, &trace, &snapshot, route, &caller);
     let id = trace.id();
     let setting = snapshot.setting(route);
     let outcome = limit::within(setting.timeout, route.failed, async {
@@ -103,7 +103,7 @@ async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Respo
     body.discard().await;
 
     let response = trace.finish(outcome);
-    audit.finish(&*app.clock, response.status()).await;
+    audit.finish(response.status()).await;
     metrics.finish(response.status());
     response
 }

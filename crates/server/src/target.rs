@@ -9,7 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::error::ApiError;
 
 /// What stays as it is when a decoded path is written again for the router.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
 /// The percent-decoded path of a request, without its query. Policies, names and the audit log
 /// see this; nothing is decoded again.
@@ -50,9 +51,8 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
     }
     let mut escapes = path.split('%');
     escapes.next();
-    let well_formed = escapes.all(|rest| {
-        rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
-    });
+    let well_formed = escapes
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
     if !well_formed {
         return Err(ApiError::malformed_path());
     }
@@ -82,9 +82,13 @@ mod tests {
 
     #[test]
     fn odd_segments_match_no_route_however_they_are_written() {
-        for path in
-            ["/v1//status", "/v1/./status", "/v1/x/../status", "/v1/x/%2e%2E/status", "/v1%2F/status"]
-        {
+        for path in [
+            "/v1//status",
+            "/v1/./status",
+            "/v1/x/../status",
+            "/v1/x/%2e%2E/status",
+            "/v1%2F/status",
+        ] {
             assert_eq!(parse(path), None, "{path}");
         }
     }
@@ -99,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_rewritten_uri_decodes_to_the_same_target() {
-        for path in ["/v1/key/describe/a%252Fb", "/v1/key%2Flist/%2A", "/v1/key/list/%C3%A4%20%3F"] {
+        for path in ["/v1/key/describe/a%252Fb", "/v1/key%2Flist/%2A", "/v1/key/list/%C3%A4%20%3F"]
+        {
             let mut uri: Uri = path.parse().unwrap();
             let target = Target::parse(&uri).unwrap();
             target.apply_to(&mut uri).unwrap();

@@ -88,18 +88,14 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn chain_verifier(tls: &Tls, is_optional: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    match &tls.ca {
-        Some(certificates) => {
-            for der in certificates {
-                let der = CertificateDer::from(der.clone());
-                roots.add(der).map_err(TlsError::TrustAnchors)?;
-            }
+    if let Some(certificates) = &tls.ca {
+        for der in certificates {
+            roots.add(CertificateDer::from(der.clone())).map_err(TlsError::TrustAnchors)?;
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(TlsError::NoSystemRoots);
-            }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(TlsError::NoSystemRoots);
         }
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());

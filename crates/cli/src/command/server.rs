@@ -9,7 +9,7 @@ const ADDRESS: &str = "0.0.0.0:7373";
 
 /// Runs a server until a signal ends it.
 pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
-    let locking = compose::protect_memory(args.dev);
+    let locking = compose::protect_memory(args.dev)?;
     let address = |text: &str| text.parse().map_err(Failure::new);
     let start = match &args.config {
         Some(path) => {

@@ -9,14 +9,14 @@ use crate::body;
 use crate::error::{ApiError, Outcome};
 
 /// `GET /v1/identity/describe/<identity>`.
-pub(crate) async fn describe(call: Call) -> Outcome {
+pub(crate) fn describe(call: Call) -> Outcome {
     let identity = call.identity()?.ok_or_else(unknown)?;
     let subject = call.snapshot.policies.subject(&identity);
     body::json(&info(&call, &subject).ok_or_else(unknown)?)
 }
 
 /// `GET /v1/identity/self/describe`.
-pub(crate) async fn own(call: Call) -> Outcome {
+pub(crate) fn own(call: Call) -> Outcome {
     let subject = call.caller.subject.as_ref().map_err(Clone::clone)?;
     let info = info(&call, subject).ok_or_else(unknown)?;
     let (allow, deny) = match subject {
@@ -27,7 +27,7 @@ pub(crate) async fn own(call: Call) -> Outcome {
 }
 
 /// `GET /v1/identity/list/<pattern>`.
-pub(crate) async fn list(call: Call) -> Outcome {
+pub(crate) fn list(call: Call) -> Outcome {
     let pattern = call.pattern()?;
     let identities = call.snapshot.policies.identities().into_iter();
     let identities = identities.filter(|identity| pattern.matches(&identity.to_string()));

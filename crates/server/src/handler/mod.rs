@@ -57,7 +57,9 @@ impl Call {
     fn pattern(&self) -> Result<ListPattern, ApiError> {
         let text = self.argument();
         ListPattern::parse(text).map_err(|_| {
-            ApiError::bad_request(format!("listing pattern '{text}' is empty, too long or is invalid"))
+            ApiError::bad_request(format!(
+                "listing pattern '{text}' is empty, too long or is invalid"
+            ))
         })
     }
 
@@ -67,5 +69,7 @@ impl Call {
 }
 
 fn invalid_name(what: &str, text: &str) -> ApiError {
-    ApiError::bad_request(format!("{what} '{text}' is empty, too long or contains invalid characters"))
+    ApiError::bad_request(format!(
+        "{what} '{text}' is empty, too long or contains invalid characters"
+    ))
 }

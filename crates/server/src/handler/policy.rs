@@ -10,7 +10,7 @@ use crate::error::{ApiError, Outcome};
 use crate::page;
 
 /// `GET /v1/policy/describe/<name>`.
-pub(crate) async fn describe(call: Call) -> Outcome {
+pub(crate) fn describe(call: Call) -> Outcome {
     let policy = find(&call)?;
     body::json(&PolicyInfo {
         name: policy.name().clone(),
@@ -20,7 +20,7 @@ pub(crate) async fn describe(call: Call) -> Outcome {
 }
 
 /// `GET /v1/policy/read/<name>`.
-pub(crate) async fn read(call: Call) -> Outcome {
+pub(crate) fn read(call: Call) -> Outcome {
     let policy = find(&call)?;
     body::json(&PolicyRules {
         name: policy.name().clone(),
@@ -32,7 +32,7 @@ pub(crate) async fn read(call: Call) -> Outcome {
 }
 
 /// `GET /v1/policy/list/<pattern>`.
-pub(crate) async fn list(call: Call) -> Outcome {
+pub(crate) fn list(call: Call) -> Outcome {
     let pattern = call.pattern()?;
     let names = call.snapshot.policies.policies().map(|policy| policy.name().clone());
     let names = names.filter(|name| pattern.matches(name.as_str())).collect();

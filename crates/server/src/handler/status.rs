@@ -12,7 +12,7 @@ use crate::route::ROUTES;
 use crate::system;
 
 /// `GET /version`.
-pub(crate) async fn version(call: Call) -> Outcome {
+pub(crate) fn version(call: Call) -> Outcome {
     let build = call.app.build;
     body::json(&Version { version: build.version.to_owned(), commit: build.commit.to_owned() })
 }
@@ -48,7 +48,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
 }
 
 /// `GET /v1/metrics`.
-pub(crate) async fn metrics(call: Call) -> Outcome {
+pub(crate) fn metrics(call: Call) -> Outcome {
     let text = call.app.metrics.text(&call.app).map_err(ApiError::internal)?;
     let mut response = Response::new(Body::from(text));
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -57,7 +57,7 @@ pub(crate) async fn metrics(call: Call) -> Outcome {
 }
 
 /// `GET /v1/api`.
-pub(crate) async fn api(call: Call) -> Outcome {
+pub(crate) fn api(call: Call) -> Outcome {
     let routes = ROUTES.iter().map(|route| ApiRoute {
         method: route.verb.as_str().to_owned(),
         path: route.path.to_owned(),

@@ -1,34 +1,46 @@
 //! A number for each request, and one line in the log for each failure.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use kes_types::Identity;
 
 use crate::app::App;
 use crate::error::{ApiError, Outcome};
 use crate::peer::Caller;
-use crate::route::Route;
 use crate::target::Target;
 
 /// A request in the log.
 #[derive(Debug)]
 pub(crate) struct Trace {
     id: u64,
-    method: &'static str,
+    method: Method,
     target: Target,
     identity: Option<Identity>,
 }
 
 /// Numbers the request.
-pub(crate) fn begin(app: &App, route: &Route, target: &Target, caller: &Caller) -> Trace {
+pub(crate) fn begin(app: &App, method: &Method, target: &Target, caller: &Caller) -> Trace {
     let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
-    Trace { id: app.next_request_id(), method: route.verb.as_str(), target: target.clone(), identity }
+    Trace { id: app.next_request_id(), method: method.clone(), target: target.clone(), identity }
 }
 
 impl Trace {
     /// The request's number.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The caller, if it has one.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// Turns the outcome into an answer. A failure is logged here and nowhere below: one line,
@@ -46,7 +58,7 @@ impl Trace {
     fn log(&self, error: &ApiError) {
         let status = error.status().as_u16();
         let identity = self.identity.as_ref().map(tracing::field::display);
-        let (request, method, path) = (self.id, self.method, self.target.as_str());
+        let (request, method, path) = (self.id, self.method.as_str(), self.target.as_str());
         let (message, cause) = (error.message(), error.causes());
         if error.status() >= StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request, method, path, identity, status, %cause, "{message}");
