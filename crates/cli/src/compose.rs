@@ -15,6 +15,7 @@ use kes_store_fs::FsStore;
 use kes_types::{Clock, KeyName, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
+use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::banner::Banner;
 use crate::dev::Development;
@@ -37,12 +38,14 @@ pub(crate) struct Start {
     pub(crate) development: Option<Development>,
     pub(crate) locking: Locking,
     pub(crate) errors: ErrorLog,
+    /// Keeps log lines being written.
+    pub(crate) log: WorkerGuard,
 }
 
 /// Starts from a configuration file's contents.
 pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Failure> {
     let errors = ErrorLog::new();
-    telemetry::start(config.live.log.error, errors.clone());
+    let log = telemetry::start(config.live.log.error, errors.clone());
     for warning in &config.warnings {
         tracing::warn!(target: NOTICE, "{warning}");
     }
@@ -56,6 +59,7 @@ pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Fai
         development: None,
         locking,
         errors,
+        log,
     })
 }
 
@@ -63,7 +67,7 @@ pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Fai
 pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
     let (development, live) = Development::new(&SystemRandom::new(), SystemClock.now())?;
     let errors = ErrorLog::new();
-    telemetry::start(live.log.error, errors.clone());
+    let log = telemetry::start(live.log.error, errors.clone());
     Ok(Start {
         address,
         store: metered(MemoryStore::new()),
@@ -73,6 +77,7 @@ pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<S
         development: Some(development),
         locking,
         errors,
+        log,
     })
 }
 
@@ -103,6 +108,7 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     if let Locking::NotLocked(reason) = &start.locking {
         tracing::warn!(target: NOTICE, "{reason}");
     }
+    let _log = start.log;
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
@@ -125,7 +131,7 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
         stop: stop.clone(),
         tasks,
         build: BUILD,
-        limits: Limits::default(),
+        limits: limits(),
     });
     // Signals are caught from here on, before anybody is told that the server is up.
     let signals = Signals::new().map_err(Failure::new)?;
@@ -143,6 +149,27 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     };
     announce(&banner, start.development.as_ref(), banner.address);
     serve(bound, signals, &stop).await
+}
+
+/// Files that are open beside connections: key files being read, logs, the listener.
+const FILES_RESERVED: u64 = 256;
+
+/// As many connections as there may be, and fewer where the system has not as many descriptors.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    if let Some(files) = memory::raise_open_files() {
+        let room = files.saturating_sub(FILES_RESERVED.min(files / 2));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if room < limits.connections_max {
+            limits.connections_max = room;
+            tracing::warn!(
+                target: NOTICE,
+                "connections are limited to {room}: the limit of open files is {files}, raise it \
+                 (systemd: LimitNOFILE)"
+            );
+        }
+    }
+    limits
 }
 
 /// Creates the keys that the configuration names; existing ones are left alone.

@@ -1,4 +1,5 @@
-//! Keys stay in memory: not in swap, not in core dumps.
+//! What the process asks of the system: keys stay in memory, not in swap and not in core dumps;
+//! and as many open files as it may have.
 
 use std::fmt;
 use std::io;
@@ -55,6 +56,15 @@ pub(crate) fn lock() -> Locking {
         Ok(()) => Locking::Locked,
         Err(error) => Locking::NotLocked(NotLocked::Refused(error.into())),
     }
+}
+
+/// Raises the limit of open files as far as the system lets us; returns it, if there is one.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it cannot be raised it stays as it is.
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current
 }
 
 /// Forbids core dumps, and with `is_dumpable` false debuggers and `/proc/<pid>/mem` as well.

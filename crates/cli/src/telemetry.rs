@@ -8,6 +8,7 @@ use kes_server::ErrorLog;
 use kes_store::{Observer, Operation, Outcome};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -16,16 +17,26 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// and its surroundings, and what signals do.
 pub(crate) const NOTICE: &str = "notice";
 
-/// Starts logging, once per process.
-pub(crate) fn start(level: LogLevel, errors: ErrorLog) {
+/// Lines that wait to be written to standard error; where it takes no more, newer ones are lost.
+const LINES_MAX: usize = 8192;
+
+/// Starts logging, once per process. Lines are written by a thread of their own until what is
+/// returned is dropped.
+pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(false)
         .with_target(false)
         .with_filter(Targets::new().with_default(filter(level)).with_target(NOTICE, Level::INFO));
     let stream = ErrorStream(errors).with_filter(LevelFilter::ERROR);
     // A second start, in a test say, keeps the first.
     let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();
+    guard
 }
 
 /// The configuration counts as Go does: debug -4, info 0, warn 4, error 8, and anything between.

@@ -68,12 +68,11 @@ impl FromStr for ListenAddress {
                 let ip = bare.parse::<Ipv6Addr>().map_err(|_| InvalidAddress::Shape)?;
                 vec![SocketAddr::new(ip.into(), port)]
             }
-            (None, Ok(IpAddr::V6(_))) => return Err(InvalidAddress::Shape),
             (None, Err(_)) if is_host_name(host) => {
                 let found = (host, port).to_socket_addrs().map_err(InvalidAddress::Unknown)?;
                 found.collect()
             }
-            (None, Err(_)) => return Err(InvalidAddress::Shape),
+            (None, _) => return Err(InvalidAddress::Shape),
         };
         if candidates.iter().any(|address| address.ip().is_unspecified()) {
             return Ok(Self::everywhere(text, port));

@@ -21,7 +21,7 @@ pub struct CacheExpiry {
 impl Default for CacheExpiry {
     fn default() -> Self {
         Self {
-            any: Duration::from_secs(5 * 60),
+            any: Duration::from_mins(5),
             unused: Duration::from_secs(30),
             offline: Duration::ZERO,
         }

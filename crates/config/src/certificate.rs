@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use kes_crypto::pem::{self, PemError, PrivateKey};
-use kes_types::Secret;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -13,6 +12,7 @@ use crate::cursor::Text;
 use crate::error::{Fault, Warnings};
 use crate::file;
 use crate::key_match;
+use crate::suggest;
 
 /// The longest PEM file, in bytes.
 const PEM_BYTES_MAX: u64 = 4 << 20;
@@ -26,10 +26,10 @@ pub struct ClientIdentity {
     pub chain: Vec<Vec<u8>>,
 }
 
-/// Reads the private key of a file.
+/// Reads the private key of a file; one without a place for its password must not be encrypted.
 pub(crate) fn private_key(
     file: &Text<'_>,
-    password: &Text<'_>,
+    password: Option<&Text<'_>>,
     warnings: &mut Warnings,
 ) -> Result<PrivateKey, Fault> {
     let contents = read(file, Path::new(file.as_str()))?;
@@ -39,15 +39,16 @@ pub(crate) fn private_key(
             "others than the owner can read the private key {shown}; `chmod 600` keeps it private"
         )));
     }
-    let secret = if password.is_empty() { None } else { Some(password.secret()) };
-    pem::private_key(&contents.bytes, secret.as_ref()).map_err(|error| match error {
-        PemError::PasswordNeeded => {
+    let secret = password.filter(|password| !password.is_empty()).map(Text::secret);
+    let key = pem::private_key(&contents.bytes, secret.as_ref());
+    key.map_err(|error| match (error, password) {
+        (PemError::PasswordNeeded, Some(password)) => {
             password.missing("the password of the private key, which is encrypted")
         }
-        PemError::WrongPassword => {
+        (PemError::WrongPassword, Some(password)) => {
             password.fault(format!("does not decrypt the private key {}", file.shown()))
         }
-        other => {
+        (other, _) => {
             let shown = file.shown();
             file.fault(format!("no private key can be taken from {shown}")).because(other)
         }
@@ -94,16 +95,7 @@ pub(crate) fn client_identity(
     cert: &Text<'_>,
     warnings: &mut Warnings,
 ) -> Result<ClientIdentity, Fault> {
-    let contents = read(key, Path::new(key.as_str()))?;
-    if contents.is_open {
-        let shown = key.shown();
-        let message = format!("others than the owner can read the private key {shown}");
-        warnings.push(key.fault(message));
-    }
-    let private = pem::private_key(&contents.bytes, None::<&Secret>).map_err(|error| {
-        let shown = key.shown();
-        key.fault(format!("no private key can be taken from {shown}")).because(error)
-    })?;
+    let private = private_key(key, None, warnings)?;
     let chain = chain(cert, &private)?;
     Ok(ClientIdentity { key: private, chain })
 }
@@ -156,13 +148,11 @@ fn certificates(place: &Text<'_>, path: &Path, bytes: &[u8]) -> Result<Vec<Vec<u
 }
 
 fn parse<'a>(place: &Text<'_>, path: &Path, der: &'a [u8]) -> Result<X509Certificate<'a>, Fault> {
-    match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
-        _ => {
-            let shown = shown(place, path);
-            Err(place.fault(format!("a certificate of {shown} is damaged")))
-        }
+    if let Ok(([], certificate)) = X509Certificate::from_der(der) {
+        return Ok(certificate);
     }
+    let shown = shown(place, path);
+    Err(place.fault(format!("a certificate of {shown} is damaged")))
 }
 
 fn read(place: &Text<'_>, path: &Path) -> Result<file::Contents, Fault> {
@@ -180,5 +170,5 @@ fn shown(place: &Text<'_>, path: &Path) -> String {
         return place.shown().to_string();
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!("'{}' in {}", crate::suggest::shown(&name), place.shown())
+    format!("'{}' in {}", suggest::shown(&name), place.shown())
 }

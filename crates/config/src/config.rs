@@ -62,7 +62,7 @@ pub fn load(path: &Path, environment: &dyn Environment) -> Result<Config, Config
     })?;
     let text = std::str::from_utf8(&contents.bytes).map_err(|error| {
         let before = contents.bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let spot = crate::error::Spot::Line(line);
         refuse(Fault { spot, ..Fault::of_file("the file is not UTF-8") })
     })?;

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::environment::Environment;
 use crate::error::{Fault, Spot};
+use crate::reading::Position;
 use crate::suggest;
-use crate::yaml::{Expansion, Node, Position, Value};
+use crate::yaml::{Expansion, Node, Value};
 
 /// A place in the file, there or not.
 #[derive(Clone)]
@@ -156,6 +157,11 @@ impl Text<'_> {
     }
 }
 
+/// Whether a text is a caller's credential, which is easily taken for its identity.
+pub(crate) fn is_api_key(text: &str) -> bool {
+    text.trim_start().starts_with("kes:v1:")
+}
+
 /// A text in a message.
 pub(crate) struct Shown<'a>(&'a str, Option<&'a str>);
 
@@ -163,6 +169,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             Some(variable) => write!(f, "the value of `${{{variable}}}`"),
+            None if is_api_key(self.0) => f.write_str("an API key, which is a secret,"),
             None => write!(f, "'{}'", suggest::shown(self.0)),
         }
     }

@@ -35,3 +35,15 @@ impl Environment for BTreeMap<String, String> {
         Ok(self.get(name).cloned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_variable_can_have_are_not_set() {
+        for name in ["", "=", "A=B", "A\0B", "\0"] {
+            assert_eq!(ProcessEnvironment.variable(name), Ok(None), "{name:?}");
+        }
+    }
+}

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::yaml::{self, Position};
+use crate::reading::Position;
+use crate::yaml;
 
 /// Why a configuration file is refused.
 ///

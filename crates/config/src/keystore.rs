@@ -13,7 +13,7 @@ pub enum Keystore {
     /// Files in a folder.
     Fs(FsKeystore),
     /// `HashiCorp` Vault or `OpenBao`.
-    Vault(VaultKeystore),
+    Vault(Box<VaultKeystore>),
     /// AWS Secrets Manager.
     Aws(AwsKeystore),
 }
@@ -54,7 +54,7 @@ pub(crate) fn read(keystore: &Cursor<'_>, warnings: &mut Warnings) -> Result<Key
     }
     match name {
         "fs" => fs(&place).map(Keystore::Fs),
-        "vault" => vault::read(&place, warnings).map(Keystore::Vault),
+        "vault" => vault::read(&place, warnings).map(Box::new).map(Keystore::Vault),
         "aws" => aws::read(&place).map(Keystore::Aws),
         _ => Err(unsupported(&place, name)),
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kes_policy::{Admin, Assignment, Pattern, Policy, PolicySet};
 use kes_types::{Identity, PolicyName};
 
-use crate::cursor::{Cursor, Text};
+use crate::cursor::{Cursor, Text, is_api_key};
 use crate::error::{Fault, Warnings};
 use crate::route::{self, Side};
 use crate::suggest;
@@ -83,6 +83,12 @@ fn admin(file: &Cursor<'_>, warnings: &mut Warnings) -> Result<Admin, Fault> {
     }
     if text.is_empty() {
         return Err(text.missing("the identity of the admin, 64 hex digits, or `disabled`"));
+    }
+    if is_api_key(text.as_str()) {
+        // Unlike in a policy it would be shown, to whoever asks who the admin is.
+        return Err(text.fault(
+            "is an API key, which is a secret; it wants the key's identity, 64 hex digits",
+        ));
     }
     if root.is_present() {
         warnings.push(root.fault("is ignored; the admin is who `admin.identity` says"));

@@ -21,8 +21,7 @@ pub(crate) fn can_match(pattern: &str, side: Side) -> bool {
             route.starts_with(prefix) || rest(prefix, route).is_some_and(is_part_of_name)
         }),
         None => path::ALL.iter().any(|route| {
-            pattern == *route && !route.ends_with('/')
-                || LISTS.contains(route) && pattern == *route
+            pattern == *route && (!route.ends_with('/') || LISTS.contains(route))
                 || side == Side::Deny && LISTS.contains(route) && pattern == without_slash(route)
                 || rest(pattern, route)
                     .is_some_and(|rest| !rest.is_empty() && is_part_of_name(rest))

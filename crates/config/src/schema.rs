@@ -8,9 +8,9 @@ pub(crate) enum Schema {
     /// A single value; `${NAME}` as the whole of it is replaced by the environment variable.
     Text,
     /// A list.
-    List(&'static Schema),
+    List(&'static Self),
     /// A map with names of the author's choice.
-    Map(&'static Schema),
+    Map(&'static Self),
     /// A map with given names.
     Struct(&'static [Field]),
     /// Anything; only whether it is there counts.
@@ -147,11 +147,15 @@ mod tests {
     fn found(schema: &Schema, value: &Value, path: &str, into: &mut BTreeSet<String>) {
         match (schema, value) {
             (Schema::List(item), Value::List(items)) => {
-                items.iter().for_each(|node| found(item, &node.value, path, into));
+                for node in items {
+                    found(item, &node.value, path, into);
+                }
             }
             (Schema::Map(of), Value::Map(entries)) => {
                 let path = format!("{path}.*");
-                entries.iter().for_each(|(_, node)| found(of, &node.value, &path, into));
+                for (_, node) in entries {
+                    found(of, &node.value, &path, into);
+                }
             }
             (Schema::Struct(list), Value::Map(entries)) => {
                 for (name, node) in entries {
@@ -173,8 +177,8 @@ mod tests {
         let is_field =
             |line: &&str| line.len() > 1 && (!line.starts_with("# ") || line.starts_with("#  "));
         let lines = text.lines().filter(is_field);
-        let text: String =
-            lines.map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line))).collect();
+        let lines: Vec<_> = lines.map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+        let text = lines.join("\n");
         let mut sections = text.split("\nkeystore:");
         let head = sections.next().unwrap();
         let (mut want, mut have) = (BTreeSet::new(), BTreeSet::new());

@@ -56,7 +56,8 @@ pub(crate) fn read(tls: &Cursor<'_>, roles: &Roles, warnings: &mut Warnings) -> 
     let cert = tls.field("cert").required("the PEM file of the server's certificate")?;
     let auth = client_auth(&tls.field("auth").text()?)?;
     let proxy = proxy(&tls.field("proxy"), roles, warnings)?;
-    let key = certificate::private_key(&key, &tls.field("password").text()?, warnings)?;
+    let password = tls.field("password").text()?;
+    let key = certificate::private_key(&key, Some(&password), warnings)?;
     let chain = certificate::chain(&cert, &key)?;
     certificate::check_server_names(&cert, &chain)?;
     let ca = certificate::anchors(&tls.field("ca").text()?)?;

@@ -262,7 +262,7 @@ mod tests {
         assert_eq!((full.namespace.as_deref(), full.prefix.as_str()), (Some("ns1"), "0123"));
         let transit = VaultTransit { engine: "tr".to_owned(), key: "my-key".to_owned() };
         assert_eq!(full.transit, Some(transit));
-        assert_eq!(full.ping, Duration::from_secs(60));
+        assert_eq!(full.ping, Duration::from_mins(1));
         assert_eq!(full.login.engine, "k8s");
         let VaultCredentials::Kubernetes { role, jwt: VaultJwt::File(path) } =
             full.login.credentials

@@ -1,5 +1,7 @@
 //! What files mean, beyond that they load.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
+
 mod folder;
 
 use std::collections::BTreeMap;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use folder::Folder;
 use kes_config::{Config, ConfigError, LogLevel};
-use kes_types::PolicyName;
+use kes_types::{KeyName, PolicyName};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 const BASE: &str = "admin: { identity: disabled }\ntls: { key: ./server.key, cert: ./server.cert }\n\
@@ -32,10 +34,14 @@ fn patterns(config: &Config, policy: &str) -> (Vec<String>, Vec<String>) {
     (texts(policy.allow()), texts(policy.deny()))
 }
 
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn scalars_are_their_texts() {
     let config = corpus("texts-that-look-like-numbers.yaml");
-    let keys: Vec<_> = config.keys.iter().map(|key| key.as_str()).collect();
+    let keys: Vec<_> = config.keys.iter().map(KeyName::as_str).collect();
     assert_eq!(keys, ["123", "0123", "1e5", "on", "true"]);
     assert_eq!(config.live.policies.admin().as_str(), "1".repeat(64));
     assert!(config.live.policies.admin().identity().is_some());
@@ -78,7 +84,7 @@ fn switches_and_levels_mean_what_they_say() {
         api,
         [
             ("/v1/ready", true, Some(Duration::from_secs(15))),
-            ("/v1/key/generate/", false, Some(Duration::from_secs(60))),
+            ("/v1/key/generate/", false, Some(Duration::from_mins(1))),
             ("/v1/status", true, None),
         ]
     );
@@ -111,6 +117,7 @@ fn files_that_cannot_be_read_are_named() {
     assert_eq!(load().to_string(), format!("{}:2: the file is not UTF-8", path.display()));
     fs::write(&path, "#".repeat((1 << 20) + 1)).unwrap();
     assert_eq!(load().to_string(), format!("{}: the file is larger than 1 MiB", path.display()));
+    assert!(parse(&"#".repeat((1 << 20) + 1)).unwrap_err().to_string().ends_with("than 1 MiB"));
     fs::write(&path, "#".repeat(1 << 20)).unwrap();
     assert_eq!(load().to_string(), format!("{}: the file is empty", path.display()));
 }
@@ -124,9 +131,7 @@ fn aliases_cannot_blow_a_file_up() {
     let nested =
         "policy:\n  a: &p\n    allow: &l [ &s x, *s, *s, *s, *s, *s, *s, *s ]\n    deny: *l\n";
     let mut text = format!("{BASE}{nested}");
-    for index in 0..1000 {
-        text += &format!("  p{index}: *p\n");
-    }
+    text += &lines(1000, |index| format!("  p{index}: *p"));
     assert!(parse(&text).is_ok());
     // An alias inside of what it stands for.
     assert!(parse(&format!("{BASE}policy: &p {{ a: *p }}\n")).is_err());
@@ -144,7 +149,7 @@ fn deep_nesting_is_survived() {
 
 #[test]
 fn warnings_beyond_a_hundred_have_no_line() {
-    let identities: String = (0..20_000).map(|index| format!("    - not-{index}\n")).collect();
+    let identities = lines(20_000, |index| format!("    - not-{index}"));
     let config = parse(&format!("{BASE}policy:\n  a:\n    identities:\n{identities}")).unwrap();
     let warning = |index: usize| config.warnings[index].to_string();
     assert_eq!(config.warnings.len(), 20_000);

@@ -27,6 +27,12 @@ pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCe
     })
 }
 
+/// The DER `SubjectPublicKeyInfo` of a DER certificate. Nothing is verified.
+pub fn certificate_public_key(der: &[u8]) -> Result<Vec<u8>, InvalidCertificate> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidCertificate)?;
+    Ok(certificate.public_key().raw.to_vec())
+}
+
 /// Basic constraints that are there twice or cannot be read make the certificate invalid: to take
 /// them for none would pass an authority off as a holder.
 fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {

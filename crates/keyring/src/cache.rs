@@ -26,9 +26,10 @@ pub struct CacheExpiry {
 }
 
 impl CacheExpiry {
-    /// How old an entry in use may get before it is read again in the background.
+    /// How old an entry in use may get before it is read again in the background; well before it
+    /// ends, so that a key in use never waits for the store.
     fn refresh_after(&self) -> Duration {
-        self.any.min(REFRESH_AFTER_MAX)
+        (self.any / 2).min(REFRESH_AFTER_MAX)
     }
 
     /// How often [`Cache::sweep`] is worth its while.
@@ -159,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    const ANY: Duration = Duration::from_secs(300);
+    const ANY: Duration = Duration::from_mins(5);
     const UNUSED: Duration = Duration::from_secs(40);
 
     fn key() -> Arc<Key> {
@@ -179,7 +180,7 @@ mod tests {
     fn an_unused_entry_ends_and_a_used_one_lives_on() {
         let (mut cache, start) = (cache(10), SystemClock.monotonic());
         cache.insert(&name("a"), key(), start);
-        let nearly = UNUSED - Duration::from_millis(1);
+        let nearly = UNUSED * 99 / 100;
         assert!(!matches!(cache.lookup(&name("a"), start + nearly), Lookup::Miss));
         assert!(!matches!(cache.lookup(&name("a"), start + nearly * 2), Lookup::Miss));
         assert!(matches!(cache.lookup(&name("a"), start + nearly * 2 + UNUSED), Lookup::Miss));
@@ -202,11 +203,23 @@ mod tests {
         let (mut cache, start) = (cache(10), SystemClock.monotonic());
         cache.insert(&name("a"), key(), start);
         let later = start + REFRESH_AFTER_MAX;
-        assert!(matches!(cache.lookup(&name("a"), later - Duration::from_secs(1)), Lookup::Hit(_)));
+        assert!(matches!(
+            cache.lookup(&name("a"), start + REFRESH_AFTER_MAX * 9 / 10),
+            Lookup::Hit(_)
+        ));
         assert!(matches!(cache.lookup(&name("a"), later), Lookup::Refresh(_)));
         assert!(matches!(cache.lookup(&name("a"), later), Lookup::Hit(_)));
         assert!(cache.insert(&name("a"), key(), later).is_some());
         assert!(matches!(cache.lookup(&name("a"), later + UNUSED / 2), Lookup::Hit(_)));
+    }
+
+    #[test]
+    fn a_key_in_use_is_read_again_before_it_ends_however_short_its_life() {
+        let start = SystemClock.monotonic();
+        let any = Duration::from_secs(10);
+        let mut cache = Cache::new(CacheExpiry { any, unused: UNUSED }, 10);
+        cache.insert(&name("a"), key(), start);
+        assert!(matches!(cache.lookup(&name("a"), start + any / 2), Lookup::Refresh(_)));
     }
 
     #[test]

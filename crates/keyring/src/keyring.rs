@@ -9,6 +9,7 @@ use kes_crypto::{ImportError, Key, Random, record};
 use kes_policy::Permit;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Algorithm, Clock, KeyName, Secret, Timestamp};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,9 +23,13 @@ const ENTRIES_MAX: usize = 100_000;
 /// Names are spread over this many locks.
 const SHARDS: usize = 16;
 
-/// A store read that takes longer is given up, so that a caller gets an answer in time and the
-/// next one a read of its own.
+/// A store read that takes longer is not waited for, so that a caller gets an answer in time and
+/// the next one a read of its own.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Store calls at a time. They go on when nobody waits for them any more: a store that hangs must
+/// not gather them without end.
+const CALLS_MAX: usize = 256;
 
 /// What a keyring is made of.
 #[derive(Clone, Debug)]
@@ -50,6 +55,7 @@ pub struct Keyring {
     parts: Parts,
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
+    calls: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -65,7 +71,8 @@ impl Keyring {
             let cache = Cache::new(parts.expiry, ENTRIES_MAX / SHARDS);
             Mutex::new(Shard { cache, flights: Flights::default() })
         });
-        Self { parts, shards, hasher: RandomState::new() }
+        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        Self { parts, shards, hasher: RandomState::new(), calls }
     }
 
     /// Returns the key of that name, from the cache or the store.
@@ -149,12 +156,17 @@ impl Keyring {
             keyring.forget(&name);
             result
         };
-        self.parts.tasks.spawn(write).await.unwrap_or_else(|error| Err(died(error)))
+        self.call(write).await
     }
 
     /// Lists names, a page at a time.
-    pub async fn list(&self, _permit: &Permit, query: &ListQuery) -> Result<Page, StoreError> {
-        self.parts.store.list(query).await
+    pub async fn list(
+        self: &Arc<Self>,
+        _permit: &Permit,
+        query: &ListQuery,
+    ) -> Result<Page, StoreError> {
+        let (keyring, query) = (Arc::clone(self), query.clone());
+        self.call(async move { keyring.parts.store.list(&query).await }).await
     }
 
     /// The most names in a page that [`Keyring::list`] is asked for by the API: more than fit into
@@ -162,11 +174,9 @@ impl Keyring {
     pub const PAGE_NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(249_999);
 
     /// Asks the store for a sign of life.
-    pub async fn status(&self) -> Result<Duration, StoreError> {
-        match tokio::time::timeout(READ_TIMEOUT, self.parts.store.status()).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
-        }
+    pub async fn status(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let keyring = Arc::clone(self);
+        self.read_call(async move { keyring.parts.store.status().await }).await
     }
 
     /// The randomness that keys and ciphertexts are made with.
@@ -190,11 +200,12 @@ impl Keyring {
         let (value, failed_name) = (record::encode(key), name.clone());
         let write = async move {
             let result = keyring.parts.store.create(&name, value).await;
-            keyring.forget(&name);
+            // A read under way may have found nothing. What is cached stays: a create that failed
+            // says nothing about a key that is there.
+            keyring.shard(&name).flights.detach(&name);
             result
         };
-        let result = self.parts.tasks.spawn(write).await.unwrap_or_else(|error| Err(died(error)));
-        result.map_err(|error| CreateError::Store(failed_name, error))
+        self.call(write).await.map_err(|error| CreateError::Store(failed_name, error))
     }
 
     fn join(self: &Arc<Self>, name: &KeyName) -> Flight {
@@ -211,7 +222,7 @@ impl Keyring {
     }
 
     /// Reads a key and lands the flight.
-    async fn fly(&self, name: KeyName, departure: Departure) {
+    async fn fly(self: &Arc<Self>, name: KeyName, departure: Departure) {
         let landing = self.read(&name).await.map(Arc::new).map_err(Arc::new);
         let mut shard = self.shard(&name);
         let mut replaced = None;
@@ -237,13 +248,38 @@ impl Keyring {
         departure.land(landing);
     }
 
-    async fn read(&self, name: &KeyName) -> Result<Key, GetError> {
-        let value = match tokio::time::timeout(READ_TIMEOUT, self.parts.store.get(name)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
-        };
+    async fn read(self: &Arc<Self>, name: &KeyName) -> Result<Key, GetError> {
+        let (keyring, wanted) = (Arc::clone(self), name.clone());
+        let value = self.read_call(async move { keyring.parts.store.get(&wanted).await }).await;
         let value = value.map_err(|error| GetError::Store(name.clone(), error))?;
         record::decode(value.expose()).map_err(|error| GetError::Damaged(name.clone(), error))
+    }
+
+    /// Runs a store call on the tracker: to its end, whoever waits for it.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Ok(place) = Arc::clone(&self.calls).try_acquire_owned() else {
+            return Err(StoreError::Unreachable(TooManyCalls.into()));
+        };
+        let task = async move {
+            let result = call.await;
+            drop(place);
+            result
+        };
+        self.parts.tasks.spawn(task).await.unwrap_or_else(|error| Err(died(error)))
+    }
+
+    /// The same, not waited for longer than a read may take.
+    async fn read_call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(READ_TIMEOUT, self.call(call)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
+        }
     }
 
     /// Drops what is known of a name and keeps reads under way from bringing it back.
@@ -291,6 +327,11 @@ fn died(error: tokio::task::JoinError) -> StoreError {
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", READ_TIMEOUT.as_secs())]
 struct NoAnswer;
+
+/// The store has not answered so many calls that one more would only wait behind them.
+#[derive(Debug, thiserror::Error)]
+#[error("{CALLS_MAX} calls are waiting for the key store")]
+struct TooManyCalls;
 
 /// A task panicked.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,8 @@
 //! The keyring in front of a store whose answers wait for a signal.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::disallowed_methods, reason = "the test's runtime owns its tasks")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -104,7 +107,7 @@ impl Clock for Hands {
 fn keyring(store: &Arc<Gated>, clock: &Arc<Hands>) -> Arc<Keyring> {
     Arc::new(Keyring::new(Parts {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
-        expiry: CacheExpiry { any: Duration::from_secs(300), unused: Duration::from_secs(60) },
+        expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         random: Arc::new(SystemRandom::new()),
         tasks: TaskTracker::new(),

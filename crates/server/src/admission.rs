@@ -43,14 +43,19 @@ impl Admission {
         })
     }
 
-    /// Waits for a place. A full house shows its oldest stranger out.
-    pub(crate) async fn enter(self: &Arc<Self>) -> Place {
+    /// Waits for room for one more connection. A full house shows its oldest stranger out.
+    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
         let mut connection = Arc::clone(&self.connections).try_acquire_owned().ok();
         if connection.is_none() {
             self.evict_oldest();
             // The semaphore is never closed.
             connection = Arc::clone(&self.connections).acquire_owned().await.ok();
         }
+        connection
+    }
+
+    /// Gives a new connection its place, among strangers for now.
+    pub(crate) fn enter(self: &Arc<Self>, connection: Option<OwnedSemaphorePermit>) -> Place {
         let evicted = CancellationToken::new();
         let mut strangers = self.strangers();
         while strangers.by_age.len() >= self.strangers_max {
@@ -64,8 +69,16 @@ impl Admission {
     }
 
     /// Shows the oldest stranger out, if there is one.
-    pub(crate) fn evict_oldest(&self) {
+    fn evict_oldest(&self) {
         self.strangers().evict_oldest();
+    }
+
+    /// Shows out the older half of all strangers: the process is out of descriptors or memory.
+    pub(crate) fn evict_older_half(&self) {
+        let mut strangers = self.strangers();
+        for _ in 0..strangers.by_age.len().div_ceil(2) {
+            strangers.evict_oldest();
+        }
     }
 
     fn strangers(&self) -> MutexGuard<'_, Strangers> {
@@ -108,12 +121,12 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_stranger_makes_room_and_the_known_stay() {
         let admission = Admission::new(8);
-        let mut known = admission.enter().await;
+        let mut known = admission.enter(admission.room().await);
         known.promote();
-        let first = admission.enter().await;
-        let second = admission.enter().await;
+        let first = admission.enter(admission.room().await);
+        let second = admission.enter(admission.room().await);
         assert!(!first.evicted().is_cancelled());
-        let third = admission.enter().await;
+        let third = admission.enter(admission.room().await);
         assert!(first.evicted().is_cancelled());
         assert!(!known.evicted().is_cancelled());
         assert!(!second.evicted().is_cancelled() && !third.evicted().is_cancelled());
@@ -124,17 +137,17 @@ mod tests {
         let admission = Admission::new(4);
         let mut known = Vec::new();
         for _ in 0..3 {
-            let mut place = admission.enter().await;
+            let mut place = admission.enter(admission.room().await);
             place.promote();
             known.push(place);
         }
-        let stranger = admission.enter().await;
+        let stranger = admission.enter(admission.room().await);
         let evicted = stranger.evicted();
         let leaving = async move {
             evicted.cancelled().await;
             drop(stranger);
         };
-        let (newcomer, ()) = tokio::join!(admission.enter(), leaving);
-        assert!(!newcomer.evicted().is_cancelled());
+        let (newcomer, ()) = tokio::join!(admission.room(), leaving);
+        assert!(!admission.enter(newcomer).evicted().is_cancelled());
     }
 }

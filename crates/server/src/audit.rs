@@ -15,7 +15,10 @@ use crate::log::{Hub, LogLine};
 const LINES_MAX: usize = 8192;
 
 /// How long an answer waits for a place among them, before its line is given up.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the end of the server waits for the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl LogLine for AuditEvent {
     fn line(&self, lost: u64) -> Vec<u8> {
@@ -30,9 +33,19 @@ pub(crate) struct AuditLog {
     lines: mpsc::Sender<Line>,
 }
 
+/// A line's place at the writer.
+#[derive(Debug)]
+pub(crate) struct LinePlace<'a>(mpsc::Permit<'a, Line>);
+
+impl LinePlace<'_> {
+    pub(crate) fn write(self, method: &Method, event: &AuditEvent) {
+        self.0.send(Line::Write(line(method, event)));
+    }
+}
+
 /// What the writer is asked to do.
 #[derive(Debug)]
-enum Line {
+pub(crate) enum Line {
     Write(Vec<u8>),
     Flush(oneshot::Sender<()>),
 }
@@ -55,12 +68,10 @@ impl AuditLog {
         Self { hub: Hub::default(), lines }
     }
 
-    /// Hands a line to the writer; waits while it is behind.
-    pub(crate) async fn write(&self, method: &Method, event: &AuditEvent) {
-        let line = Line::Write(line(method, event));
-        if tokio::time::timeout(WRITE_TIMEOUT, self.lines.send(line)).await.is_err() {
-            tracing::error!("an audit event was lost: standard output takes no more lines");
-        }
+    /// Waits for a line's place at the writer, while it is behind.
+    pub(crate) async fn place(&self) -> Option<LinePlace<'_>> {
+        let place = tokio::time::timeout(WRITE_TIMEOUT, self.lines.reserve()).await;
+        place.ok()?.ok().map(LinePlace)
     }
 
     /// Hands a line to the writer if it is not behind.
@@ -78,7 +89,7 @@ impl AuditLog {
                 let _ = written.await;
             }
         };
-        if tokio::time::timeout(WRITE_TIMEOUT, flushed).await.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
             tracing::error!("audit events were lost: standard output takes no more lines");
         }
     }

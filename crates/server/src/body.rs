@@ -1,18 +1,21 @@
 //! Request bodies within their limits, and the bodies of answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 use bytes::BytesMut;
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use kes_types::wire::message;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
+use crate::idle::InFlight;
 
 /// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
 const DISCARDED_MAX: usize = 64 << 10;
@@ -79,7 +82,7 @@ impl RequestBody {
             self.is_oversize = true;
             return Err(ApiError::body_too_large());
         }
-        let mut held = HeldBytes { bytes: Bytes::new(), permits: Vec::new() };
+        let mut held = HeldBytes { bytes: Bytes::new(), room: None };
         let mut joined: Option<BytesMut> = None;
         while let Some(data) = self.next_data().await? {
             let so_far = joined.as_ref().map_or(held.bytes.len(), BytesMut::len);
@@ -87,11 +90,12 @@ impl RequestBody {
                 self.is_oversize = true;
                 return Err(ApiError::body_too_large());
             }
-            held.permits.extend(self.budget.take(data.len()).await);
+            held.hold(self.budget.take(data.len()).await);
             if so_far == 0 {
                 held.bytes = data;
             } else {
-                let first = &held.bytes;
+                // The first frame is let go of: it may pin a whole read buffer.
+                let first = std::mem::take(&mut held.bytes);
                 joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
             }
         }
@@ -142,7 +146,50 @@ impl RequestBody {
 /// A body that was read, and its share of the budget.
 struct HeldBytes {
     bytes: Bytes,
-    permits: Vec<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl HeldBytes {
+    fn hold(&mut self, more: Option<OwnedSemaphorePermit>) {
+        match (&mut self.room, more) {
+            (Some(room), Some(more)) => room.merge(more),
+            (room @ None, more) => *room = more,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// The body of an answer on its way to the client: the request is in flight until it was sent.
+#[derive(Debug)]
+pub(crate) struct SentBody {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl SentBody {
+    pub(crate) fn new(body: Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
+    }
+}
+
+impl http_body::Body for SentBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A JSON answer with status 200.

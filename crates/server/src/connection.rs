@@ -23,8 +23,11 @@ use crate::router;
 /// Streams of one h2 connection at a time; a `MinIO` node sends all its requests over one.
 const STREAMS_MAX: u32 = 250;
 
-/// The longest head of a request, in bytes.
-const HEAD_LEN_MAX: u32 = 64 << 10;
+/// The longest head of a request, in bytes: a forwarded certificate fits.
+const HEAD_LEN_MAX: u32 = 16 << 10;
+
+/// What an HTTP/1.1 connection reads ahead, in bytes; bounds a request's head as well.
+const READ_BUFFER_LEN: usize = 64 << 10;
 
 /// The most headers of a request.
 const HEADERS_MAX: usize = 100;
@@ -119,7 +122,7 @@ async fn requests(
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_LEN_MAX as usize)
+            .max_buf_size(READ_BUFFER_LEN)
             .serve_connection(TokioIo::new(io), service);
         drive(app, connection, &activity, idle_timeout).await;
     }
@@ -142,7 +145,7 @@ where
     // client that has none and does not close its end is not waited for.
     let idle = async {
         tokio::time::sleep(CLOSE_TIMEOUT).await;
-        activity.idle_for(CLOSE_TIMEOUT).await;
+        activity.answered_for(CLOSE_TIMEOUT).await;
     };
     tokio::select! {
         result = connection => ended(result),

@@ -146,6 +146,11 @@ impl ApiError {
         self.status
     }
 
+    /// Whether the request has used up its time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.status == StatusCode::GATEWAY_TIMEOUT
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -16,21 +16,27 @@ use tokio::time::{Instant, Sleep};
 pub(crate) struct Activity {
     begun: Instant,
     in_flight: AtomicUsize,
+    /// Endless answers: they keep a connection from being idle, but do not hold up a stop.
+    streams: AtomicUsize,
     /// Milliseconds from `begun` to the last request's end.
     last_end: AtomicU64,
     /// Bytes came that are part of a request's head.
     is_head_pending: AtomicBool,
 }
 
-/// A request under way; dropped when it was answered, or given up.
+/// A request under way; dropped when its answer was sent, or given up.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
+pub(crate) struct InFlight {
+    activity: Arc<Activity>,
+    is_stream: bool,
+}
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
             in_flight: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             last_end: AtomicU64::new(0),
             is_head_pending: AtomicBool::new(false),
         })
@@ -40,14 +46,23 @@ impl Activity {
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.is_head_pending.store(false, Ordering::Release);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+        InFlight { activity: Arc::clone(self), is_stream: false }
     }
 
-    /// Returns once there was no request for `limit`.
+    /// Returns once there was neither a request nor a stream for `limit`.
     pub(crate) async fn idle_for(&self, limit: Duration) {
+        self.quiet_for(limit, |activity| activity.streams.load(Ordering::Acquire)).await;
+    }
+
+    /// Returns once there was no request for `limit`, whatever streams there are.
+    pub(crate) async fn answered_for(&self, limit: Duration) {
+        self.quiet_for(limit, |_| 0).await;
+    }
+
+    async fn quiet_for(&self, limit: Duration, streams: impl Fn(&Self) -> usize) {
         loop {
             let now = Instant::now();
-            let wake = if self.in_flight.load(Ordering::Acquire) > 0 {
+            let wake = if self.in_flight.load(Ordering::Acquire) + streams(self) > 0 {
                 now + limit
             } else {
                 let last_end = Duration::from_millis(self.last_end.load(Ordering::Acquire));
@@ -61,12 +76,25 @@ impl Activity {
     }
 }
 
+impl InFlight {
+    /// The answer has no end of its own.
+    pub(crate) fn into_stream(mut self) -> Self {
+        if !std::mem::replace(&mut self.is_stream, true) {
+            self.activity.streams.fetch_add(1, Ordering::AcqRel);
+            self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+        self
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let since = self.0.begun.elapsed().as_millis();
+        let since = self.activity.begun.elapsed().as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.0.last_end.fetch_max(since, Ordering::AcqRel);
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.activity.last_end.fetch_max(since, Ordering::AcqRel);
+        let counter =
+            if self.is_stream { &self.activity.streams } else { &self.activity.in_flight };
+        counter.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
@@ -19,6 +20,9 @@ pub(crate) const BACKLOG: u32 = 1024;
 
 /// How long accepting pauses when the process or the machine is out of something.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accept errors that say so.
+const WANTS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
 
 /// After this silence the kernel asks a client whether it still lives.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -34,7 +38,7 @@ pub(crate) async fn accept(
     let stop = app.stop.soft().clone();
     let accepting = async {
         loop {
-            let place = admission.enter().await;
+            let room = admission.room().await;
             let (stream, address) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
@@ -44,6 +48,7 @@ pub(crate) async fn accept(
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%error, "cannot set socket options");
             }
+            let place = admission.enter(room);
             let connection =
                 connection::serve(Arc::clone(&app), router.clone(), stream, address, place);
             tasks.spawn(connection);
@@ -53,15 +58,18 @@ pub(crate) async fn accept(
 }
 
 /// An accept that failed for one connection is forgotten. One that failed for want of descriptors
-/// or memory pauses, after showing a stranger out.
+/// or memory pauses, after showing strangers out.
 async fn survive(error: &io::Error, admission: &Admission) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-    {
+    let is_want = error
+        .raw_os_error()
+        .map(Errno::from_raw_os_error)
+        .is_some_and(|errno| WANTS.contains(&errno));
+    if !is_want {
+        tracing::debug!(%error, "a connection ended before it was accepted");
         return;
     }
     tracing::error!(%error, "cannot accept connections; is the limit of open files too low?");
-    admission.evict_oldest();
+    admission.evict_older_half();
     tokio::time::sleep(PAUSE).await;
 }
 

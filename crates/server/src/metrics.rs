@@ -1,5 +1,7 @@
 //! Figures that clients and dashboards read at `/v1/metrics`.
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::http::StatusCode;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
@@ -22,6 +24,7 @@ pub(crate) struct Metrics {
     pub(crate) active: IntGauge,
     pub(crate) response_time: Histogram,
     system: SystemMetrics,
+    scrape: Mutex<()>,
 }
 
 /// Figures that are taken when somebody asks.
@@ -60,6 +63,7 @@ impl Metrics {
             active,
             response_time,
             system: SystemMetrics::new(&registry)?,
+            scrape: Mutex::new(()),
             registry,
         };
         metrics.success.with_label_values(&["200"]);
@@ -78,8 +82,15 @@ impl Metrics {
         counter.with_label_values(&[status.as_str()]).inc();
     }
 
+    /// Counts a request whose caller hung up before its answer.
+    pub(crate) fn count_hung_up(&self) {
+        self.error.with_label_values(&["499"]).inc();
+    }
+
     /// Prometheus text format 0.0.4.
     pub(crate) fn text(&self, app: &App) -> Result<Vec<u8>, prometheus::Error> {
+        // One scrape at a time: counters that are kept elsewhere are set anew.
+        let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.system.refresh(app);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

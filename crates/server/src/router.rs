@@ -8,12 +8,11 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tower::Service as _;
 
 use crate::app::App;
-use crate::body::RequestBody;
+use crate::body::{RequestBody, SentBody};
 use crate::error::ApiError;
 use crate::handler::Call;
 use crate::idle::Activity;
@@ -43,7 +42,7 @@ pub(crate) async fn front(
     peer: Arc<Peer>,
     activity: Arc<Activity>,
     request: hyper::Request<Incoming>,
-) -> Result<Response, Infallible> {
+) -> Result<axum::http::Response<SentBody>, Infallible> {
     let in_flight = activity.begin();
     let mut request = request.map(Body::new);
     let parsed = Target::parse(request.uri()).and_then(|target| {
@@ -57,16 +56,11 @@ pub(crate) async fn front(
         }
         Err(error) => error.to_response(),
     };
-    if response.extensions().get::<Streaming>().is_some() {
-        // The connection is in use until the stream ends.
-        return Ok(response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _ = &in_flight;
-                frame
-            }))
-        }));
-    }
-    Ok(response)
+    let in_flight = match response.extensions().get::<Streaming>() {
+        Some(Streaming) => in_flight.into_stream(),
+        None => in_flight,
+    };
+    Ok(response.map(|body| SentBody::new(body, in_flight)))
 }
 
 /// Where a request came from and where it goes.
@@ -84,15 +78,18 @@ async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Respo
         return ApiError::internal(Unaddressed).to_response();
     };
     let caller = peer.caller(&snapshot, &parts.headers);
+    // Nothing below looks at headers; they do not wait with a slow body.
+    let method = parts.method.clone();
+    drop(parts);
     let mut body = RequestBody::new(body, route.body_max, app.bodies.clone());
 
-    let trace = trace::begin(app, &parts.method, &target, &caller);
+    let trace = trace::begin(app, &method, &target, &caller);
     let metrics = app.metrics.begin(route);
     let audit = audit::begin(app, &trace, &snapshot, route, &caller);
     let id = trace.id();
     let setting = snapshot.setting(route);
     let outcome = limit::within(setting.timeout, route.failed, async {
-        if !route.verb.accepts(&parts.method) {
+        if !route.verb.accepts(&method) {
             return Err(ApiError::method_not_allowed(route.verb.allow()));
         }
         let permit = authorize::permit(&snapshot, setting.access, route, &target, &caller)?;
@@ -100,7 +97,9 @@ async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Respo
         panic::guard((route.handle)(call, &mut body)).await
     })
     .await;
-    body.discard().await;
+    if !matches!(&outcome, Err(error) if error.is_timeout()) {
+        body.discard().await;
+    }
 
     let response = trace.finish(outcome);
     audit.finish(response.status()).await;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use kes_keyring::Keyring;
 use kes_types::{Clock, Timestamp};
@@ -19,6 +20,9 @@ use crate::metrics::Metrics;
 use crate::router;
 use crate::shutdown::Stop;
 use crate::{listener, log};
+
+/// How long the end of the server waits for what is left when all connections are gone.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a server is made of.
 pub struct Parts {
@@ -132,10 +136,19 @@ impl Bound {
         if !is_clean {
             tracing::error!("requests were cut off: they did not end in time");
             app.stop.abort();
+            // Their records are part of the audit log.
+            let _ = tokio::time::timeout(LAST_WAIT, connections.wait()).await;
         }
         app.audit.flush().await;
         drop(app);
         tasks.close();
-        is_clean
+        // Writes go on when their callers have hung up.
+        let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
+        if !written {
+            tracing::error!(
+                "key store calls or audit lines were cut off: they did not end in time"
+            );
+        }
+        is_clean && written
     }
 }

@@ -8,6 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::error::ApiError;
 
+/// How much of a path logs keep, in bytes. Valid ones are far shorter; strangers' can be as long as
+/// a request's head.
+const SHOWN_LEN_MAX: usize = 1024;
+
 /// What stays as it is when a decoded path is written again for the router.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
@@ -30,6 +34,12 @@ impl Target {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path for a log: its beginning, where it is longer than any valid one.
+    pub(crate) fn shown(&self) -> &str {
+        let end = self.0.floor_char_boundary(SHOWN_LEN_MAX);
+        self.0.get(..end).unwrap_or("")
     }
 
     /// Rewrites `uri` so that its one and only decoding is this target. Without percent signs it
@@ -91,6 +101,14 @@ mod tests {
         ] {
             assert_eq!(parse(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn logs_keep_the_beginning_of_a_long_path() {
+        let path = format!("/v1/key/describe/{}", "%C3%A4".repeat(SHOWN_LEN_MAX));
+        let target = Target::parse(&path.parse().unwrap()).unwrap();
+        assert!(target.as_str().starts_with(target.shown()));
+        assert!((SHOWN_LEN_MAX - 1..=SHOWN_LEN_MAX).contains(&target.shown().len()));
     }
 
     #[test]

@@ -7,16 +7,20 @@ use kes_config::{ClientAuth, Tls};
 use kes_crypto::pem::PrivateKeyKind;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
-    UnixTime,
+    SubjectPublicKeyInfoDer, UnixTime,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
+use webpki::RawPublicKeyEntity;
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +134,14 @@ impl fmt::Debug for ForwardedChain {
     }
 }
 
+/// The public key alone: certificates of version 1 and with unknown extensions are as good as any.
+fn public_key(
+    certificate: &CertificateDer<'_>,
+) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
+    let key = kes_crypto::certificate_public_key(certificate);
+    key.map(SubjectPublicKeyInfoDer::from).map_err(|_| CertificateError::BadEncoding)
+}
+
 /// Takes any client certificate, expired or self-signed: the identity is the public key, and its
 /// proof the handshake signature, which is verified.
 #[derive(Debug)]
@@ -162,7 +174,21 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        let key = public_key(certificate)?;
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+        // TLS 1.2 leaves the curve open: a scheme stands for an algorithm per curve.
+        let schemes = self.algorithms.mapping.iter();
+        let mut algorithms = schemes
+            .filter(|(scheme, _)| *scheme == signature.scheme)
+            .flat_map(|(_, algorithms)| algorithms.iter());
+        let is_valid = algorithms.any(|algorithm| {
+            key.verify_signature(*algorithm, message, signature.signature()).is_ok()
+        });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -171,7 +197,8 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        let key = public_key(certificate)?;
+        verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,11 +1,16 @@
 //! `kes server`.
 
+use std::time::Duration;
+
 use crate::args::ServerArgs;
 use crate::compose;
 use crate::exit::Failure;
 
 /// Where a server listens when nobody says otherwise.
 const ADDRESS: &str = "0.0.0.0:7373";
+
+/// How long threads that do not end are waited for.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs a server until a signal ends it.
 pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
@@ -23,5 +28,9 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
         None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(Failure::new)?.block_on(compose::run(start))
+    let runtime = runtime.map_err(Failure::new)?;
+    let result = runtime.block_on(compose::run(start));
+    // A thread that hangs in a file system or on standard output does not keep the process.
+    runtime.shutdown_timeout(LAST_WAIT);
+    result
 }

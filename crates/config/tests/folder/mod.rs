@@ -67,7 +67,7 @@ impl Folder {
 
     fn write(&self, name: &str, text: &str, mode: u32) {
         let path = self.0.path().join(name);
-        fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).unwrap();
+        fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("."))).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }

@@ -100,29 +100,41 @@ fn refusal(error: pkcs5::Error) -> PemError {
 
 #[cfg(test)]
 mod tests {
+    use pkcs8::der::Encode as _;
+    use pkcs8::der::asn1::OctetStringRef;
     use pkcs8::pkcs5::pbes2::{EncryptionScheme as Cipher, Salt};
 
     use super::*;
 
+    fn scheme(cost_parameter: u64, block_size: u16) -> EncryptionScheme {
+        let kdf = Kdf::Scrypt(ScryptParams {
+            salt: Salt::new([7; 16]).unwrap(),
+            cost_parameter,
+            block_size,
+            parallelization: 1,
+            key_length: None,
+        });
+        let encryption = Cipher::Aes256Cbc { iv: [7; 16] };
+        EncryptionScheme::Pbes2(Parameters { kdf, encryption })
+    }
+
     #[test]
     fn scrypt_costs_that_are_invalid_or_take_too_much_memory_are_refused() {
-        let checked = |cost_parameter, block_size| {
-            let salt = Salt::new([7; 16]).unwrap();
-            let parameters = ScryptParams {
-                salt,
-                cost_parameter,
-                block_size,
-                parallelization: 1,
-                key_length: None,
-            };
-            let kdf = Kdf::Scrypt(parameters);
-            let encryption = Cipher::Aes256Cbc { iv: [7; 16] };
-            check(&EncryptionScheme::Pbes2(Parameters { kdf, encryption }))
-        };
-        assert_eq!(checked(1 << 14, 8), Ok(()));
-        assert_eq!(checked(1 << 18, 8), Ok(()));
+        assert_eq!(check(&scheme(1 << 14, 8)), Ok(()));
+        assert_eq!(check(&scheme(1 << 18, 8)), Ok(()));
         for (cost, block_size) in [(0, 8), (1, 8), (3, 8), (1 << 19, 8), (u64::MAX, u16::MAX)] {
-            assert_eq!(checked(cost, block_size), Err(PemError::Parameters), "{cost}");
+            assert_eq!(check(&scheme(cost, block_size)), Err(PemError::Parameters), "{cost}");
         }
+    }
+
+    #[test]
+    fn a_key_file_with_an_invalid_scrypt_cost_is_an_error() {
+        let info = EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: scheme(0, 8),
+            encrypted_data: OctetStringRef::new(&[7; 32]).unwrap(),
+        };
+        let password = Secret::from("correct horse".to_owned());
+        let refused = decrypt(&info.to_der().unwrap(), &password);
+        assert_eq!(refused.unwrap_err(), PemError::Parameters);
     }
 }

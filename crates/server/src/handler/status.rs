@@ -1,5 +1,7 @@
 //! The server about itself.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use kes_store::StoreError;
@@ -56,13 +58,18 @@ pub(crate) fn metrics(call: Call) -> Outcome {
     Ok(response)
 }
 
+/// Whole seconds, rounded up: 0 means no limit.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 /// `GET /v1/api`.
 pub(crate) fn api(call: Call) -> Outcome {
     let routes = ROUTES.iter().map(|route| ApiRoute {
         method: route.verb.as_str().to_owned(),
         path: route.path.to_owned(),
         max_body: route.body_max as u64,
-        timeout: call.snapshot.setting(route).timeout.map_or(0, |timeout| timeout.as_secs()),
+        timeout: call.snapshot.setting(route).timeout.map_or(0, seconds),
     });
     body::json(&routes.collect::<Vec<_>>())
 }

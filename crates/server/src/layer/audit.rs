@@ -57,7 +57,7 @@ pub(crate) fn begin<'a>(
         time: Timestamp::from(app.clock.now()),
         request: AuditRequest {
             ip: caller.ip.to_string(),
-            path: trace.target().as_str().to_owned(),
+            path: trace.target().shown().to_owned(),
             identity: trace.identity(),
             proxy_ip: caller.proxy_ip.map(|ip| ip.to_string()),
         },
@@ -67,13 +67,21 @@ pub(crate) fn begin<'a>(
 impl Audited<'_> {
     /// Writes the record. Waits for room where standard output is slow, within bounds.
     pub(crate) async fn finish(mut self, status: StatusCode) {
+        // Until there is a place the record stays pending: should the caller hang up meanwhile, it
+        // is written as that.
+        let place = match &self.0 {
+            Some(pending) if pending.to_stdout => pending.log.place().await,
+            _ => None,
+        };
         if let Some(pending) = self.0.take() {
             let taken = pending.clock.monotonic().saturating_duration_since(pending.begun);
             let time = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
             let event = pending.event(status.as_u16(), time);
             pending.log.hub.publish(&event, Some(pending.id));
-            if pending.to_stdout {
-                pending.log.write(&pending.method, &event).await;
+            match place {
+                Some(place) => place.write(&pending.method, &event),
+                None if pending.to_stdout => pending.log.write_now(&pending.method, &event),
+                None => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use prometheus::HistogramTimer;
 use crate::metrics::Metrics;
 use crate::route::Route;
 
-/// A measured request; one that is dropped without an answer leaves the gauge as it found it.
+/// A measured request; one that is dropped without an answer counts as hung up.
 #[derive(Debug)]
 pub(crate) struct Measured<'a>(Option<Running<'a>>);
 
@@ -43,6 +43,7 @@ impl Drop for Running<'_> {
         self.metrics.active.dec();
         if let Some(timer) = self.timer.take() {
             timer.stop_and_discard();
+            self.metrics.count_hung_up();
         }
     }
 }

@@ -58,7 +58,7 @@ impl Trace {
     fn log(&self, error: &ApiError) {
         let status = error.status().as_u16();
         let identity = self.identity.as_ref().map(tracing::field::display);
-        let (request, method, path) = (self.id, self.method.as_str(), self.target.as_str());
+        let (request, method, path) = (self.id, self.method.as_str(), self.target.shown());
         let (message, cause) = (error.message(), error.causes());
         if error.status() >= StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request, method, path, identity, status, %cause, "{message}");
