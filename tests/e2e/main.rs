@@ -1,0 +1,24 @@
+//! The real binary as a process, spoken to over real mutual TLS.
+//!
+//! `checklist_*` holds a test for each row of the list of what `MinIO`, the Go SDK and operators need
+//! of a key server; the row's number is in the name.
+
+mod checklist_body;
+mod checklist_boot;
+mod checklist_keys;
+mod checklist_load;
+mod checklist_logs;
+mod checklist_operation;
+mod checklist_read;
+mod checklist_replicas;
+mod checklist_routes;
+mod checklist_tls;
+mod formats;
+mod identity;
+mod proxy;
+mod replay;
+mod shutdown;
+mod static_key;
+mod strangers;
+mod tidy;
+mod wire;

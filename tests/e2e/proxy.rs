@@ -1,0 +1,148 @@
+//! Identities that a TLS proxy forwards.
+
+use kes_tests::{Connection, Credential, Request, Setup, WAYS, b64};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+const HEADER: &str = "X-Tls-Client-Cert";
+
+struct Scene {
+    setup: Setup,
+    proxy: Credential,
+    first: Credential,
+    second: Credential,
+    stranger: Credential,
+}
+
+fn scene() -> Scene {
+    let (proxy, first) = (Credential::generate(), Credential::generate());
+    let (second, stranger) = (Credential::generate(), Credential::generate());
+    let setup = Setup::new()
+        .policy("first", &["/v1/key/create/first-*"], &[], &[&first])
+        .policy("second", &["/v1/key/create/second-*"], &[], &[&second])
+        .with(json!({ "tls": { "proxy": {
+            "identities": [proxy.identity()],
+            "header": { "cert": HEADER },
+        } } }));
+    Scene { setup, proxy, first, second, stranger }
+}
+
+fn escaped(credential: &Credential) -> String {
+    utf8_percent_encode(&credential.chain_pem(), NON_ALPHANUMERIC).to_string()
+}
+
+fn as_caller(caller: &Credential, method: &str, path: &str) -> Request {
+    Request::new(method, path).header(HEADER, &escaped(caller))
+}
+
+async fn who(connection: &mut Connection, caller: &Credential) -> String {
+    let request = as_caller(caller, "GET", "/v1/identity/self/describe");
+    connection.send(request).await.ok().text("identity")
+}
+
+#[tokio::test]
+async fn a_request_from_a_listed_proxy_counts_as_the_forwarded_identity() {
+    let scene = scene();
+    let server = scene.setup.start().await;
+    for way in WAYS {
+        let mut proxy = server.connect_over(&scene.proxy, way).await;
+        assert_eq!(who(&mut proxy, &scene.first).await, scene.first.identity());
+        let request = as_caller(&scene.stranger, "GET", "/v1/status");
+        proxy.send(request).await.refused(403, "not authorized: insufficient permissions");
+        let request = as_caller(scene.setup.admin(), "GET", "/v1/status");
+        proxy.send(request).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_forwarded_identity_belongs_to_its_request_alone() {
+    let scene = scene();
+    let server = scene.setup.start().await;
+    let mut proxy = server.connect(&scene.proxy).await;
+    for round in 0..20 {
+        let mut pending = Vec::new();
+        for (caller, own, others) in [
+            (&scene.first, format!("first-{round}"), format!("second-x{round}")),
+            (&scene.second, format!("second-{round}"), format!("first-x{round}")),
+        ] {
+            for (name, status) in [(own, 200), (others, 403)] {
+                let request = as_caller(caller, "POST", &format!("/v1/key/create/{name}"));
+                pending.push((proxy.start(request).await.expect("a connection"), status));
+            }
+        }
+        let bare = Request::new("POST", &format!("/v1/key/create/first-bare{round}"));
+        pending.push((proxy.start(bare).await.expect("a connection"), 400));
+        for (pending, status) in pending {
+            let answer = pending.answer().await;
+            assert_eq!(answer.status, status, "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_header_counts_only_from_listed_proxies() {
+    let scene = scene();
+    let server = scene.setup.start().await;
+    for way in WAYS {
+        let mut connection = server.connect_over(&scene.first, way).await;
+        for caller in [scene.setup.admin(), &scene.second] {
+            assert_eq!(who(&mut connection, caller).await, scene.first.identity());
+        }
+        let request = Request::new("GET", "/v1/identity/self/describe").header(HEADER, "junk");
+        connection.send(request).await.ok();
+        let mut stranger = server.connect_over(&scene.stranger, way).await;
+        let request = as_caller(scene.setup.admin(), "GET", "/v1/status");
+        stranger.send(request).await.refused(403, "not authorized: insufficient permissions");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
+    let scene = scene();
+    let server = scene.setup.start().await;
+    let good = escaped(&scene.first);
+    let bad = [
+        vec![],
+        vec![good.as_str(), good.as_str()],
+        vec![""],
+        vec!["junk"],
+        vec!["%"],
+        vec!["%zz"],
+        vec!["%ff%fe"],
+        vec!["-----BEGIN%20CERTIFICATE-----%0AAAAA%0A-----END%20CERTIFICATE-----%0A"],
+    ];
+    let key = utf8_percent_encode(&scene.first.key_pem(), NON_ALPHANUMERIC).to_string();
+    let raw = b64(scene.first.certificate());
+    let two = format!("{good}{}", escaped(&scene.second));
+    for way in WAYS {
+        let mut proxy = server.connect_over(&scene.proxy, way).await;
+        for values in bad.iter().cloned().chain([vec![key.as_str()], vec![&raw], vec![&two]]) {
+            let mut request = Request::new("GET", "/v1/identity/self/describe");
+            for value in &values {
+                request = request.header(HEADER, value);
+            }
+            let answer = proxy.send(request).await;
+            assert_eq!(answer.status, 400, "{way:?} {values:?}: {answer:?}");
+            answer.error();
+        }
+        // The next request is none the worse.
+        assert_eq!(who(&mut proxy, &scene.second).await, scene.second.identity());
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_caller_and_the_address_that_the_proxy_forwarded() {
+    let scene = scene();
+    let server = scene.setup.start().await;
+    let mut admin = server.connect(scene.setup.admin()).await;
+    let mut audit = admin.follow("/v1/log/audit").await;
+    let mut proxy = server.connect(&scene.proxy).await;
+    let request = as_caller(&scene.first, "POST", "/v1/key/create/first-audited")
+        .header("X-Forwarded-For", "203.0.113.7");
+    proxy.send(request).await.ok_empty();
+    let path = "/v1/key/create/first-audited";
+    let event = audit.find(|event| event["request"]["path"] == path).await;
+    assert_eq!(event["request"]["identity"], scene.first.identity());
+    assert_eq!(event["request"]["ip"], "203.0.113.7");
+    assert!(event.to_string().contains("127.0.0.1"), "the proxy's own address: {event}");
+}

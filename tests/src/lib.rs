@@ -1,0 +1,45 @@
+//! Harness of the tests: certificates, the server as a process, an HTTP client that can misbehave.
+//!
+//! Nothing here is taken from the product: what a client computes (identities, certificates, TLS,
+//! frames) is computed anew, so that a mistake cannot cancel itself out.
+
+mod answer;
+mod connection;
+mod dial;
+pub mod frame;
+pub mod go;
+mod lines;
+mod need;
+mod payload;
+pub mod pki;
+mod program;
+mod server;
+mod setup;
+pub mod vectors;
+
+pub use answer::{Answer, Stream};
+pub use connection::{Connection, Pending, Request};
+pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
+pub use lines::Lines;
+pub use need::{Need, skipped, tool};
+pub use payload::{Feed, Payload};
+pub use pki::Credential;
+pub use program::{Finished, Program, finish, kes};
+pub use server::Server;
+pub use setup::Setup;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Standard, padded base64 of `bytes`, as the wire has byte strings.
+pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The bytes behind standard, padded base64.
+///
+/// # Panics
+/// If `text` is anything else: what the server sends must be.
+pub fn unb64(text: &str) -> Vec<u8> {
+    STANDARD.decode(text).expect("standard, padded base64")
+}

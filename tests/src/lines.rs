@@ -1,0 +1,63 @@
+//! The output of a program, line by line while it runs.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long a line that never comes is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Lines that a program wrote so far, and whether it may write more.
+#[derive(Debug)]
+pub struct Lines {
+    state: watch::Receiver<State>,
+    _reader: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    /// Reads `output` in the background, so that the program never waits for us.
+    pub fn of(output: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let (sender, state) = watch::channel(State::default());
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                sender.send_modify(|state| state.lines.push(line));
+            }
+            sender.send_modify(|state| state.ended = true);
+        });
+        Self { state, _reader: reader }
+    }
+
+    /// The first line that `wanted` likes, whether it was written or is still to come. `None` when
+    /// the program ended without one, or wrote none for a minute: a test that waits for what never
+    /// comes fails then, instead of standing still.
+    pub async fn find(&self, wanted: impl Fn(&str) -> bool + Send + Sync) -> Option<String> {
+        let mut state = self.state.clone();
+        let there = |state: &State| state.lines.iter().find(|line| wanted(line)).cloned();
+        let found = state.wait_for(|state| state.ended || there(state).is_some());
+        let state = timeout(PATIENCE, found).await.ok()?.ok()?;
+        there(&state)
+    }
+
+    /// Everything, once the program has ended.
+    pub async fn all(&self) -> String {
+        let mut state = self.state.clone();
+        let state = state.wait_for(|state| state.ended).await;
+        state.map_or_else(|_| String::new(), |state| state.lines.join("\n"))
+    }
+
+    /// What was written so far.
+    pub fn so_far(&self) -> Vec<String> {
+        self.state.borrow().lines.clone()
+    }
+}

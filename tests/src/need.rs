@@ -1,0 +1,54 @@
+//! What tests need of the machine, and what happens when it is not there.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// A program that a test runs, found.
+#[derive(Clone, Debug)]
+pub struct Need(PathBuf);
+
+impl Need {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Finds a program on `PATH`, or at the path in the variable `or_at`.
+///
+/// When it is missing this says on the standard error what is skipped, or fails if the variable
+/// `KES_TEST_REQUIRE` (names with commas between) lists it.
+///
+/// # Panics
+/// If the program is required and missing.
+pub fn tool(name: &str, or_at: Option<&str>, what: &str) -> Option<Need> {
+    let given = or_at.and_then(variable).map(PathBuf::from);
+    let path = variable("PATH").unwrap_or_default();
+    let found = given.or_else(|| {
+        env::split_paths(&path).map(|folder| folder.join(name)).find(|at| at.is_file())
+    });
+    if found.is_none() {
+        let required = variable("KES_TEST_REQUIRE").unwrap_or_default();
+        let required = required.to_string_lossy();
+        assert!(
+            !required.split(',').any(|entry| entry.trim() == name),
+            "'{name}' is required and not on PATH: {what}"
+        );
+        skipped(&format!("{what}: '{name}' is not on PATH"));
+    }
+    found.map(Need)
+}
+
+/// Says on the standard error what was skipped and why, past the capture of the test runner.
+pub fn skipped(what: &str) {
+    // Nothing can be done when even this fails.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}
+
+/// An environment variable.
+#[expect(clippy::disallowed_methods, reason = "the one place where tests read the environment")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}

@@ -1,0 +1,112 @@
+//! Request bodies in every form a client may send them.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{mpsc, oneshot};
+
+/// A request body.
+#[derive(Debug)]
+pub struct Payload(Form);
+
+#[derive(Debug)]
+enum Form {
+    /// No body: neither length nor frames.
+    None,
+    /// A body whose length is told beforehand.
+    Sized(Option<Bytes>),
+    /// A body of unknown length: chunked on HTTP/1.1, no `content-length` on h2. May be empty.
+    Chunked(VecDeque<Bytes>),
+    /// A body of unknown length that somebody feeds.
+    Fed { feed: mpsc::UnboundedReceiver<Bytes>, asked: Option<oneshot::Sender<()>> },
+}
+
+/// The writing end of a body that is sent piece by piece; the body ends when it is dropped.
+#[derive(Debug)]
+pub struct Feed {
+    pieces: mpsc::UnboundedSender<Bytes>,
+    asked: oneshot::Receiver<()>,
+}
+
+impl Payload {
+    /// No body.
+    pub const fn none() -> Self {
+        Self(Form::None)
+    }
+
+    /// A body with its length.
+    pub fn sized(body: impl Into<Bytes>) -> Self {
+        Self(Form::Sized(Some(body.into())))
+    }
+
+    /// A body without its length, as the Go client sends it.
+    pub fn chunked(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self(Form::Chunked(if body.is_empty() { VecDeque::new() } else { [body].into() }))
+    }
+
+    /// A body that is sent as it is fed.
+    pub fn fed() -> (Feed, Self) {
+        let (pieces, feed) = mpsc::unbounded_channel();
+        let (asking, asked) = oneshot::channel();
+        (Feed { pieces, asked }, Self(Form::Fed { feed, asked: Some(asking) }))
+    }
+}
+
+impl Feed {
+    /// Sends a piece.
+    ///
+    /// # Panics
+    /// If nobody wants the body any more.
+    pub fn send(&self, piece: impl Into<Bytes>) {
+        self.pieces.send(piece.into()).expect("the request wants its body");
+    }
+
+    /// Waits until the connection asks for the body, that is until it has sent the head.
+    ///
+    /// # Panics
+    /// If the request ended before that.
+    pub async fn wanted(&mut self) {
+        (&mut self.asked).await.expect("the head is sent");
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = match &mut self.0 {
+            Form::None => None,
+            Form::Sized(body) => body.take(),
+            Form::Chunked(pieces) => pieces.pop_front(),
+            Form::Fed { feed, asked } => {
+                if let Some(asked) = asked.take() {
+                    // Nobody need be listening.
+                    let _ = asked.send(());
+                }
+                ready!(feed.poll_recv(context))
+            }
+        };
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Form::None | Form::Sized(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Form::None | Form::Sized(None) => SizeHint::with_exact(0),
+            Form::Sized(Some(body)) => SizeHint::with_exact(body.len() as u64),
+            Form::Chunked(_) | Form::Fed { .. } => SizeHint::default(),
+        }
+    }
+}

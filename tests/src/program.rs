@@ -1,0 +1,98 @@
+//! The `kes` binary, run as a command.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::need::variable;
+
+/// The binary under test.
+#[derive(Clone, Debug)]
+pub struct Program(PathBuf);
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to the standard output.
+    pub stdout: String,
+    /// What it wrote to the standard error.
+    pub stderr: String,
+}
+
+/// The binary under test: `KES_BIN`, or `kes` beside the test executable.
+///
+/// # Panics
+/// If it is not there.
+pub fn kes() -> Program {
+    if let Some(path) = variable("KES_BIN") {
+        return Program(path.into());
+    }
+    let this = env::current_exe().expect("this executable has a path");
+    // target/<profile>/deps/<test> → target/<profile>/kes
+    let folder = this.parent().and_then(|deps| deps.parent()).expect("cargo's folders");
+    let path = folder.join("kes");
+    assert!(
+        path.is_file(),
+        "{} is not there: run ./tests/run, or `cargo build -p kes` first, or set KES_BIN",
+        path.display()
+    );
+    Program(path)
+}
+
+impl Program {
+    /// Where it is.
+    pub fn path(&self) -> &PathBuf {
+        &self.0
+    }
+
+    /// A command of it: nothing on the standard input, output to be read, killed when dropped.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.0);
+        prepare(&mut command);
+        command
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn run(&self, arguments: &[impl AsRef<OsStr> + Sync]) -> Finished {
+        finish(self.command().args(arguments)).await
+    }
+}
+
+/// Prepares any command as [`Program::command`] does.
+pub(crate) fn prepare(command: &mut Command) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+}
+
+/// Runs any command to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub async fn finish(command: &mut Command) -> Finished {
+    let output = command.output().await;
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Finished {
+    /// Demands exit code 0 and gives the standard output.
+    ///
+    /// # Panics
+    /// If it is another.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stdout
+    }
+}

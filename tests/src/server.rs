@@ -1,0 +1,169 @@
+//! The server as a process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::process::{Child, Command};
+
+use crate::connection::Connection;
+use crate::dial::{Dialer, Proto, Tls};
+use crate::lines::Lines;
+use crate::pki::Credential;
+use crate::program::{Finished, kes, prepare};
+
+/// A server that is up; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    address: SocketAddr,
+    certificate_file: PathBuf,
+}
+
+impl Server {
+    /// Runs a command that starts a server and waits until it says where it listens.
+    ///
+    /// # Panics
+    /// If it ends before that.
+    pub async fn launch(command: Command, certificate_file: &Path) -> Self {
+        match Self::try_launch(command, certificate_file).await {
+            Ok(server) => server,
+            Err(Finished { code, stdout, stderr }) => {
+                panic!("the server ended with {code:?}\nstdout: {stdout}\nstderr: {stderr}")
+            }
+        }
+    }
+
+    /// The same; how it ended if it did not come up.
+    ///
+    /// # Panics
+    /// If it cannot be started at all.
+    pub async fn try_launch(
+        mut command: Command,
+        certificate_file: &Path,
+    ) -> Result<Self, Finished> {
+        prepare(&mut command);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = Lines::of(child.stdout.take().expect("its output is ours"));
+        let stderr = Lines::of(child.stderr.take().expect("its errors are ours"));
+        let Some(address) = stdout.find(|line| endpoint(line).is_some()).await else {
+            let code = child.wait().await.expect("its end is known").code();
+            let (stdout, stderr) = (stdout.all().await, stderr.all().await);
+            return Err(Finished { code, stdout, stderr });
+        };
+        let address = endpoint(&address).expect("it was just found");
+        let certificate_file = certificate_file.to_owned();
+        Ok(Self { child, stdout, stderr, address, certificate_file })
+    }
+
+    /// `kes server --dev`, told to write its files below `folder`.
+    pub async fn dev(folder: &Path) -> Self {
+        let mut command = kes().command();
+        command.args(["server", "--dev", "--addr", "127.0.0.1:0"]).env("TMPDIR", folder);
+        Self::launch(command, Path::new("")).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as a URL without a path.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The PEM file of its certificate.
+    pub fn certificate_file(&self) -> &Path {
+        &self.certificate_file
+    }
+
+    /// What it writes to its standard output.
+    pub fn stdout(&self) -> &Lines {
+        &self.stdout
+    }
+
+    /// What it writes to its standard error.
+    pub fn stderr(&self) -> &Lines {
+        &self.stderr
+    }
+
+    /// The process.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// How to connect without a certificate.
+    ///
+    /// # Panics
+    /// If the certificate's file cannot be read.
+    pub fn dial(&self) -> Dialer {
+        let root = CertificateDer::from_pem_file(&self.certificate_file);
+        Dialer::new(self.address, root.expect("the certificate's file is there"))
+    }
+
+    /// A connection of this client, h2 over TLS 1.3.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn connect(&self, credential: &Credential) -> Connection {
+        self.connect_over(credential, (Proto::H2, Tls::V13)).await
+    }
+
+    /// A connection of this client.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    pub async fn connect_over(&self, credential: &Credential, way: (Proto, Tls)) -> Connection {
+        let connection = self.dial().show(credential).over(way).connect().await;
+        connection.unwrap_or_else(|error| panic!("{way:?}: {error}"))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If the end cannot be known.
+    pub async fn wait(&mut self) -> ExitStatus {
+        self.child.wait().await.expect("its end is known")
+    }
+
+    /// Ends it with SIGTERM and demands exit code 0.
+    ///
+    /// # Panics
+    /// If it is another.
+    pub async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait().await;
+        assert_eq!(status.code(), Some(0), "stderr: {}", self.stderr.all().await);
+    }
+
+    /// Ends it as a power failure does.
+    pub async fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.wait().await;
+    }
+}
+
+/// The address in the banner's line of endpoints.
+fn endpoint(line: &str) -> Option<SocketAddr> {
+    let urls = line.strip_prefix("Endpoints")?.split_whitespace();
+    let mut addresses = urls.filter_map(|url| url.strip_prefix("https://")?.parse().ok());
+    addresses.find(|address: &SocketAddr| address.ip().is_loopback())
+}
