@@ -76,7 +76,7 @@ async fn row_44_a_17th_stream_of_one_identity_is_refused_and_another_one_gets_it
         streams.push(connection.follow(path).await);
     }
     for path in ["/v1/log/audit", "/v1/log/error"] {
-        let answer = connection.get(path).await;
+        let answer = connection.refusal(Request::new("GET", path)).await;
         assert!((400..500).contains(&answer.status), "a client's fault: {answer:?}");
         answer.error();
     }

@@ -194,7 +194,7 @@ async fn row_41_with_skip_auth_a_probe_needs_no_certificate_and_the_rest_still_d
             ("GET", "/v1/identity/self/describe"),
             ("GET", "/v1/log/audit"),
         ] {
-            let answer = probe.call(method, path).await;
+            let answer = probe.refusal(Request::new(method, path)).await;
             answer.refused(400, "tls: client certificate is required");
         }
         let mut connection = server.connect_over(&client, way).await;

@@ -46,7 +46,7 @@ async fn row_18_denied_is_403_on_every_route_for_strangers_and_for_the_wrong_pol
         for client in [&stranger, &bare] {
             let mut connection = server.connect_over(client, way).await;
             for (method, path, body) in ROUTES {
-                let answer = connection.send(request(method, path, body)).await;
+                let answer = connection.refusal(request(method, path, body)).await;
                 answer.refused(403, DENIED);
             }
             connection.get(&describe).await.refused(403, DENIED);

@@ -151,6 +151,17 @@ impl Connection {
         self.send(Request::new("POST", path).json(body)).await
     }
 
+    /// Sends a request that is to be refused and reads the answer; one that is not may never end.
+    ///
+    /// # Panics
+    /// If the status is 200.
+    pub async fn refusal(&mut self, request: Request) -> Answer {
+        let pending = self.start(request).await.expect("a connection");
+        let response = pending.0.await.expect("an answer");
+        assert_ne!(response.status(), 200);
+        Answer::read(response).await.expect("a whole answer")
+    }
+
     /// Follows an endless answer.
     ///
     /// # Panics
