@@ -112,7 +112,10 @@ impl Output {
 /// Writes help, the version or what is wrong with the arguments; gives the exit code.
 pub(crate) fn usage(message: &clap::Error) -> ExitCode {
     // There is nobody left to tell when the output is closed.
-    let _ = message.print();
+    let _ = match message.to_string().strip_prefix("error: ") {
+        Some(text) => write!(io::stderr(), "Error: {text}"),
+        None => message.print(),
+    };
     ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(1))
 }
 

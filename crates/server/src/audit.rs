@@ -4,7 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use axum::http::Method;
-use kes_types::wire::AuditEvent;
+use kes_types::Timestamp;
+use kes_types::wire::{AuditEvent, AuditRequest, AuditResponse};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 impl LogLine for AuditEvent {
     fn line(&self, lost: u64) -> Vec<u8> {
         serde_json::to_vec(&Self { lost, ..self.clone() }).unwrap_or_default()
+    }
+
+    fn gap() -> Self {
+        let request =
+            AuditRequest { ip: String::new(), path: String::new(), identity: None, proxy_ip: None };
+        let response = AuditResponse { code: 0, time: 0 };
+        Self { time: Timestamp::ZERO, request, response, lost: 0 }
     }
 }
 

@@ -51,11 +51,12 @@ pub(crate) struct RequestBody {
     budget: BodyBudget,
     is_oversize: bool,
     is_broken: bool,
+    is_awaited: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(body: Body, bytes_max: usize, budget: BodyBudget) -> Self {
-        Self { body, bytes_max, budget, is_oversize: false, is_broken: false }
+        Self { body, bytes_max, budget, is_oversize: false, is_broken: false, is_awaited: false }
     }
 
     /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message for
@@ -65,7 +66,9 @@ impl RequestBody {
         &mut self,
         invalid: &'static str,
     ) -> Result<T, ApiError> {
+        self.is_awaited = true;
         let body = self.read().await?;
+        self.is_awaited = false;
         let bytes = body.bytes.trim_ascii();
         match bytes.first() {
             None if body.bytes.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
@@ -73,6 +76,11 @@ impl RequestBody {
             Some(_) if bytes == b"null" => Ok(T::default()),
             _ => Err(ApiError::bad_request(invalid)),
         }
+    }
+
+    /// Whether a handler is waiting for the rest of the body.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// Reads the whole body, up to the route's limit.

@@ -151,6 +151,11 @@ impl ApiError {
         self.status == StatusCode::GATEWAY_TIMEOUT
     }
 
+    /// The time went by while the client was sending its body: no fault of the key store.
+    pub(crate) fn waiting_for_body(self) -> Self {
+        self.because(Arc::new(BodyTimedOut))
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -189,6 +194,10 @@ impl fmt::Display for Causes<'_> {
         if first { f.write_char('-') } else { Ok(()) }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the client did not send its request body in time")]
+struct BodyTimedOut;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the request reached its route's timeout")]

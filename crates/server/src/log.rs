@@ -28,11 +28,18 @@ const STREAMS_MAX: usize = 64;
 pub trait LogLine: Clone + Send + Sync + 'static {
     /// One JSON object without a line feed; `lost` events went missing before this one.
     fn line(&self, lost: u64) -> Vec<u8>;
+
+    /// The same shape for a gap that no event has followed yet.
+    fn gap() -> Self;
 }
 
 impl LogLine for ErrorEvent {
     fn line(&self, lost: u64) -> Vec<u8> {
         serde_json::to_vec(&Self { lost, ..self.clone() }).unwrap_or_default()
+    }
+
+    fn gap() -> Self {
+        Self { message: "events were lost: this reader is too slow".to_owned(), lost: 0 }
     }
 }
 
@@ -84,7 +91,8 @@ pub(crate) struct Hub<E> {
 #[derive(Debug)]
 struct Reader<E> {
     events: mpsc::Sender<(E, u64)>,
-    lost: u64,
+    /// Events lost since the last one that was handed over, or told of.
+    lost: Arc<AtomicU64>,
     /// The request that opened the stream; it is not told of itself.
     opened_by: u64,
 }
@@ -129,12 +137,13 @@ impl<E: LogLine> Hub<E> {
     ) -> Outcome {
         let place = limits.enter(identity)?;
         let (sender, receiver) = mpsc::channel(READER_EVENTS_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
         {
             let mut readers = lock(&self.readers);
-            readers.push(Reader { events: sender, lost: 0, opened_by: request });
+            readers.push(Reader { events: sender, lost: Arc::clone(&lost), opened_by: request });
             self.reader_count.store(readers.len(), Ordering::Release);
         }
-        let follower = Follower { receiver, stop: stop.clone(), _place: place };
+        let follower = Follower { receiver, lost, stop: stop.clone(), _place: place };
         let lines = stream::unfold(follower, |mut follower| async move {
             let line = follower.next_line().await?;
             Some((Ok::<_, Infallible>(line), follower))
@@ -150,10 +159,12 @@ impl<E: LogLine> Hub<E> {
 impl<E: LogLine> Reader<E> {
     /// Takes an event; `false` if nobody reads any longer.
     fn take(&mut self, event: &E) -> bool {
-        match self.events.try_send((event.clone(), self.lost)) {
-            Ok(()) => self.lost = 0,
-            Err(mpsc::error::TrySendError::Full(_)) => self.lost += 1,
-            Err(mpsc::error::TrySendError::Closed(_)) => return false,
+        match self.events.try_reserve() {
+            Ok(place) => place.send((event.clone(), self.lost.swap(0, Ordering::AcqRel))),
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.lost.fetch_add(1, Ordering::AcqRel);
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => return false,
         }
         true
     }
@@ -166,14 +177,23 @@ pub(crate) struct Streaming;
 /// The reading end of a stream.
 struct Follower<E> {
     receiver: mpsc::Receiver<(E, u64)>,
+    lost: Arc<AtomicU64>,
     stop: Stop,
     _place: StreamPlace,
 }
 
 impl<E: LogLine> Follower<E> {
     async fn next_line(&mut self) -> Option<Bytes> {
-        let next = self.stop.soft().run_until_cancelled(self.receiver.recv()).await;
-        let (event, lost) = next.flatten()?;
+        let (event, lost) = match self.receiver.try_recv() {
+            Ok(next) => next,
+            Err(_) => match self.lost.swap(0, Ordering::AcqRel) {
+                0 => self.stop.soft().run_until_cancelled(self.receiver.recv()).await.flatten()?,
+                lost => (E::gap(), lost),
+            },
+        };
+        if self.stop.is_draining() {
+            return None;
+        }
         let mut line = event.line(lost);
         line.push(b'\n');
         Some(line.into())
@@ -233,6 +253,14 @@ mod tests {
             assert_eq!(next(&mut body).await.unwrap().lost, 0);
         }
         assert_eq!(next(&mut body).await, Some(ErrorEvent { message: "after".into(), lost: 5 }));
+
+        for _ in 0..READER_EVENTS_MAX + 7 {
+            hub.publish(&event("more"), None);
+        }
+        for _ in 0..READER_EVENTS_MAX {
+            assert_eq!(next(&mut body).await, Some(event("more")));
+        }
+        assert_eq!(next(&mut body).await.unwrap().lost, 7);
     }
 
     #[tokio::test]

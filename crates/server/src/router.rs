@@ -97,6 +97,10 @@ async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Respo
         panic::guard((route.handle)(call, &mut body)).await
     })
     .await;
+    let outcome = match outcome {
+        Err(error) if error.is_timeout() && body.is_awaited() => Err(error.waiting_for_body()),
+        outcome => outcome,
+    };
     if !matches!(&outcome, Err(error) if error.is_timeout()) {
         body.discard().await;
     }

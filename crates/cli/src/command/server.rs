@@ -15,7 +15,10 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Runs a server until a signal ends it.
 pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
     let locking = compose::protect_memory(args.dev)?;
-    let address = |text: &str| text.parse().map_err(Failure::new);
+    let address = |text: &str| {
+        text.parse()
+            .map_err(|error: kes_config::InvalidAddress| Failure::usage(format!("--addr: {error}")))
+    };
     let start = match &args.config {
         Some(path) => {
             let environment = kes_config::ProcessEnvironment;
