@@ -29,7 +29,7 @@ pub struct Finished {
 /// # Panics
 /// If it is not there.
 pub fn kes() -> Program {
-    if let Some(path) = variable("KES_BIN") {
+    if let Some(path) = variable("KES_BIN").filter(|path| !path.is_empty()) {
         return Program(path.into());
     }
     let this = env::current_exe().expect("this executable has a path");

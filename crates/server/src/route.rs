@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn every_path_of_the_api_has_its_route_and_the_configuration_knows_it() {
+        let mut routes: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+        let mut known = path::ALL.to_vec();
+        routes.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(routes, known);
+    }
+
+    #[test]
     fn only_log_streams_have_no_timeout() {
         for route in ROUTES {
             assert_eq!(
