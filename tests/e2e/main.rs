@@ -17,6 +17,7 @@ mod formats;
 mod identity;
 mod proxy;
 mod replay;
+mod routes;
 mod shutdown;
 mod static_key;
 mod strangers;
