@@ -216,3 +216,47 @@ pub(crate) fn empty() -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use kes_types::wire::GenerateRequest;
+
+    use super::*;
+
+    fn body(text: &'static str, budget: &BodyBudget) -> RequestBody {
+        RequestBody::new(Body::from(text), 64, budget.clone())
+    }
+
+    #[tokio::test]
+    async fn over_the_budget_reading_waits_until_others_are_done() {
+        let budget = BodyBudget::new(20);
+        let mut first = body(r#"{"context":""}"#, &budget);
+        let held = first.read().await.unwrap();
+
+        let mut second = body(r#"{"context":"YQ=="}"#, &budget);
+        let mut reading = Box::pin(second.json::<GenerateRequest>(message::BODY_INVALID));
+        assert!(poll!(&mut reading).is_pending());
+        drop(held);
+        assert_eq!(reading.await.unwrap().context.0, b"a");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_an_object_or_null_and_never_nothing() {
+        let budget = BodyBudget::new(1 << 20);
+        let read = async |text| {
+            let result = body(text, &budget).json::<GenerateRequest>(message::BODY_INVALID).await;
+            result.map(|request| request.context.0).map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(read("{}").await, Ok(Vec::new()));
+        assert_eq!(read(" null\n").await, Ok(Vec::new()));
+        assert_eq!(read("").await, Err(message::BODY_EMPTY.to_owned()));
+        for text in [" ", "[]", "5", "nul", "{} {}", r#"{"context":"YQ"}"#, r#"{"context":"#] {
+            assert_eq!(read(text).await, Err(message::BODY_INVALID.to_owned()), "{text}");
+        }
+        let long = read(
+            r#"{"context":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#,
+        );
+        assert_eq!(long.await, Err(message::BODY_TOO_LARGE.to_owned()));
+    }
+}
