@@ -122,6 +122,9 @@ async fn curl_sends_large_bodies_and_waits_for_100_continue() {
     }
 }
 
+/// The identity of the certificate of version 1, computed by OpenSSL.
+const V1_IDENTITY: &str = "9f8edaac6adb5f4185d8063d3d79017df5d135d9957f43b1411a78c56935dc23";
+
 #[tokio::test]
 async fn curl_shows_certificates_of_every_algorithm() {
     let mut clients = vec![
@@ -130,6 +133,7 @@ async fn curl_shows_certificates_of_every_algorithm() {
         Credential::of_algorithm(&rcgen::PKCS_ECDSA_P384_SHA384),
     ];
     clients.extend(Credential::fixtures());
+    clients.push(Credential::fixture("v1", V1_IDENTITY));
     let known: Vec<&Credential> = clients.iter().collect();
     let setup = Setup::new().minio(&known);
     let Some(curl) = Curl::new(&setup, "client certificates with curl").await else { return };
