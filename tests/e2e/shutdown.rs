@@ -76,6 +76,32 @@ async fn log_streams_end_in_good_order() {
     }
 }
 
+/// Events of this many requests do not fit into what lies between a server and a reader that has
+/// stopped reading.
+const UNREAD: usize = 8000;
+
+#[tokio::test]
+async fn a_log_reader_that_stopped_reading_does_not_hold_up_the_end() {
+    let setup = Setup::new();
+    let mut server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    let mut stuck = Vec::new();
+    for proto in [Proto::H1, Proto::H2] {
+        let dialer = server.dial().show(setup.admin()).over((proto, Tls::V13));
+        let mut connection = dialer.connect().await.expect("a connection");
+        let stream = connection.follow("/v1/log/audit").await;
+        stuck.push((connection, stream));
+    }
+    let long = format!("/v1/key/describe/{}", "k".repeat(1000));
+    for _ in 0..UNREAD {
+        assert_eq!(admin.get(&long).await.status, 400);
+    }
+    drop(admin);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.code(), Some(0));
+    drop(stuck);
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_in_good_order() {
     let setup = Setup::new();

@@ -1,8 +1,9 @@
 //! Strangers cannot lock known clients out.
 
-use kes_tests::{Credential, Proto, Request, Setup, Tls, WAYS};
+use kes_tests::{Credential, Proto, Request, Server, Setup, Tls, WAYS, kes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
 
 /// More than a quarter of the 10,000 connections that the server takes by default.
 const STRANGERS: usize = 2600;
@@ -44,6 +45,28 @@ async fn connections_that_never_finish_a_handshake_do_not_lock_a_known_client_ou
     let mut oldest = strangers.swap_remove(0);
     let read = oldest.read(&mut [0; 64]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn few_file_descriptors_bound_connections_instead_of_locking_clients_out() {
+    let setup = Setup::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 512; exec \"$@\"", "sh"]).arg(kes().path());
+    command.args(["server", "--addr", "127.0.0.1:0", "--config"]).arg(setup.config_file());
+    let server = Server::launch(command, &setup.certificate_file()).await;
+    let told = server.stderr().find(|line| line.contains("connections are limited to 256")).await;
+    assert!(told.is_some(), "nobody is told that connections are limited, or by what");
+
+    let dialer = server.dial();
+    let mut strangers = Vec::new();
+    for _ in 0..600 {
+        strangers.push(dialer.tcp().await.expect("a TCP connection"));
+    }
+    for way in WAYS {
+        let mut admin = server.connect_over(setup.admin(), way).await;
+        admin.call("POST", "/v1/key/create/k").await;
+        admin.post("/v1/key/generate/k", "{}").await.ok();
+    }
 }
 
 #[tokio::test]
