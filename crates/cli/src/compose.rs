@@ -87,7 +87,7 @@ fn open_store(keystore: Keystore) -> Result<(Arc<dyn KeyStore>, String), Failure
             let opened = FsStore::open(&fs.path, Arc::new(SystemClock));
             let (store, warnings) = opened.map_err(Failure::new)?;
             for warning in warnings {
-                tracing::warn!(target: NOTICE, "{warning}");
+                tracing::warn!(target: NOTICE, "{}", Failure::new(warning).text());
             }
             Ok((metered(store), format!("filesystem {}", fs.path.display())))
         }
@@ -109,6 +109,8 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
         tracing::warn!(target: NOTICE, "{reason}");
     }
     let _log = start.log;
+    // Caught from here on, long before anybody is told that the server is up.
+    let signals = Signals::new().map_err(Failure::new)?;
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
@@ -133,8 +135,6 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
         build: BUILD,
         limits: limits(),
     });
-    // Signals are caught from here on, before anybody is told that the server is up.
-    let signals = Signals::new().map_err(Failure::new)?;
     let bound = server.map_err(Failure::new)?.bind(&start.address.candidates());
     let bound = bound.map_err(Failure::new)?;
     let banner = Banner {

@@ -44,7 +44,7 @@ pub(crate) enum PairError {
 /// Fails if the files cannot be written for what is there already.
 pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<(), PairError> {
     let [first, second] = paths;
-    if first == second {
+    if is_same(first, second) {
         return Err(PairError::Same(first.to_owned()));
     }
     for path in paths {
@@ -79,7 +79,11 @@ fn place(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
     });
     match (installed, old_first) {
         (Err(error), Some(old)) => {
-            old.persist(first.path).map_err(|lost| failed(first.path)(lost.error))?;
+            old.persist(first.path).map_err(|lost| {
+                // Kept under the name it has: it may be the only copy of a key.
+                let kept = lost.path.keep();
+                failed(kept.as_deref().unwrap_or(first.path))(lost.error)
+            })?;
             Err(error)
         }
         (installed, _) => installed,
@@ -129,6 +133,14 @@ fn replace(staged: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), Pa
     }
 }
 
+/// Whether two paths name one file, however they are written.
+fn is_same(first: &Path, second: &Path) -> bool {
+    let resolved =
+        |path: &Path| Some((folder(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    first == second
+        || matches!((resolved(first), resolved(second)), (Some(first), Some(second)) if first == second)
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
@@ -155,6 +167,15 @@ mod tests {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn one_file_under_two_names_is_refused_before_anything_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, dotted) = (folder.path().join("key"), folder.path().join("./key"));
+        fs::write(&plain, "old").unwrap();
+        assert!(matches!(write(files(&plain, &dotted), true), Err(PairError::Same(_))));
+        assert_eq!(fs::read(&plain).unwrap(), b"old");
     }
 
     #[test]

@@ -138,10 +138,10 @@ fn keys(list: &Cursor<'_>) -> Result<Vec<KeyName>, Fault> {
         let name = KeyName::parse(text.as_str()).map_err(|invalid| {
             text.fault(format!("{} is no key name", text.shown())).because(invalid)
         })?;
-        if !seen.insert(name.clone()) {
-            return Err(text.fault(format!("{} stands here twice", text.shown())));
+        // A key that is named twice is created once.
+        if seen.insert(name.clone()) {
+            keys.push(name);
         }
-        keys.push(name);
     }
     Ok(keys)
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use kes_types::Secret;
 use zeroize::Zeroizing;
 
+use kes_crypto::ApiKey;
+
 use crate::environment::Environment;
 use crate::error::{Fault, Spot};
 use crate::reading::Position;
@@ -159,7 +161,8 @@ impl Text<'_> {
 
 /// Whether a text is a caller's credential, which is easily taken for its identity.
 pub(crate) fn is_api_key(text: &str) -> bool {
-    text.trim_start().starts_with("kes:v1:")
+    let text = text.trim();
+    text.starts_with("kes:v1:") || text.parse::<ApiKey>().is_ok()
 }
 
 /// A text in a message.

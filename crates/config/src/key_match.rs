@@ -9,6 +9,7 @@ use ring::signature::{
 use x509_parser::der_parser::ber::BerObject;
 use x509_parser::der_parser::der::parse_der;
 use x509_parser::x509::SubjectPublicKeyInfo;
+use zeroize::Zeroizing;
 
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";
@@ -46,10 +47,16 @@ pub(crate) fn matches(key: &PrivateKey, public: &SubjectPublicKeyInfo<'_>) -> Op
                 P384 => (&ECDSA_P384_SHA384_ASN1_SIGNING, 48),
                 _ => return None,
             };
+            // Some writers strip leading zeros, some add one.
             let scalar = ec_scalar(key)?;
-            if scalar.len() != scalar_len {
+            let zeros = scalar.iter().take_while(|byte| **byte == 0).count();
+            let digits = scalar.get(zeros..)?;
+            let Some(padding) = scalar_len.checked_sub(digits.len()) else {
                 return Some(false);
-            }
+            };
+            let mut scalar = Zeroizing::new(Vec::with_capacity(scalar_len));
+            scalar.resize(padding, 0);
+            scalar.extend_from_slice(digits);
             // Fails unless the point is the scalar's. Randomness is only asked for by the type.
             let random = SystemRandom::new();
             let pair =
@@ -75,11 +82,11 @@ fn key_algorithm(key: &PrivateKey) -> Option<String> {
 }
 
 /// The private scalar of an EC key, big-endian, of the curve's length.
-fn ec_scalar(key: &PrivateKey) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+fn ec_scalar(key: &PrivateKey) -> Option<Zeroizing<Vec<u8>>> {
     let scalar = |sec1: &[u8]| {
         // ECPrivateKey: version, private key, … (RFC 5915).
         let key = sequence(sec1)?;
-        Some(zeroize::Zeroizing::new(key.get(1)?.as_slice().ok()?.to_vec()))
+        Some(Zeroizing::new(key.get(1)?.as_slice().ok()?.to_vec()))
     };
     match key.kind() {
         PrivateKeyKind::Sec1 => scalar(key.der().expose()),

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kes_crypto::pem::{self, EncryptError, PemError, PrivateKeyKind};
 use kes_crypto::{ApiKey, SystemRandom};
 use kes_types::Secret;
@@ -17,7 +19,7 @@ fn password() -> Secret {
     Secret::from("correct horse".to_owned())
 }
 
-const ENCRYPTED: [(&str, &str, PrivateKeyKind); 8] = [
+const ENCRYPTED: [(&str, &str, PrivateKeyKind); 10] = [
     ("ed25519-pbkdf2-sha1-aes128", "ed25519", PrivateKeyKind::Pkcs8),
     ("ed25519-pbkdf2-sha256-aes256", "ed25519", PrivateKeyKind::Pkcs8),
     ("ed25519-pbkdf2-sha512-aes192", "ed25519", PrivateKeyKind::Pkcs8),
@@ -26,6 +28,8 @@ const ENCRYPTED: [(&str, &str, PrivateKeyKind); 8] = [
     ("rsa-legacy-aes192", "rsa", PrivateKeyKind::Pkcs1),
     ("rsa-legacy-aes256", "rsa", PrivateKeyKind::Pkcs1),
     ("ec-legacy-aes256", "ec", PrivateKeyKind::Sec1),
+    ("ed25519-pbkdf2-des3", "ed25519", PrivateKeyKind::Pkcs8),
+    ("rsa-legacy-des3", "rsa", PrivateKeyKind::Pkcs1),
 ];
 
 #[test]
@@ -67,13 +71,53 @@ fn a_wrong_password_is_told_from_a_right_one_even_where_the_padding_fits() {
 
 #[test]
 fn other_encryption_is_named_and_refused() {
-    for (file, scheme) in [
-        ("ed25519-pbkdf2-des3", "1.2.840.113549.3.7"),
-        ("ed25519-pbes1", "1.2.840.113549.1.12.1.3"),
-        ("rsa-legacy-des3", "DES-EDE3-CBC"),
+    let error = pem::private_key(&fixture("ed25519-pbes1"), Some(&password())).unwrap_err();
+    assert_eq!(error, PemError::Unsupported("1.2.840.113549.1.12.1.3".to_owned()));
+}
+
+#[test]
+fn blank_lines_and_wrong_labels_do_not_matter() {
+    for (name, kind) in [
+        ("rsa", PrivateKeyKind::Pkcs1),
+        ("ec", PrivateKeyKind::Sec1),
+        ("ed25519", PrivateKeyKind::Pkcs8),
+        ("rsa-legacy-aes256", PrivateKeyKind::Pkcs1),
     ] {
-        let error = pem::private_key(&fixture(file), Some(&password())).unwrap_err();
-        assert_eq!(error, PemError::Unsupported(scheme.to_owned()), "{file}");
+        let text = String::from_utf8(fixture(name)).unwrap();
+        let plain = pem::private_key(text.as_bytes(), Some(&password())).unwrap();
+        let (body, end) = text.split_once("-----END").unwrap();
+        let spaced = format!("{body}\n\n-----END{end}");
+        let spaced = pem::private_key(spaced.replace('\n', "\r\n").as_bytes(), Some(&password()));
+        assert_eq!(spaced.unwrap().der().expose(), plain.der().expose(), "{name}");
+
+        for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
+            let mut lines: Vec<_> = text.trim().lines().collect();
+            let (begin, end) =
+                (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+            *lines.first_mut().unwrap() = &begin;
+            *lines.last_mut().unwrap() = &end;
+            let key = pem::private_key(lines.join("\n").as_bytes(), Some(&password())).unwrap();
+            assert_eq!((key.kind(), key.der().expose()), (kind, plain.der().expose()), "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_3des_iv_of_another_length_is_refused() {
+    let text = String::from_utf8(fixture("ed25519-pbkdf2-des3")).unwrap();
+    let base64: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(base64).unwrap();
+    let oid = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07];
+    let at = der.windows(oid.len()).position(|part| part == oid).unwrap() + oid.len();
+    for length in 0..8 {
+        let mut der = der.clone();
+        der[at + 1] = length;
+        let pem = format!(
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{}\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            STANDARD.encode(&der)
+        );
+        let error = pem::private_key(pem.as_bytes(), Some(&password())).unwrap_err();
+        assert_eq!(error, PemError::Parameters);
     }
 }
 

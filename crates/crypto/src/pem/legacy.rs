@@ -1,9 +1,11 @@
 //! Private keys that are encrypted by their PEM section's headers: RFC 1421 with the key derivation
-//! of OpenSSL's `EVP_BytesToKey` (MD5, one round), as `openssl rsa -aes256` wrote them for decades.
+//! of OpenSSL's `EVP_BytesToKey` (MD5, one round), as `openssl rsa -aes256` and `-des3` wrote them
+//! for decades.
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};
 use aes::{Aes128, Aes192, Aes256};
+use des::TdesEde3;
 use kes_types::Secret;
 use md5::{Digest as _, Md5};
 use pkcs8::SecretDocument;
@@ -11,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::PemError;
 
-/// Length of the IV, in bytes; its first half is the salt.
-const IV_LEN: usize = 16;
+/// Length of the longest IV, in bytes; an IV begins with the salt.
+const IV_LEN_MAX: usize = 16;
 /// Length of the salt, in bytes.
 const SALT_LEN: usize = 8;
 /// Length of an MD5 hash, in bytes.
@@ -29,11 +31,14 @@ pub(super) fn decrypt(
         "AES-128-CBC" => decrypt_with::<Aes128>,
         "AES-192-CBC" => decrypt_with::<Aes192>,
         "AES-256-CBC" => decrypt_with::<Aes256>,
+        "DES-EDE3-CBC" => decrypt_with::<TdesEde3>,
         other => return Err(PemError::Unsupported(other.to_owned())),
     };
-    let mut iv_bytes = [0; IV_LEN];
-    hex::decode_to_slice(iv.trim(), &mut iv_bytes).map_err(|_| PemError::Parameters)?;
-    let key = decrypt(contents.expose(), password.expose(), &iv_bytes)?;
+    let iv = hex::decode(iv.trim()).map_err(|_| PemError::Parameters)?;
+    if iv.len() > IV_LEN_MAX {
+        return Err(PemError::Parameters);
+    }
+    let key = decrypt(contents.expose(), password.expose(), &iv)?;
     // A wrong password leaves well-formed padding once in 256 times, but no whole DER value.
     SecretDocument::try_from(key.expose()).map_err(|_| PemError::WrongPassword)?;
     Ok(key)
@@ -42,9 +47,10 @@ pub(super) fn decrypt(
 fn decrypt_with<C: BlockCipherDecrypt + KeyInit>(
     contents: &[u8],
     password: &[u8],
-    iv: &[u8; IV_LEN],
+    iv: &[u8],
 ) -> Result<Secret, PemError> {
-    let key = derive(password, iv, C::key_size());
+    let salt = iv.get(..SALT_LEN).ok_or(PemError::Parameters)?;
+    let key = derive(password, salt, C::key_size());
     let decryptor =
         cbc::Decryptor::<C>::new_from_slices(&key, iv).map_err(|_| PemError::Parameters)?;
     let mut buffer = Zeroizing::new(contents.to_vec());
@@ -54,13 +60,13 @@ fn decrypt_with<C: BlockCipherDecrypt + KeyInit>(
 }
 
 /// `EVP_BytesToKey` with MD5 and one round: hash upon hash of the last one, password and salt.
-fn derive(password: &[u8], iv: &[u8; IV_LEN], len: usize) -> Zeroizing<Vec<u8>> {
+fn derive(password: &[u8], salt: &[u8], len: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(len + MD5_LEN));
     let mut last = Zeroizing::new([0; MD5_LEN]);
     let mut hash = Md5::new();
     while key.len() < len {
         hash.update(password);
-        hash.update(&iv[..SALT_LEN]);
+        hash.update(salt);
         last.copy_from_slice(&hash.finalize_reset());
         key.extend_from_slice(last.as_slice());
         hash.update(last.as_slice());

@@ -20,22 +20,40 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
 
 /// The private key of a PEM file, which must hold exactly one: PKCS#8, PKCS#1 or SEC1, as it is or
 /// encrypted with `password` in PKCS#8's PBES2 (RFC 8018) or the `Proc-Type: 4,ENCRYPTED` of old
-/// (RFC 1421) with AES. A password that is not needed is not used. Other sections are passed over.
+/// (RFC 1421) with AES or 3DES. A password that is not needed is not used. Other sections are passed over.
 ///
 /// That the key itself makes sense is not checked.
 pub fn private_key(pem: &[u8], password: Option<&Secret>) -> Result<PrivateKey, PemError> {
     let key = section::private_key(pem)?;
+    // Some tools write one form under the label of another.
+    let labelled = |der: Secret, label| {
+        let kind = kind_of(der.expose()).unwrap_or(label);
+        PrivateKey { der, kind }
+    };
     match (key.kind, key.encryption) {
-        (Some(kind), None) => Ok(PrivateKey { der: key.contents, kind }),
+        (Some(kind), None) => Ok(labelled(key.contents, kind)),
         (Some(kind), Some(scheme)) => {
             let password = password.ok_or(PemError::PasswordNeeded)?;
-            Ok(PrivateKey { der: legacy::decrypt(&scheme, &key.contents, password)?, kind })
+            Ok(labelled(legacy::decrypt(&scheme, &key.contents, password)?, kind))
         }
         (None, _) => {
             let password = password.ok_or(PemError::PasswordNeeded)?;
             let der = pbes2::decrypt(key.contents.expose(), password)?;
             Ok(PrivateKey { der, kind: PrivateKeyKind::Pkcs8 })
         }
+    }
+}
+
+/// The form of a private key in DER, by what follows its version number: an algorithm (PKCS#8), a
+/// modulus (PKCS#1) or the key itself (SEC1).
+fn kind_of(der: &[u8]) -> Option<PrivateKeyKind> {
+    let length = *der.get(1)?;
+    let header_len = if length < 0x80 { 2 } else { 2 + usize::from(length & 0x7f) };
+    match der.get(header_len..)? {
+        [0x02, 0x01, _, 0x30, ..] => Some(PrivateKeyKind::Pkcs8),
+        [0x02, 0x01, _, 0x02, ..] => Some(PrivateKeyKind::Pkcs1),
+        [0x02, 0x01, _, 0x04, ..] => Some(PrivateKeyKind::Sec1),
+        _ => None,
     }
 }
 

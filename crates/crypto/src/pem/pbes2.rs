@@ -19,6 +19,7 @@ const SCRYPT_MEMORY_MAX: u64 = 256 << 20;
 
 /// Decrypts an `EncryptedPrivateKeyInfo`.
 pub(super) fn decrypt(der: &[u8], password: &Secret) -> Result<Secret, PemError> {
+    check_des_iv(der)?;
     let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| unreadable(der, error))?;
     check(&info.encryption_algorithm)?;
     let key = info.decrypt(password.expose()).map_err(|error| match error {
@@ -50,6 +51,24 @@ pub fn encrypt(
         .encrypt_with_params(parameters, password.expose())
         .map_err(|_| EncryptError::NotPkcs8)?;
     Ok(section::write_encrypted_pkcs8(encrypted.as_bytes()))
+}
+
+/// The library takes eight bytes of a 3DES IV, however long it is: one of another length is refused
+/// before it gets there.
+fn check_des_iv(der: &[u8]) -> Result<(), PemError> {
+    /// `des-EDE3-CBC`, 1.2.840.113549.3.7, in DER.
+    const DES_EDE3_CBC: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07];
+    /// An octet string of eight bytes.
+    const EIGHT_BYTES: &[u8] = &[0x04, 0x08];
+
+    let mut rest = der;
+    while let Some(at) = rest.windows(DES_EDE3_CBC.len()).position(|part| part == DES_EDE3_CBC) {
+        rest = rest.get(at + DES_EDE3_CBC.len()..).unwrap_or_default();
+        if !rest.starts_with(EIGHT_BYTES) || rest.len() < EIGHT_BYTES.len() + 8 {
+            return Err(PemError::Parameters);
+        }
+    }
+    Ok(())
 }
 
 /// Refuses parameters that the library cannot take, or that would take all memory.

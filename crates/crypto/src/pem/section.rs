@@ -2,6 +2,7 @@
 
 use ::pem::{EncodeConfig, LineEnding, Pem};
 use kes_types::Secret;
+use zeroize::Zeroizing;
 
 use super::{PemError, PrivateKey, PrivateKeyKind};
 
@@ -27,13 +28,44 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
 
 /// The one private key section.
 pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
-    let sections = ::pem::parse_many(pem).map_err(|_| PemError::Malformed)?;
+    let pem = without_blank_lines(pem);
+    let sections = ::pem::parse_many(&*pem).map_err(|_| PemError::Malformed)?;
     let mut keys = sections.into_iter().filter_map(KeySection::new);
     match (keys.next(), keys.next()) {
         (None, _) => Err(PemError::NoKey),
         (Some(key), None) => Ok(key),
         (Some(_), Some(_)) => Err(PemError::SeveralKeys),
     }
+}
+
+/// Drops the blank lines of sections that do not end headers: the library takes whatever stands
+/// before one for headers, other readers pass over them.
+fn without_blank_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut kept = Zeroizing::new(Vec::with_capacity(pem.len() + 1));
+    let mut place = Place::Outside;
+    for line in pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        place = match place {
+            _ if line.starts_with(b"-----BEGIN ") => Place::Begin,
+            _ if line.starts_with(b"-----END ") => Place::Outside,
+            Place::Begin | Place::Body if line.is_empty() => continue,
+            Place::Begin if line.contains(&b':') => Place::Headers,
+            Place::Headers if !line.is_empty() => Place::Headers,
+            Place::Begin | Place::Headers | Place::Body => Place::Body,
+            Place::Outside => Place::Outside,
+        };
+        kept.extend_from_slice(line);
+        kept.push(b'\n');
+    }
+    kept
+}
+
+/// Where in a PEM file a line stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Outside,
+    Begin,
+    Headers,
+    Body,
 }
 
 /// A certificate section.
