@@ -64,7 +64,7 @@ impl Connection {
                 "the caller is {identity}: its policy does not allow this, or it has none"
             ))
         } else if is_refused(&error) {
-            Some(format!("is the server running? -s or {} names another one", SERVER[0]))
+            Some(format!("is the server running? --server or {} names another one", SERVER[0]))
         } else {
             None
         };

@@ -32,11 +32,21 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
         .with_writer(writer)
         .with_ansi(false)
         .with_target(false)
-        .with_filter(Targets::new().with_default(filter(level)).with_target(NOTICE, Level::INFO));
+        .with_filter(targets(filter(level)));
     let stream = ErrorStream(errors).with_filter(LevelFilter::ERROR);
     // A second start, in a test say, keeps the first.
     let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();
     guard
+}
+
+/// Our own lines by the configured level; of the libraries below no more than their warnings: they
+/// tell of every frame.
+fn targets(level: LevelFilter) -> Targets {
+    let libraries = ["h2", "hyper", "hyper_util", "mio", "rustls", "tokio_util", "tower"];
+    Targets::new()
+        .with_default(level)
+        .with_targets(libraries.map(|library| (library, level.min(LevelFilter::WARN))))
+        .with_target(NOTICE, Level::INFO)
 }
 
 /// The configuration counts as Go does: debug -4, info 0, warn 4, error 8, and anything between.

@@ -76,6 +76,15 @@ fn other_encryption_is_named_and_refused() {
 }
 
 #[test]
+fn glued_sections_and_a_byte_order_mark_do_not_matter() {
+    let key = String::from_utf8(fixture("ed25519")).unwrap();
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----";
+    let glued = format!("\u{feff}{certificate}{certificate}{key}");
+    assert_eq!(pem::certificates(glued.as_bytes()).unwrap(), [[0, 1, 2], [0, 1, 2]]);
+    assert!(pem::private_key(glued.as_bytes(), None).is_ok());
+}
+
+#[test]
 fn blank_lines_and_wrong_labels_do_not_matter() {
     for (name, kind) in [
         ("rsa", PrivateKeyKind::Pkcs1),
@@ -90,13 +99,11 @@ fn blank_lines_and_wrong_labels_do_not_matter() {
         let spaced = pem::private_key(spaced.replace('\n', "\r\n").as_bytes(), Some(&password()));
         assert_eq!(spaced.unwrap().der().expose(), plain.der().expose(), "{name}");
 
-        for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
-            let mut lines: Vec<_> = text.trim().lines().collect();
-            let (begin, end) =
-                (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-            *lines.first_mut().unwrap() = &begin;
-            *lines.last_mut().unwrap() = &end;
-            let key = pem::private_key(lines.join("\n").as_bytes(), Some(&password())).unwrap();
+        let labels = ["RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY"];
+        let own = labels.iter().find(|label| text.contains(&format!("BEGIN {label}"))).unwrap();
+        for label in labels {
+            let relabelled = text.replace(own, label);
+            let key = pem::private_key(relabelled.as_bytes(), Some(&password())).unwrap();
             assert_eq!((key.kind(), key.der().expose()), (kind, plain.der().expose()), "{label}");
         }
     }

@@ -55,7 +55,7 @@ pub(crate) async fn serve(
 ) {
     let evicted = place.evicted();
     let work = async {
-        let Some(tls) = handshake(&app, stream).await else { return };
+        let Some(tls) = handshake(&app, stream, address).await else { return };
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::new(address, certificates));
         let idle_timeout = if peer.is_known(&app.live.load()) {
@@ -74,17 +74,21 @@ pub(crate) async fn serve(
 }
 
 /// Shakes hands under the configuration in force. An unfinished handshake ends with the server.
-async fn handshake(app: &App, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+async fn handshake(
+    app: &App,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
     let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
     let handshake = tokio::time::timeout(app.limits.handshake_timeout, acceptor.accept(stream));
     match app.stop.soft().run_until_cancelled(handshake).await? {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
+            tracing::warn!(peer = %address, %error, "TLS handshake failed");
             None
         }
         Err(_) => {
-            tracing::debug!("TLS handshake timed out");
+            tracing::debug!(peer = %address, "TLS handshake timed out");
             None
         }
     }

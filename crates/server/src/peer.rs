@@ -125,12 +125,16 @@ fn forwarded(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Subject, ApiErr
     if values.next().is_some() {
         return Err(NoIdentity::Ambiguous.into());
     }
-    let pem: Vec<u8> = percent_decode(value.as_bytes()).collect();
-    let certificates = kes_crypto::pem::certificates(&pem).map_err(|_| malformed())?;
+    let pem = percent_decode(value.as_bytes()).decode_utf8().map_err(|_| malformed())?;
+    // Some escape a blank as a plus sign, which base64 has as well; only the labels have blanks.
+    let pem = pem.replace("BEGIN+CERTIFICATE", "BEGIN CERTIFICATE");
+    let pem = pem.replace("END+CERTIFICATE", "END CERTIFICATE");
+    let certificates = kes_crypto::pem::certificates(pem.as_bytes()).map_err(|_| malformed())?;
     let identity = identity_of(&certificates)?;
-    if let (Some(chain), Some(first)) = (&snapshot.forwarded_chain, certificates.first())
-        && !chain.is_trusted(first)
+    if let Some(chain) = &snapshot.forwarded_chain
+        && let Err(error) = chain.check(&certificates)
     {
+        tracing::warn!(%identity, %error, "a forwarded client certificate is not trusted");
         return Err(ApiError::not_allowed());
     }
     Ok(snapshot.policies.subject(&identity))

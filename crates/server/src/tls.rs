@@ -121,10 +121,13 @@ impl ForwardedChain {
         }
     }
 
-    /// Whether the certificate chains up to a trust anchor, for client authentication, now.
-    pub(crate) fn is_trusted(&self, certificate_der: &[u8]) -> bool {
-        let certificate = CertificateDer::from(certificate_der);
-        self.0.verify_client_cert(&certificate, &[], UnixTime::now()).is_ok()
+    /// Whether the first certificate chains up to a trust anchor through the others, for client
+    /// authentication, now.
+    pub(crate) fn check(&self, chain_der: &[Vec<u8>]) -> Result<(), Error> {
+        let mut chain = chain_der.iter().map(|der| CertificateDer::from(der.as_slice()));
+        let first = chain.next().ok_or(CertificateError::BadEncoding)?;
+        let further: Vec<_> = chain.collect();
+        self.0.verify_client_cert(&first, &further, UnixTime::now()).map(drop)
     }
 }
 

@@ -72,7 +72,7 @@ fn a_server_that_is_not_there_is_named() {
         format!(
             "Error: cannot create key 'my-key': no key server can be reached: \
              https://{address}: connection failed: Connection refused (os error 111)\n\
-             Hint: is the server running? -s or MINIO_KES_SERVER names another one\n"
+             Hint: is the server running? --server or MINIO_KES_SERVER names another one\n"
         )
     );
 }

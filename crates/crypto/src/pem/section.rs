@@ -9,6 +9,9 @@ use super::{PemError, PrivateKey, PrivateKeyKind};
 const CERTIFICATE: &str = "CERTIFICATE";
 const ENCRYPTED_PKCS8: &str = "ENCRYPTED PRIVATE KEY";
 
+/// The dashes of a section's end and of the next one's beginning.
+const GLUED: &[u8] = b"----------";
+
 /// A private key as it stands in a file.
 pub(super) struct KeySection {
     /// None for a PKCS#8 key in PBES2.
@@ -20,7 +23,8 @@ pub(super) struct KeySection {
 
 /// The contents of all certificate sections.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
-    let mut rest = pem;
+    let lines = in_strict_lines(pem);
+    let mut rest = lines.as_slice();
     rustls_pemfile::certs(&mut rest)
         .map(|certificate| certificate.map(|der| der.to_vec()).map_err(|_| PemError::Malformed))
         .collect()
@@ -28,7 +32,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
 
 /// The one private key section.
 pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
-    let pem = without_blank_lines(pem);
+    let pem = in_strict_lines(pem);
     let sections = ::pem::parse_many(&*pem).map_err(|_| PemError::Malformed)?;
     let mut keys = sections.into_iter().filter_map(KeySection::new);
     match (keys.next(), keys.next()) {
@@ -38,12 +42,15 @@ pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
     }
 }
 
-/// Drops the blank lines of sections that do not end headers: the library takes whatever stands
-/// before one for headers, other readers pass over them.
-fn without_blank_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
+/// Puts a file right for strict readers: no byte order mark, no two sections glued together for
+/// want of a line's end, and no blank lines in sections but those that end headers (the library
+/// takes whatever stands before one for headers, other readers pass over them).
+fn in_strict_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(pem.len() + 1));
     let mut place = Place::Outside;
-    for line in pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
+    let lines = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    for line in lines.flat_map(unglued) {
         place = match place {
             _ if line.starts_with(b"-----BEGIN ") => Place::Begin,
             _ if line.starts_with(b"-----END ") => Place::Outside,
@@ -57,6 +64,18 @@ fn without_blank_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
         kept.push(b'\n');
     }
     kept
+}
+
+/// A line, or the two lines that it should be: `-----END X----------BEGIN Y-----`.
+fn unglued(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let glued = line.windows(GLUED.len()).position(|part| part == GLUED);
+    let halves = glued.and_then(|at| line.split_at_checked(at + GLUED.len() / 2));
+    match halves {
+        Some((first, second)) => [Some(first), Some(second)],
+        None => [Some(line), None],
+    }
+    .into_iter()
+    .flatten()
 }
 
 /// Where in a PEM file a line stands.
