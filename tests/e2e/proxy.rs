@@ -1,5 +1,6 @@
 //! Identities that a TLS proxy forwards.
 
+use kes_tests::pki::Authority;
 use kes_tests::{Connection, Credential, Request, Setup, WAYS, b64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -145,4 +146,33 @@ async fn the_audit_log_names_the_caller_and_the_address_that_the_proxy_forwarded
     assert_eq!(event["request"]["identity"], scene.first.identity());
     assert_eq!(event["request"]["ip"], "203.0.113.7");
     assert!(event.to_string().contains("127.0.0.1"), "the proxy's own address: {event}");
+}
+
+#[tokio::test]
+async fn with_auth_on_a_forwarded_chain_must_lead_to_the_given_authority() {
+    let root = Authority::new();
+    let between = root.subordinate();
+    let (proxy, near, far) = (root.issue(), root.issue(), between.issue());
+    let far = far.with_chain(&[far.certificate(), between.certificate()]);
+    let cut_off = between.issue();
+    let foreign = Credential::generate();
+    let setup = Setup::new().minio(&[&near, &far, &cut_off, &foreign]);
+    let file = setup.folder().join("ca.crt");
+    std::fs::write(&file, root.pem()).expect("the folder is ours");
+    let setup = setup.with(json!({ "tls": {
+        "auth": "on",
+        "ca": file,
+        "proxy": { "identities": [proxy.identity()], "header": { "cert": HEADER } },
+    } }));
+    let server = setup.start().await;
+    for way in WAYS {
+        let mut proxy = server.connect_over(&proxy, way).await;
+        for caller in [&near, &far] {
+            assert_eq!(who(&mut proxy, caller).await, caller.identity());
+        }
+        for caller in [&cut_off, &foreign] {
+            let request = as_caller(caller, "GET", "/v1/status");
+            proxy.send(request).await.refused(403, "not authorized: insufficient permissions");
+        }
+    }
 }

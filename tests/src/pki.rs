@@ -168,12 +168,23 @@ impl Authority {
     /// # Panics
     /// If the system has no random bytes.
     pub fn new() -> Self {
-        let key = ed25519_fresh();
-        let mut params = client_params("authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = Vec::new();
+        let (key, params) = (ed25519_fresh(), authority_params("authority"));
         let certificate = params.self_signed(&key).expect("the parameters are sound");
+        Self {
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// One that this one vouches for.
+    ///
+    /// # Panics
+    /// If the system has no random bytes.
+    #[must_use]
+    pub fn subordinate(&self) -> Self {
+        let (key, params) = (ed25519_fresh(), authority_params("subordinate"));
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
         Self {
             certificate: certificate.der().clone(),
             key: key.serialize_der(),
@@ -256,6 +267,14 @@ fn client_params(name: &str) -> CertificateParams {
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = client_params(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = Vec::new();
     params
 }
 
