@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each of our packages may depend on of ours. `kes` may depend on everything.
-const DIRECTIONS: [(&str, &[&str]); 11] = [
+const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("kes-types", &[]),
     ("kes-crypto", &["kes-types"]),
     ("kes-policy", &["kes-types"]),
     ("kes-store", &["kes-types"]),
     ("kes-config", &["kes-crypto", "kes-policy", "kes-types"]),
     ("kes-store-fs", &["kes-config", "kes-store", "kes-types"]),
+    ("kes-store-vault", &["kes-config", "kes-store", "kes-types"]),
     ("kes-keyring", &["kes-crypto", "kes-policy", "kes-store", "kes-types"]),
     ("kes-client", &["kes-crypto", "kes-types"]),
     (
@@ -25,12 +26,16 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
 ];
 
 /// Who alone may depend on a package.
-const ONLY: [(&str, &[&str]); 6] = [
+const ONLY: [(&str, &[&str]); 10] = [
     ("axum", &["kes-server"]),
-    ("rustls", &["kes-server", "kes-client", "kes-tests"]),
+    ("rustls", &["kes-server", "kes-client", "kes-store-vault", "kes-tests"]),
     ("tokio-rustls", &["kes-server", "kes-client", "kes-tests"]),
     ("hyper-rustls", &["kes-client"]),
     ("kes-store-fs", &["kes"]),
+    ("kes-store-vault", &["kes"]),
+    ("vaultrs", &["kes-store-vault"]),
+    ("rustify", &["kes-store-vault"]),
+    ("reqwest", &["kes-store-vault"]),
     ("kes-server", &["kes"]),
 ];
 

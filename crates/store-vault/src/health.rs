@@ -1,0 +1,113 @@
+//! Vault's health, as `sys/health` tells it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kes_types::Clock;
+use serde::Deserialize;
+use vaultrs::api::sys::requests::ReadHealthRequest;
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::error::VaultError;
+use crate::session::Session;
+use crate::transport::Sender;
+
+/// Watches over Vault's health.
+#[derive(Debug)]
+pub(crate) struct Health {
+    clock: Arc<dyn Clock>,
+    was_bad: AtomicBool,
+}
+
+/// What matters of the answer. `vaultrs`'s type wants fields that `OpenBao` does not send.
+#[derive(Debug, Default, Deserialize)]
+struct Report {
+    initialized: Option<bool>,
+    sealed: Option<bool>,
+}
+
+impl Health {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, was_bad: AtomicBool::new(false) }
+    }
+
+    /// Asks for a sign of life, without a token and outside of any namespace, and demands a valid
+    /// token: without one there are no keys, however healthy Vault is. Returns how long the answer
+    /// took.
+    pub(crate) async fn check(&self, session: &Session) -> Result<Duration, VaultError> {
+        let deadline = session.deadline();
+        let call = Call::of(&ReadHealthRequest::default())?;
+        let start = self.clock.monotonic();
+        let answer = session.transport.send(&call, Sender::default(), deadline).await;
+        let verdict = answer.and_then(|answer| judge(&answer));
+        let was_bad = self.was_bad.swap(verdict.is_err(), Ordering::Relaxed);
+        verdict?;
+        let latency = self.clock.monotonic().saturating_duration_since(start);
+        if was_bad {
+            session.keeper.recovered();
+        }
+        session.keeper.token(deadline).await?;
+        Ok(latency)
+    }
+}
+
+/// A node that is active (200), a standby (429) or a performance standby (473) serves requests: it
+/// answers them or passes them on.
+fn judge(answer: &Answer) -> Result<(), VaultError> {
+    let report: Report = answer.parse().unwrap_or_default();
+    if report.initialized == Some(false) || answer.status == 501 {
+        return Err(VaultError::NotInitialised);
+    }
+    if report.sealed == Some(true) {
+        return Err(VaultError::Sealed);
+    }
+    match answer.status {
+        200..300 | 429 | 473 => Ok(()),
+        472 => Err(VaultError::DisasterRecoverySecondary),
+        status => Err(VaultError::Unavailable {
+            target: answer.target.clone(),
+            status,
+            errors: answer.reasons(),
+            retry_after: answer.retry_after,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::call::Target;
+
+    #[test]
+    fn whoever_serves_requests_is_healthy() {
+        let good = r#"{"initialized":true,"sealed":false}"#;
+        for (status, body, words) in [
+            (200, good, ""),
+            (200, "", ""),
+            (429, good, ""),
+            (473, good, ""),
+            (503, r#"{"initialized":true,"sealed":true}"#, "Vault is sealed"),
+            (503, "<html>", "GET sys/health was answered with HTTP 503: no reason given"),
+            (501, r#"{"initialized":false,"sealed":true}"#, "Vault is not initialised"),
+            (
+                472,
+                good,
+                "this Vault node is a secondary for disaster recovery and answers no requests",
+            ),
+            (502, "<html>", "GET sys/health was answered with HTTP 502: no reason given"),
+        ] {
+            let answer = Answer {
+                target: Target { method: Method::GET, path: "sys/health".to_owned() },
+                status,
+                retry_after: None,
+                body: body.to_owned().into(),
+            };
+            let said = judge(&answer).map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(said, words, "{status} {body}");
+        }
+    }
+}

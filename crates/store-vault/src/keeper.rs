@@ -1,0 +1,251 @@
+//! The keeper of the token: one task that logs in and renews, so that there is never more than one
+//! login under way.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kes_types::Clock;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::VaultError;
+use crate::life::{Generation, Life, Refusal, Step};
+use crate::login::{Granted, Login, Token};
+use crate::transport::{Deadline, OPERATION_TIMEOUT, Transport};
+
+/// How long the return of the token may take when the server ends.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest wait before a token is tried again that a node may not know yet.
+const FRESH_WAIT: Duration = Duration::from_millis(50);
+
+/// Keeps a token alive and hands it out.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    transport: Arc<Transport>,
+    login: Login,
+    clock: Arc<dyn Clock>,
+    life: Mutex<Life>,
+    standing: watch::Sender<Standing>,
+    /// Something happened that the task does not know of.
+    nudge: Notify,
+    luck: RandomState,
+}
+
+/// A token in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) token: Token,
+    pub(crate) generation: Generation,
+}
+
+/// What everybody may know.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    held: Option<Held>,
+    /// Why there is no better token; none while the first attempt is under way.
+    trouble: Option<Arc<VaultError>>,
+}
+
+/// What is to be made of a 403.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Ask again: with another token, or because the token is too fresh to be known everywhere.
+    Again,
+    /// The token is good: its policies do not allow it.
+    Denied,
+}
+
+impl Keeper {
+    pub(crate) fn new(transport: Arc<Transport>, login: Login, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            transport,
+            login,
+            clock,
+            life: Mutex::default(),
+            standing: watch::Sender::default(),
+            nudge: Notify::new(),
+            luck: RandomState::new(),
+        }
+    }
+
+    /// What holds the policies, as errors name it.
+    pub(crate) fn role(&self) -> &'static str {
+        self.login.role()
+    }
+
+    /// The fields of the configuration that decide whether a login succeeds.
+    pub(crate) fn fields(&self) -> &'static str {
+        self.login.fields()
+    }
+
+    /// A token that is not known to be dead. Waits for a login under way; while attempts fail it
+    /// says why, at once.
+    pub(crate) async fn token(&self, deadline: Deadline) -> Result<Held, VaultError> {
+        let mut standing = self.standing.subscribe();
+        let usable = async {
+            loop {
+                if let Some(result) = self.held(&standing.borrow_and_update()) {
+                    return result;
+                }
+                // The sender is a part of this keeper.
+                let _ = standing.changed().await;
+            }
+        };
+        match self.transport.within(deadline, usable).await {
+            Some(result) => result,
+            None => Err(VaultError::LoginPending { within: OPERATION_TIMEOUT }),
+        }
+    }
+
+    fn held(&self, standing: &Standing) -> Option<Result<Held, VaultError>> {
+        let usable = self.life().usable(self.clock.monotonic());
+        let held = standing.held.as_ref().filter(|held| Some(held.generation) == usable);
+        match (held, &standing.trouble) {
+            (Some(held), _) => Some(Ok(held.clone())),
+            (None, Some(trouble)) => Some(Err(VaultError::NoToken(Arc::clone(trouble)))),
+            (None, None) => None,
+        }
+    }
+
+    /// Judges a request's 403: is it the token's fault, or the policy's? `attempt` counts from 0.
+    pub(crate) async fn judge(
+        &self,
+        held: &Held,
+        attempt: u32,
+        deadline: Deadline,
+    ) -> Result<Verdict, VaultError> {
+        if self.login.is_known(&self.transport, &held.token, deadline).await? {
+            self.life().cured();
+            return Ok(Verdict::Denied);
+        }
+        let refusal = self.life().refused(held.generation, self.clock.monotonic());
+        Ok(match refusal {
+            Refusal::Replaced => Verdict::Again,
+            Refusal::Dead => {
+                tracing::warn!("Vault does not know the token any more; logging in again");
+                self.nudge.notify_one();
+                Verdict::Again
+            }
+            Refusal::Fresh => {
+                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt.min(5));
+                if self.transport.wait(wait, deadline).await && attempt < 5 {
+                    Verdict::Again
+                } else {
+                    self.life().not_cured();
+                    Verdict::Denied
+                }
+            }
+            Refusal::Final => Verdict::Denied,
+        })
+    }
+
+    /// Vault is healthy after it was not: what failed is tried again at once.
+    pub(crate) fn recovered(&self) {
+        self.life().recovered();
+        self.nudge.notify_one();
+    }
+
+    /// Does what is due now, if anything is: an attempt to log in or to renew.
+    pub(crate) async fn attempt(&self) -> Result<(), Arc<VaultError>> {
+        let step = self.life().step(self.clock.monotonic());
+        let asked_at = self.clock.monotonic();
+        let deadline = self.transport.deadline();
+        match step {
+            Step::Wait(_) => return Ok(()),
+            Step::LogIn => match self.login.log_in(&self.transport, deadline).await {
+                Ok(granted) => self.logged_in(granted, asked_at),
+                Err(error) => return Err(self.failed(error, "cannot log in to Vault")),
+            },
+            Step::Renew => {
+                let held = self.standing.borrow().held.clone();
+                let Some(held) = held else { return Ok(()) };
+                match self.login.renew(&self.transport, &held.token, deadline).await {
+                    Ok(granted) => self.renewed(&granted, asked_at),
+                    Err(error @ VaultError::LoginRefused { .. }) => {
+                        tracing::warn!(
+                            cause = &error as &dyn std::error::Error,
+                            "Vault does not renew the token; logging in again"
+                        );
+                        self.life().renewal_refused();
+                    }
+                    Err(error) => {
+                        return Err(self.failed(error, "cannot renew the token for Vault"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the token alive until `stop`; then gives it back.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(self.next()).await.is_some() {}
+        let held = self.standing.borrow().held.clone();
+        let is_usable = self.life().usable(self.clock.monotonic()).is_some();
+        let Some(held) = held.filter(|_| is_usable) else { return };
+        let deadline = self.transport.deadline();
+        let revoked = self.login.revoke(&self.transport, &held.token, deadline);
+        let is_revoked = matches!(tokio::time::timeout(REVOKE_TIMEOUT, revoked).await, Ok(Ok(())));
+        // One that was not ends by itself.
+        tracing::debug!(is_revoked, "gave the token back to Vault");
+    }
+
+    async fn next(&self) {
+        let now = self.clock.monotonic();
+        let step = self.life().step(now);
+        match step {
+            Step::Wait(Some(until)) => {
+                let sleep = tokio::time::sleep(until.saturating_duration_since(now));
+                tokio::select! {
+                    () = sleep => {}
+                    () = self.nudge.notified() => {}
+                }
+            }
+            Step::Wait(None) => self.nudge.notified().await,
+            // What fails is logged where it fails.
+            Step::LogIn | Step::Renew => drop(self.attempt().await),
+        }
+    }
+
+    fn logged_in(&self, granted: Granted, asked_at: Instant) {
+        let Granted { token, lease } = granted;
+        let luck = self.luck(asked_at);
+        let generation = self.life().logged_in(lease, asked_at, luck);
+        let held = Some(Held { token, generation });
+        self.standing.send_replace(Standing { held, trouble: None });
+        let ttl_seconds = lease.ttl.map(|ttl| ttl.as_secs());
+        tracing::info!(ttl_seconds, is_renewable = lease.is_renewable, "logged in to Vault");
+    }
+
+    fn renewed(&self, granted: &Granted, asked_at: Instant) {
+        let luck = self.luck(asked_at);
+        self.life().renewed(granted.lease, asked_at, luck);
+        self.standing.send_modify(|standing| standing.trouble = None);
+        let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
+        tracing::debug!(ttl_seconds, "renewed the token for Vault");
+    }
+
+    fn failed(&self, error: VaultError, what: &'static str) -> Arc<VaultError> {
+        let now = self.clock.monotonic();
+        let luck = self.luck(now);
+        self.life().failed(now, error.retry_after(), luck);
+        let error = Arc::new(error);
+        let cause: &dyn std::error::Error = &*error;
+        let has_token = self.life().usable(now).is_some();
+        tracing::error!(cause, has_token, "{what}");
+        self.standing.send_modify(|standing| standing.trouble = Some(Arc::clone(&error)));
+        error
+    }
+
+    /// From 0 to 1, different for each server and each attempt.
+    fn luck(&self, now: Instant) -> f64 {
+        let share = u32::try_from(self.luck.hash_one(now) & 0xffff).unwrap_or(0);
+        f64::from(share) / f64::from(0xffff_u32)
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,130 @@
+//! Entries in a K/V engine of either version.
+
+use std::sync::Arc;
+
+use kes_config::KvVersion;
+use kes_store::{ListQuery, Page};
+use kes_types::{KeyName, Secret};
+use serde::Deserialize;
+
+use crate::answer::Answer;
+use crate::error::VaultError;
+use crate::kv1::Kv1;
+use crate::kv2::Kv2;
+use crate::mount::Mount;
+use crate::transport::Deadline;
+
+/// A K/V engine.
+#[derive(Debug)]
+pub(crate) struct Kv {
+    pub(crate) mount: Arc<Mount>,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    V1(Box<Kv1>),
+    V2(Kv2),
+}
+
+/// How a creation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The value is stored.
+    Done,
+    /// The name is taken.
+    Exists,
+}
+
+impl Kv {
+    pub(crate) fn new(mount: Arc<Mount>) -> Self {
+        let engine = match mount.version {
+            KvVersion::V1 => Engine::V1(Box::new(Kv1::new(Arc::clone(&mount)))),
+            KvVersion::V2 => Engine::V2(Kv2::new(Arc::clone(&mount))),
+        };
+        Self { mount, engine }
+    }
+
+    /// Reads a value; none if Vault says that there is no entry of that name.
+    pub(crate) async fn read(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Option<Secret>, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        match &self.engine {
+            Engine::V1(kv) => kv.read(name, deadline).await,
+            Engine::V2(kv) => kv.read(name, deadline).await,
+        }
+    }
+
+    pub(crate) async fn create(
+        &self,
+        name: &KeyName,
+        value: &str,
+        deadline: Deadline,
+    ) -> Result<Creation, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        match &self.engine {
+            Engine::V1(kv) => kv.create(name, value, deadline).await,
+            Engine::V2(kv) => kv.create(name, value, deadline).await,
+        }
+    }
+
+    /// Removes an entry; tells whether there was one.
+    pub(crate) async fn delete(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<bool, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        match &self.engine {
+            Engine::V1(kv) => kv.delete(name, deadline).await,
+            Engine::V2(kv) => kv.delete(name, deadline).await,
+        }
+    }
+
+    /// Lists keys. Vault gives all names of a folder at once, other folders among them.
+    pub(crate) async fn list(
+        &self,
+        query: &ListQuery,
+        deadline: Deadline,
+    ) -> Result<Page, VaultError> {
+        #[derive(Deserialize)]
+        struct Names {
+            keys: Vec<String>,
+        }
+        self.mount.ensure_checked(deadline).await?;
+        let call = match &self.engine {
+            Engine::V1(kv) => kv.list(),
+            Engine::V2(kv) => kv.list(),
+        }?;
+        let answer = self.mount.session.ask(&call, deadline).await?;
+        if answer.is_absence() {
+            self.mount.confirm(deadline).await?;
+            return Ok(Page::default());
+        }
+        if !answer.is_success() {
+            return Err(answer.into_error());
+        }
+        let names: Names = answer.data()?;
+        // A folder ends in a slash, which no key's name has.
+        let names = names.keys.iter().filter_map(|name| KeyName::parse(name).ok());
+        Ok(Page::select(names, query))
+    }
+}
+
+/// Demands a success.
+pub(crate) fn accepted(answer: Answer) -> Result<Answer, VaultError> {
+    if answer.is_success() { Ok(answer) } else { Err(answer.into_error()) }
+}
+
+/// Whether a write that failed in this way may have taken effect all the same.
+pub(crate) fn may_have_happened(error: &VaultError) -> bool {
+    match error {
+        VaultError::Transport(_, cause) => !cause.is_connect(),
+        VaultError::TimedOut { .. } | VaultError::TooLong { .. } => true,
+        VaultError::Unavailable { status, .. } => *status >= 500,
+        _ => false,
+    }
+}

@@ -1,0 +1,148 @@
+//! Entries in a K/V engine of version 1: one value each, and no compare-and-set.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kes_types::{KeyName, Secret};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use vaultrs::api::kv1::requests::{
+    DeleteSecretRequest, GetSecretRequest, ListSecretRequest, SetSecretRequest,
+};
+
+use crate::call::Call;
+use crate::entry;
+use crate::error::VaultError;
+use crate::kv::{self, Creation};
+use crate::mount::Mount;
+use crate::transport::{Deadline, timed_out};
+
+/// How long after a write another server's write may still arrive that was decided on before it.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// Names are spread over this many locks.
+const LOCKS: usize = 64;
+
+/// A K/V engine of version 1.
+///
+/// Two servers that create one name at the same time can both find it free; the later write
+/// wins. That is found out by reading the entry again after a while, unless the other server
+/// is slower than that: the race is narrowed, not closed.
+#[derive(Debug)]
+pub(crate) struct Kv1 {
+    mount: Arc<Mount>,
+    creating: [Mutex<()>; LOCKS],
+    hasher: RandomState,
+}
+
+impl Kv1 {
+    pub(crate) fn new(mount: Arc<Mount>) -> Self {
+        Self {
+            mount,
+            creating: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Reads an entry's value; none if Vault says that there is no such entry.
+    pub(crate) async fn read(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Option<Secret>, VaultError> {
+        match self.find(name, deadline).await? {
+            Some(data) => entry::value(name, &self.shown(name), data).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn create(
+        &self,
+        name: &KeyName,
+        value: &str,
+        deadline: Deadline,
+    ) -> Result<Creation, VaultError> {
+        let transport = &self.mount.session.transport;
+        let lock = usize::try_from(self.hasher.hash_one(name) % LOCKS as u64).unwrap_or(0);
+        let call = Call::of(&SetSecretRequest {
+            mount: self.mount.engine.clone(),
+            path: self.mount.path(name.as_str()),
+            data: entry::data(name, value).to_string().into_bytes(),
+        })?
+        .put();
+        // Creators of one name on this server take turns.
+        let Some(_turn) = transport.within(deadline, self.creating[lock].lock()).await else {
+            return Err(timed_out(&call));
+        };
+        if self.find(name, deadline).await?.is_some() {
+            return Ok(Creation::Exists);
+        }
+        let written = self.mount.session.ask(&call, deadline).await.and_then(kv::accepted);
+        if let Err(error) = &written
+            && !kv::may_have_happened(error)
+        {
+            return written.map(|_| Creation::Done);
+        }
+        if !transport.wait(SETTLING, deadline).await {
+            return Err(timed_out(&call));
+        }
+        match self.find(name, deadline).await? {
+            Some(data) if data == entry::data(name, value) => Ok(Creation::Done),
+            Some(_) => Ok(Creation::Exists),
+            None => Err(written
+                .err()
+                .unwrap_or_else(|| VaultError::Vanished { path: self.shown(name) })),
+        }
+    }
+
+    /// Removes an entry; tells whether there was one.
+    pub(crate) async fn delete(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<bool, VaultError> {
+        // Vault says of an entry that is not there that it was removed.
+        if self.find(name, deadline).await?.is_none() {
+            return Ok(false);
+        }
+        let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
+        let call = Call::of(&DeleteSecretRequest { mount, path })?;
+        self.mount.session.ask(&call, deadline).await.and_then(kv::accepted)?;
+        Ok(true)
+    }
+
+    /// The call that lists the folder of keys.
+    pub(crate) fn list(&self) -> Result<Call, VaultError> {
+        let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
+        Ok(Call::of(&ListSecretRequest { mount, path })?.listing())
+    }
+
+    /// The data of an entry, if there is one.
+    async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Option<Value>, VaultError> {
+        #[derive(Deserialize)]
+        struct Entry {
+            data: Value,
+        }
+        let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
+        let call = Call::of(&GetSecretRequest { mount, path })?;
+        let answer = self.mount.session.ask(&call, deadline).await?;
+        if answer.is_success() {
+            return Ok(Some(answer.parse::<Entry>()?.data));
+        }
+        if answer.is_absence() {
+            self.mount.confirm(deadline).await?;
+            return Ok(None);
+        }
+        if self.mount.is_of_version_2(&answer) {
+            let engine = self.mount.engine.clone();
+            return Err(VaultError::OtherVersion { engine, found: 2, configured: 1 });
+        }
+        Err(answer.into_error())
+    }
+
+    fn shown(&self, name: &KeyName) -> String {
+        format!("{}/{}", self.mount.engine, self.mount.path(name.as_str()))
+    }
+}

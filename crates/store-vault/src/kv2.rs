@@ -1,0 +1,272 @@
+//! Entries in a K/V engine of version 2: the key is version 1 of its entry, for ever.
+
+use std::sync::Arc;
+
+use kes_types::{KeyName, Secret};
+use serde::Deserialize;
+use serde_json::Value;
+use vaultrs::api::kv2::requests::{
+    DeleteSecretMetadataRequest, ListSecretsRequest, ReadSecretMetadataRequest, ReadSecretRequest,
+    SetSecretRequest, SetSecretRequestOptions,
+};
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::entry;
+use crate::error::VaultError;
+use crate::kv::{self, Creation};
+use crate::mount::Mount;
+use crate::transport::Deadline;
+
+/// The version that holds the key.
+const VERSION: u64 = 1;
+
+/// How often an entry is looked at again that changed while it was looked at.
+const LOOKS_MAX: usize = 4;
+
+/// A K/V engine of version 2.
+#[derive(Debug)]
+pub(crate) struct Kv2 {
+    mount: Arc<Mount>,
+}
+
+/// A version of an entry, as its `data` says.
+#[derive(Debug, Deserialize)]
+struct Version {
+    data: Option<Value>,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
+    deletion_time: String,
+    #[serde(default)]
+    destroyed: bool,
+}
+
+/// What is known of an entry's first version.
+#[derive(Debug)]
+enum Found {
+    /// It is there: its data.
+    Live(Value),
+    /// There is no entry of that name.
+    Absent,
+    /// The entry is there, but that version cannot be read: why.
+    Gone(VaultError),
+}
+
+/// What the versions of an entry look like from afar.
+#[derive(Debug, PartialEq, Eq)]
+enum Versions {
+    /// There is no entry.
+    None,
+    /// There is one, with a first version.
+    First,
+    /// There is one, without a first version.
+    Others,
+}
+
+impl Kv2 {
+    pub(crate) fn new(mount: Arc<Mount>) -> Self {
+        Self { mount }
+    }
+
+    /// Reads a key's value; none if Vault says that there is no entry of that name.
+    pub(crate) async fn read(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Option<Secret>, VaultError> {
+        match self.find(name, deadline).await? {
+            Found::Live(data) => entry::value(name, &self.data_path(name), data).map(Some),
+            Found::Absent => Ok(None),
+            Found::Gone(error) => Err(error),
+        }
+    }
+
+    pub(crate) async fn create(
+        &self,
+        name: &KeyName,
+        value: &str,
+        deadline: Deadline,
+    ) -> Result<Creation, VaultError> {
+        let call = Call::of(&SetSecretRequest {
+            mount: self.mount.engine.clone(),
+            path: self.mount.path(name.as_str()),
+            data: entry::data(name, value),
+            options: Some(SetSecretRequestOptions { cas: 0 }),
+        })?
+        .put();
+        let answer = match self.mount.session.ask(&call, deadline).await {
+            Ok(answer) => answer,
+            Err(error) if kv::may_have_happened(&error) => {
+                // The write may be there all the same, and then it is ours.
+                return match self.find(name, deadline).await {
+                    Ok(Found::Live(data)) if data == entry::data(name, value) => Ok(Creation::Done),
+                    Ok(Found::Live(_)) => Ok(Creation::Exists),
+                    Ok(Found::Absent | Found::Gone(_)) | Err(_) => Err(error),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if answer.is_success() {
+            return self.written(name, &answer);
+        }
+        if !answer.says("check-and-set") {
+            return Err(answer.into_error());
+        }
+        match self.find(name, deadline).await? {
+            Found::Live(_) => Ok(Creation::Exists),
+            Found::Gone(error) => Err(error),
+            // Deleted just now.
+            Found::Absent => Err(VaultError::Vanished { path: self.data_path(name) }),
+        }
+    }
+
+    /// Removes all versions of an entry; tells whether there was one.
+    pub(crate) async fn delete(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<bool, VaultError> {
+        // Vault says of an entry that is not there that it was removed.
+        if self.versions(name, deadline).await? == Versions::None {
+            self.mount.confirm(deadline).await?;
+            return Ok(false);
+        }
+        let (mount, path) = self.place(name);
+        let call = Call::of(&DeleteSecretMetadataRequest { mount, path })?;
+        self.mount.session.ask(&call, deadline).await.and_then(kv::accepted)?;
+        Ok(true)
+    }
+
+    /// The call that lists the folder of keys.
+    pub(crate) fn list(&self) -> Result<Call, VaultError> {
+        let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
+        Ok(Call::of(&ListSecretsRequest { mount, path })?.listing())
+    }
+
+    /// Vault wrote a version: the first, and one that stays?
+    fn written(&self, name: &KeyName, answer: &Answer) -> Result<Creation, VaultError> {
+        let metadata: Metadata = answer.data()?;
+        if metadata.version != VERSION {
+            return Err(answer.not_understood());
+        }
+        if !metadata.deletion_time.is_empty() {
+            let (path, at) = (self.data_path(name), metadata.deletion_time);
+            return Err(VaultError::Ephemeral { path, at });
+        }
+        Ok(Creation::Done)
+    }
+
+    async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Found, VaultError> {
+        let (mount, path) = self.place(name);
+        let call = Call::of(&ReadSecretRequest { mount, path, version: Some(VERSION) })?;
+        for _ in 0..LOOKS_MAX {
+            let answer = self.mount.session.ask(&call, deadline).await?;
+            if !answer.is_absence() {
+                return self.version(name, answer);
+            }
+            match self.versions(name, deadline).await? {
+                Versions::None => {
+                    self.mount.confirm(deadline).await?;
+                    return Ok(Found::Absent);
+                }
+                // Created since.
+                Versions::First => {}
+                Versions::Others => {
+                    return Ok(Found::Gone(VaultError::Pruned { path: self.data_path(name) }));
+                }
+            }
+        }
+        Err(VaultError::Vanished { path: self.data_path(name) })
+    }
+
+    /// The first version, out of an answer that is about it.
+    fn version(&self, name: &KeyName, answer: Answer) -> Result<Found, VaultError> {
+        let path = self.data_path(name);
+        if answer.status == 404 {
+            let version = answer.data::<Version>().ok();
+            return match version.and_then(|version| version.metadata) {
+                Some(metadata) if metadata.destroyed => {
+                    Ok(Found::Gone(VaultError::Destroyed { path }))
+                }
+                Some(Metadata { deletion_time: at, .. }) if !at.is_empty() => {
+                    Ok(Found::Gone(VaultError::SoftDeleted { path, at }))
+                }
+                _ => Err(answer.into_error()),
+            };
+        }
+        if !answer.is_success() {
+            return Err(answer.into_error());
+        }
+        let version: Version = answer.data()?;
+        let metadata = version.metadata.unwrap_or_default();
+        let (Some(data), VERSION) = (version.data, metadata.version) else {
+            return Err(answer.not_understood());
+        };
+        if !metadata.deletion_time.is_empty() {
+            let at = metadata.deletion_time.as_str();
+            tracing::error!(
+                path,
+                at,
+                "Vault will erase this key by itself (delete_version_after): remove that setting \
+                 and write the key anew"
+            );
+        }
+        Ok(Found::Live(data))
+    }
+
+    /// Looks at an entry from afar: by its metadata, or by its latest version where the policies
+    /// do not let us see the metadata.
+    async fn versions(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
+        #[derive(Deserialize)]
+        struct Entry {
+            versions: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
+        }
+        let (mount, path) = self.place(name);
+        let call = Call::of(&ReadSecretMetadataRequest { mount, path })?;
+        let answer = self.mount.session.ask_once(&call, deadline).await?;
+        if answer.status == 403 {
+            return self.latest(name, deadline).await;
+        }
+        if answer.is_absence() {
+            return Ok(Versions::None);
+        }
+        if !answer.is_success() {
+            return Err(answer.into_error());
+        }
+        let entry: Entry = answer.data()?;
+        let has_first = entry.versions.contains_key(&VERSION.to_string());
+        Ok(if has_first { Versions::First } else { Versions::Others })
+    }
+
+    /// What the latest version tells. An entry without any version looks like no entry; nothing
+    /// was ever in it.
+    async fn latest(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
+        let (mount, path) = self.place(name);
+        let call = Call::of(&ReadSecretRequest { mount, path, version: None })?;
+        let answer = self.mount.session.ask(&call, deadline).await?;
+        if answer.is_absence() {
+            return Ok(Versions::None);
+        }
+        if !answer.is_success() && answer.status != 404 {
+            return Err(answer.into_error());
+        }
+        let Ok(Version { metadata: Some(metadata), .. }) = answer.data() else {
+            return Err(answer.into_error());
+        };
+        Ok(if metadata.version == VERSION { Versions::First } else { Versions::Others })
+    }
+
+    fn place(&self, name: &KeyName) -> (String, String) {
+        (self.mount.engine.clone(), self.mount.path(name.as_str()))
+    }
+
+    fn data_path(&self, name: &KeyName) -> String {
+        format!("{}/data/{}", self.mount.engine, self.mount.path(name.as_str()))
+    }
+}

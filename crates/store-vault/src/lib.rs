@@ -1,0 +1,204 @@
+//! Keys as entries of a K/V engine of `HashiCorp` Vault or `OpenBao`.
+//!
+//! `<engine>/<prefix>/<name>` holds one field, named as the key, with the stored key as a text;
+//! with transit, encrypted once more. `kv1.rs` and `kv2.rs` say what an engine's answers mean,
+//! `life.rs` when the token is renewed.
+
+mod answer;
+mod call;
+mod entry;
+mod error;
+mod health;
+mod keeper;
+mod kv;
+mod kv1;
+mod kv2;
+mod life;
+mod login;
+mod mount;
+mod session;
+mod tls;
+mod transit;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kes_config::{KvVersion, VaultKeystore};
+use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
+use kes_types::{Clock, KeyName, Secret};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::OpenError;
+pub use tls::TlsError;
+
+use crate::error::VaultError;
+use crate::health::Health;
+use crate::keeper::Keeper;
+use crate::kv::{Creation, Kv};
+use crate::login::Login;
+use crate::mount::{Finding, Mount};
+use crate::session::Session;
+use crate::transit::Transit;
+use crate::transport::{Deadline, Transport};
+
+/// What a Vault store is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where Vault is, and what is ours in it.
+    pub settings: VaultKeystore,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Owner of the task that keeps the token alive.
+    pub tasks: TaskTracker,
+    /// Ends that task, and gives the token back.
+    pub stop: CancellationToken,
+}
+
+/// A key store in Vault.
+///
+/// Every operation ends within 10 s, whatever Vault does. A creation in a K/V engine of version 1
+/// takes half a second longer than Vault does.
+#[derive(Debug)]
+pub struct VaultStore {
+    session: Arc<Session>,
+    health: Health,
+    kv: Kv,
+    transit: Option<Transit>,
+}
+
+impl VaultStore {
+    /// Logs in and looks whether the engine is what the settings say, within 10 s each.
+    ///
+    /// A Vault that does not answer, is sealed or says "later" is no error: the store is there,
+    /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
+    /// that is not the one of the settings are errors.
+    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let Parts { settings, clock, tasks, stop } = parts;
+        let unusable = |error: VaultError| OpenError::Engine(error.into());
+        let transport = Arc::new(Transport::new(&settings, Arc::clone(&clock))?);
+        let login = Login::new(&settings.login).map_err(unusable)?;
+        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, Arc::clone(&clock)));
+        let namespace = login::namespace(settings.namespace.as_deref()).map_err(unusable)?;
+        let session = Arc::new(Session { transport, keeper: Arc::clone(&keeper), namespace });
+        let mount = Arc::new(Mount::new(
+            Arc::clone(&session),
+            settings.engine.clone(),
+            settings.version,
+            settings.prefix.clone(),
+        ));
+        let transit = settings.transit.as_ref();
+        let transit = transit.map(|transit| Transit::new(Arc::clone(&session), transit));
+        let health = Health::new(clock);
+        let store = Self { session, health, kv: Kv::new(mount), transit };
+        let warnings = store.first_look(&settings).await?;
+        tasks.spawn(keeper.run(stop));
+        Ok((store, warnings))
+    }
+
+    async fn first_look(&self, settings: &VaultKeystore) -> Result<Vec<BoxError>, OpenError> {
+        let mut warnings: Vec<BoxError> = Vec::new();
+        if settings.version == KvVersion::V1 {
+            warnings.push(Warning::Version1.into());
+        }
+        let keeper = &self.session.keeper;
+        if let Err(error) = keeper.attempt().await {
+            if error.is_passing() {
+                warnings.push(Warning::NotNow(error).into());
+                return Ok(warnings);
+            }
+            return Err(OpenError::Login { fields: keeper.fields(), source: error.into() });
+        }
+        match self.kv.mount.check(self.session.deadline()).await {
+            Ok(Finding::Fits) => {}
+            Ok(Finding::Unknown) => {
+                warnings.push(Warning::Unchecked(settings.engine.clone()).into());
+            }
+            Err(error) if error.is_passing() => {
+                warnings.push(Warning::NotNow(Arc::new(error)).into());
+            }
+            Err(error) => return Err(OpenError::Engine(error.into())),
+        }
+        Ok(warnings)
+    }
+
+    /// The stored key behind a value as Vault keeps it.
+    async fn opened(
+        &self,
+        name: &KeyName,
+        value: Secret,
+        deadline: Deadline,
+    ) -> Result<Secret, VaultError> {
+        let text = std::str::from_utf8(value.expose()).ok();
+        let Some(ciphertext) = text.filter(|text| transit::is_sealed(text)) else {
+            return Ok(value);
+        };
+        match &self.transit {
+            Some(transit) => transit.open(ciphertext, deadline).await,
+            None => Err(VaultError::TransitMissing {
+                path: format!("{}/{}", self.kv.mount.engine, self.kv.mount.path(name.as_str())),
+            }),
+        }
+    }
+
+    /// A stored key as Vault is to keep it.
+    async fn sealed(&self, value: &Secret, deadline: Deadline) -> Result<String, VaultError> {
+        if let Some(transit) = &self.transit {
+            return transit.seal(value, deadline).await;
+        }
+        let text = std::str::from_utf8(value.expose()).map_err(|_| VaultError::NotText)?;
+        if transit::is_sealed(text) { Err(VaultError::LooksSealed) } else { Ok(text.to_owned()) }
+    }
+}
+
+#[async_trait]
+impl KeyStore for VaultStore {
+    async fn status(&self) -> Result<Duration, StoreError> {
+        Ok(self.health.check(&self.session).await?)
+    }
+
+    async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
+        let deadline = self.session.deadline();
+        let value = self.sealed(&value, deadline).await?;
+        match self.kv.create(name, &value, deadline).await? {
+            Creation::Done => Ok(()),
+            Creation::Exists => Err(StoreError::Exists(name.clone())),
+        }
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
+        let deadline = self.session.deadline();
+        match self.kv.read(name, deadline).await? {
+            Some(value) => Ok(self.opened(name, value, deadline).await?),
+            None => Err(StoreError::NotFound(name.clone())),
+        }
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
+        let is_removed = self.kv.delete(name, self.session.deadline()).await?;
+        if is_removed { Ok(()) } else { Err(StoreError::NotFound(name.clone())) }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        Ok(self.kv.list(query, self.session.deadline()).await?)
+    }
+}
+
+/// What the operator should know after a start.
+#[derive(Debug, thiserror::Error)]
+enum Warning {
+    #[error(
+        "K/V version 1 cannot create without overwriting: when two servers create one name at the \
+         same time, one key can be lost; prefer an engine of version 2"
+    )]
+    Version1,
+    #[error("Vault cannot be used now; the server starts all the same, and tries again")]
+    NotNow(#[source] Arc<VaultError>),
+    #[error(
+        "the token's policies do not let us see the settings of engine '{0}': its version and \
+         delete_version_after are not checked"
+    )]
+    Unchecked(String),
+}

@@ -1,0 +1,206 @@
+//! Whether the engine is the one that the settings mean.
+//!
+//! An engine of the other version answers a read of any key with *not found*: what has not been
+//! looked at cannot be believed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kes_config::KvVersion;
+use serde::Deserialize;
+use vaultrs::api::kv1::requests::GetSecretRequest;
+use vaultrs::api::kv2::requests::{ReadConfigurationRequest, ReadSecretRequest};
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::error::VaultError;
+use crate::session::Session;
+use crate::transport::Deadline;
+
+/// A name that no key of anybody's has, to find out who answers for the engine's paths.
+const NOBODY: &str = "kes_engine_check";
+
+/// The engine's mount.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) session: Arc<Session>,
+    pub(crate) engine: String,
+    pub(crate) version: KvVersion,
+    pub(crate) prefix: String,
+    was_checked: AtomicBool,
+}
+
+/// What was found out about the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// It is as it should be.
+    Fits,
+    /// The token's policies do not let us see.
+    Unknown,
+}
+
+/// A mount as `sys/internal/ui/mounts` shows it to whoever may use it.
+#[derive(Debug, Deserialize)]
+struct Description {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    options: Option<Options>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Options {
+    version: Option<String>,
+}
+
+/// Settings of an engine of version 2.
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    delete_version_after: Option<String>,
+}
+
+impl Mount {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        engine: String,
+        version: KvVersion,
+        prefix: String,
+    ) -> Self {
+        Self { session, engine, version, prefix, was_checked: AtomicBool::new(false) }
+    }
+
+    /// Looks at the engine, if nobody has since the start.
+    pub(crate) async fn ensure_checked(&self, deadline: Deadline) -> Result<(), VaultError> {
+        if !self.was_checked.load(Ordering::Acquire) {
+            self.check(deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the engine: whether it is there, is K/V, of the right version, and keeps what it
+    /// is given.
+    pub(crate) async fn check(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+        let mut finding = self.check_kind(deadline).await?;
+        if self.version == KvVersion::V2
+            && self.check_retention(deadline).await? == Finding::Unknown
+        {
+            finding = Finding::Unknown;
+        }
+        self.was_checked.store(true, Ordering::Release);
+        Ok(finding)
+    }
+
+    /// Confirms, after an answer that something is not there, that it came from the engine that is
+    /// meant: engines can be unmounted and mounted anew while we run.
+    pub(crate) async fn confirm(&self, deadline: Deadline) -> Result<(), VaultError> {
+        self.check_kind(deadline).await.map(drop)
+    }
+
+    async fn check_kind(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+        let call = Call::get(&format!("sys/internal/ui/mounts/{}", self.engine));
+        let answer = self.session.ask_once(&call, deadline).await?;
+        if answer.is_success() {
+            self.judge(&answer.data()?)?;
+            return Ok(Finding::Fits);
+        }
+        match answer.status {
+            // Vault does not tell apart what is not there and what is not ours to see.
+            400..500 if answer.status != 429 => self.check_routing(deadline).await,
+            _ => Err(answer.into_error()),
+        }
+    }
+
+    fn judge(&self, mount: &Description) -> Result<(), VaultError> {
+        let engine = self.engine.clone();
+        if !["kv", "generic"].contains(&mount.kind.as_str()) {
+            return Err(VaultError::NotKv { engine, found: mount.kind.clone() });
+        }
+        let options = mount.options.as_ref();
+        let found = match options.and_then(|options| options.version.as_deref()) {
+            Some("2") => KvVersion::V2,
+            _ => KvVersion::V1,
+        };
+        if found != self.version {
+            let [found, configured] = [found, self.version].map(number);
+            return Err(VaultError::OtherVersion { engine, found, configured });
+        }
+        let path = mount.path.trim_matches('/');
+        if self.version == KvVersion::V2 && !path.is_empty() && path != engine {
+            return Err(VaultError::InsideMount { engine, mount: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Reads an entry that is not there: who answers says what is mounted.
+    async fn check_routing(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+        let (mount, path) = (self.engine.clone(), self.path(NOBODY));
+        let call = match self.version {
+            KvVersion::V1 => Call::of(&GetSecretRequest { mount, path })?,
+            KvVersion::V2 => Call::of(&ReadSecretRequest { mount, path, version: None })?,
+        };
+        let answer = self.session.ask_once(&call, deadline).await?;
+        if answer.status == 404 && self.is_of_version_2(&answer) {
+            let engine = self.engine.clone();
+            return Err(VaultError::OtherVersion { engine, found: 2, configured: 1 });
+        }
+        if answer.is_unrouted() {
+            return Err(VaultError::NotMounted(self.engine.clone()));
+        }
+        Ok(Finding::Unknown)
+    }
+
+    /// Whether the answer to a request in version 1's manner is that of an engine of version 2.
+    pub(crate) fn is_of_version_2(&self, answer: &Answer) -> bool {
+        self.version == KvVersion::V1 && answer.says("versioned K/V secrets engine")
+    }
+
+    async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+        let call = Call::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
+        let answer = self.session.ask_once(&call, deadline).await?;
+        if !answer.is_success() {
+            return match answer.status {
+                400..500 if answer.status != 429 => Ok(Finding::Unknown),
+                _ => Err(answer.into_error()),
+            };
+        }
+        let configuration: Configuration = answer.data()?;
+        match configuration.delete_version_after {
+            Some(after) if !is_zero(&after) => {
+                Err(VaultError::Erasing { path: call.target.path, after })
+            }
+            _ => Ok(Finding::Fits),
+        }
+    }
+
+    /// The path of an entry inside of the mount.
+    pub(crate) fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) }
+    }
+}
+
+fn number(version: KvVersion) -> u8 {
+    match version {
+        KvVersion::V1 => 1,
+        KvVersion::V2 => 2,
+    }
+}
+
+/// Whether a duration in Go's manner is none: `0s`, `0`, `0h0m0s`.
+fn is_zero(duration: &str) -> bool {
+    !duration.chars().any(|char| ('1'..='9').contains(&char))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_without_a_digit_above_zero_are_none() {
+        for (text, want) in
+            [("0s", true), ("", true), ("0h0m0s", true), ("10s", false), ("0h0m1s", false)]
+        {
+            assert_eq!(is_zero(text), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! HTTP towards Vault: one pool of connections, a limit and an end to everything.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use kes_config::VaultKeystore;
+use kes_types::{Clock, Secret};
+use reqwest::{Client, Response, Url, redirect};
+use serde::Deserialize;
+
+use crate::answer::Answer;
+use crate::call::{Call, Target};
+use crate::error::{OpenError, VaultError};
+use crate::tls;
+
+/// The longest that an operation on the store takes in total, with all its calls and waits.
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection that nobody uses is kept: less than load balancers do.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// How often a connection in use is asked for a sign of life, and how long that may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A standby sends us to the active node, which may have changed in between.
+const REDIRECTS_MAX: usize = 2;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// Vault can be told to answer nobody without it, against forged requests.
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+
+/// The way to Vault.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    client: Client,
+    /// Vault's URL, without `/v1`.
+    base: String,
+    /// The active node, when the endpoint last said which it is.
+    leader: Mutex<Option<Url>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// In whose name a request is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sender<'a> {
+    pub(crate) token: Option<&'a HeaderValue>,
+    pub(crate) namespace: Option<&'a HeaderValue>,
+}
+
+/// When an operation is over, whatever it is waiting for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Transport {
+    pub(crate) fn new(settings: &VaultKeystore, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls::client_config(settings).map_err(OpenError::Tls)?)
+            .user_agent(concat!("kes/", env!("CARGO_PKG_VERSION")))
+            // Ours to follow: a redirect carries the token.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_keepalive(KEEP_ALIVE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        let client = builder.build().map_err(OpenError::Client)?;
+        Ok(Self { client, base: settings.endpoint.clone(), leader: Mutex::new(None), clock })
+    }
+
+    /// The end of an operation that starts now.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline(self.clock.monotonic() + OPERATION_TIMEOUT)
+    }
+
+    /// What is left until then.
+    fn left(&self, deadline: Deadline) -> Duration {
+        deadline.0.saturating_duration_since(self.clock.monotonic())
+    }
+
+    /// Waits, where there is time enough to do something afterwards; tells whether it did.
+    pub(crate) async fn wait(&self, time: Duration, deadline: Deadline) -> bool {
+        let has_time = time < self.left(deadline);
+        if has_time {
+            tokio::time::sleep(time).await;
+        }
+        has_time
+    }
+
+    /// Waits for something until the operation is over.
+    pub(crate) async fn within<T>(
+        &self,
+        deadline: Deadline,
+        future: impl Future<Output = T> + Send,
+    ) -> Option<T> {
+        tokio::time::timeout(self.left(deadline), future).await.ok()
+    }
+
+    /// Sends a request and reads its answer, whatever its status. Follows redirects to Vault's own
+    /// nodes; asks again, once, when a connection broke under a request that may be repeated.
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        sender: Sender<'_>,
+        deadline: Deadline,
+    ) -> Result<Answer, VaultError> {
+        let exchange = self.exchange(call, sender);
+        match self.within(deadline, exchange).await {
+            Some(result) => result,
+            None => Err(timed_out(call)),
+        }
+    }
+
+    async fn exchange(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, VaultError> {
+        let first = self.follow(call, sender).await;
+        match first {
+            // A connection that had ended without our knowledge.
+            Err(VaultError::Transport(_, error)) if call.is_idempotent() && !error.is_connect() => {
+                tracing::debug!(target = %call.target, "asked again on a new connection");
+                self.follow(call, sender).await
+            }
+            result => result,
+        }
+    }
+
+    async fn follow(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, VaultError> {
+        let mut url = parse(&call.url(&self.base))?;
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.request(call, &url, sender).await?;
+            let Some(location) = redirection(&response) else {
+                return read(call, response).await;
+            };
+            url = self.redirected(call, &url, location).await?;
+        }
+        Err(VaultError::Redirected { target: call.target.clone(), location: url.to_string() })
+    }
+
+    async fn request(
+        &self,
+        call: &Call,
+        url: &Url,
+        sender: Sender<'_>,
+    ) -> Result<Response, VaultError> {
+        let mut request = self
+            .client
+            .request(call.target.method.clone(), url.clone())
+            .header(REQUEST, HeaderValue::from_static("true"));
+        if let Some(token) = sender.token {
+            request = request.header(TOKEN, token);
+        }
+        if let Some(namespace) = sender.namespace {
+            request = request.header(NAMESPACE, namespace);
+        }
+        if !call.body.expose().is_empty() {
+            request = request
+                .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+                .body(call.body.expose().to_vec());
+        }
+        let response = request.send().await;
+        response.map_err(|error| failed(&call.target, error))
+    }
+
+    /// Where a redirect leads, if it leads to one of Vault's own nodes: the endpoint's host, or the
+    /// active node that the endpoint names, over no weaker a connection, to the same path.
+    async fn redirected(
+        &self,
+        call: &Call,
+        from: &Url,
+        location: &HeaderValue,
+    ) -> Result<Url, VaultError> {
+        let shown = String::from_utf8_lossy(location.as_bytes()).into_owned();
+        let refused = || VaultError::Redirected {
+            target: call.target.clone(),
+            location: shown.chars().take(200).collect(),
+        };
+        let to = from.join(&shown).map_err(|_| refused())?;
+        let is_weaker = from.scheme() == "https" && to.scheme() != "https";
+        if is_weaker || to.path() != from.path() || to.query() != from.query() {
+            return Err(refused());
+        }
+        let is_known = |node: &Url| is_same_host(node, &to);
+        let leader = || self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if is_known(&parse(&self.base)?) || leader().as_ref().is_some_and(is_known) {
+            return Ok(to);
+        }
+        let named = self.ask_for_leader().await?;
+        let is_leader = named.as_ref().is_some_and(is_known);
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        if is_leader { Ok(to) } else { Err(refused()) }
+    }
+
+    /// Which node the endpoint says is active. Needs no token, and must not get one.
+    async fn ask_for_leader(&self) -> Result<Option<Url>, VaultError> {
+        #[derive(Deserialize)]
+        struct Leader {
+            #[serde(default)]
+            leader_address: String,
+        }
+        let call = Call::get("sys/leader");
+        let url = parse(&call.url(&self.base))?;
+        let answer = read(&call, self.request(&call, &url, Sender::default()).await?).await?;
+        let leader: Leader = answer.parse()?;
+        Ok(Url::parse(&leader.leader_address).ok())
+    }
+}
+
+/// The error of an operation whose time is over.
+pub(crate) fn timed_out(call: &Call) -> VaultError {
+    VaultError::TimedOut { target: call.target.clone(), within: OPERATION_TIMEOUT }
+}
+
+fn is_same_host(a: &Url, b: &Url) -> bool {
+    a.host_str().is_some() && a.host_str() == b.host_str()
+}
+
+fn parse(url: &str) -> Result<Url, VaultError> {
+    Url::parse(url).map_err(|error| VaultError::Request(Arc::new(error)))
+}
+
+/// The URL, which an error of the library would show, has the key's name in it and goes.
+fn failed(target: &Target, error: reqwest::Error) -> VaultError {
+    VaultError::Transport(target.clone(), error.without_url())
+}
+
+fn redirection(response: &Response) -> Option<&HeaderValue> {
+    match response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+            response.headers().get(header::LOCATION)
+        }
+        _ => None,
+    }
+}
+
+async fn read(call: &Call, mut response: Response) -> Result<Answer, VaultError> {
+    let target = &call.target;
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
+    let bytes_max = call.answer_len_max;
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(length.unwrap_or(0).min(bytes_max));
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(target, error))? {
+        if body.len() + chunk.len() > bytes_max {
+            return Err(VaultError::TooLong { target: target.clone(), bytes_max });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { target: target.clone(), status, retry_after, body: Secret::new(body) })
+}
