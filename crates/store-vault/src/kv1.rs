@@ -80,10 +80,14 @@ impl Kv1 {
             return Ok(Creation::Exists);
         }
         let written = self.mount.session.ask(&call, deadline).await.and_then(kv::accepted);
-        if let Err(error) = &written
-            && !kv::may_have_happened(error)
-        {
-            return written.map(|_| Creation::Done);
+        match written {
+            // To overwrite wants another capability: somebody was faster.
+            Err(error @ VaultError::Denied { .. }) => {
+                let is_taken = self.find(name, deadline).await?.is_some();
+                return if is_taken { Ok(Creation::Exists) } else { Err(error) };
+            }
+            Err(error) if !kv::may_have_happened(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         if !transport.wait(SETTLING, deadline).await {
             return Err(timed_out(&call));

@@ -100,8 +100,19 @@ impl Kv2 {
             options: Some(SetSecretRequestOptions { cas: 0 }),
         })?
         .put();
-        let answer = match self.mount.session.ask(&call, deadline).await {
-            Ok(answer) => answer,
+        // Vault looks at the policy before it looks at `cas`: to write to an entry that exists
+        // wants a capability that nobody needs here. So that is found out before.
+        if self.first_version(name, deadline).await?.is_success() {
+            return Ok(Creation::Exists);
+        }
+        let failure = match self.mount.session.ask(&call, deadline).await {
+            Ok(answer) if answer.is_success() => return self.written(name, &answer),
+            // Somebody was faster, or the entry has versions that are deleted.
+            Ok(answer) if answer.says("check-and-set") => {
+                VaultError::Vanished { path: self.data_path(name) }
+            }
+            Ok(answer) => return Err(answer.into_error()),
+            Err(error @ VaultError::Denied { .. }) => error,
             Err(error) if kv::may_have_happened(&error) => {
                 // The write may be there all the same, and then it is ours.
                 return match self.find(name, deadline).await {
@@ -112,17 +123,10 @@ impl Kv2 {
             }
             Err(error) => return Err(error),
         };
-        if answer.is_success() {
-            return self.written(name, &answer);
-        }
-        if !answer.says("check-and-set") {
-            return Err(answer.into_error());
-        }
         match self.find(name, deadline).await? {
             Found::Live(_) => Ok(Creation::Exists),
             Found::Gone(error) => Err(error),
-            // Deleted just now.
-            Found::Absent => Err(VaultError::Vanished { path: self.data_path(name) }),
+            Found::Absent => Err(failure),
         }
     }
 
@@ -163,10 +167,8 @@ impl Kv2 {
     }
 
     async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Found, VaultError> {
-        let (mount, path) = self.place(name);
-        let call = Call::of(&ReadSecretRequest { mount, path, version: Some(VERSION) })?;
         for _ in 0..LOOKS_MAX {
-            let answer = self.mount.session.ask(&call, deadline).await?;
+            let answer = self.first_version(name, deadline).await?;
             if !answer.is_absence() {
                 return self.version(name, answer);
             }
@@ -183,6 +185,16 @@ impl Kv2 {
             }
         }
         Err(VaultError::Vanished { path: self.data_path(name) })
+    }
+
+    async fn first_version(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Answer, VaultError> {
+        let (mount, path) = self.place(name);
+        let call = Call::of(&ReadSecretRequest { mount, path, version: Some(VERSION) })?;
+        self.mount.session.ask(&call, deadline).await
     }
 
     /// The first version, out of an answer that is about it.

@@ -6,6 +6,8 @@
 
 mod answer;
 mod call;
+#[cfg(test)]
+mod canned;
 mod entry;
 mod error;
 mod health;

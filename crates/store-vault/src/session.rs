@@ -95,3 +95,83 @@ impl Session {
         self.transport.send(call, sender, deadline).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kes_types::SystemClock;
+
+    use super::*;
+    use crate::canned::{self, Canned, Server};
+    use crate::login::Login;
+
+    const READ: &str = "GET /v1/kv/x";
+    const LOGIN: &str = "PUT /v1/auth/approle/login";
+    const LOOKUP: &str = "GET /v1/auth/token/lookup-self";
+
+    fn token(name: &str) -> Canned {
+        let auth = format!(r#"{{"auth":{{"client_token":"{name}","lease_duration":60}}}}"#);
+        canned::json(200, "", &auth)
+    }
+
+    async fn ask(server: &Server) -> Result<Answer, VaultError> {
+        let (settings, clock) = (server.settings(), Arc::new(SystemClock));
+        let transport = Arc::new(Transport::new(&settings, clock.clone()).unwrap());
+        let login = Login::new(&settings.login).unwrap();
+        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, clock));
+        keeper.attempt().await.unwrap();
+        let session = Session { transport, keeper, namespace: None };
+        session.ask(&Call::get("kv/x"), session.deadline()).await
+    }
+
+    fn count(server: &Server, line: &str) -> usize {
+        server.seen().iter().filter(|request| request[0] == line).count()
+    }
+
+    #[tokio::test]
+    async fn what_vault_wants_asked_later_is_asked_later_where_there_is_time() {
+        for status in [429, 503] {
+            let server = Server::start(move |line, before| match (line, before) {
+                (LOGIN, _) => token("t"),
+                (_, 0 | 1) => canned::json(status, "Retry-After: 0\r\n", "{}"),
+                _ => canned::json(200, "", "{}"),
+            })
+            .await;
+            assert_eq!(ask(&server).await.unwrap().status, 200);
+            assert_eq!(count(&server, READ), 3);
+        }
+        let server = Server::start(|line, _| match line {
+            LOGIN => token("t"),
+            _ => canned::json(429, "Retry-After: 3600\r\n", "{}"),
+        })
+        .await;
+        let error = ask(&server).await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
+        assert_eq!(count(&server, READ), 1);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_know_a_fresh_token_yet_is_asked_again() {
+        let server = Server::start(|line, before| match (line, before) {
+            (LOGIN, _) => token("t"),
+            (LOOKUP, _) | (_, 0) => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
+            _ => canned::json(200, "", "{}"),
+        })
+        .await;
+        assert_eq!(ask(&server).await.unwrap().status, 200);
+        assert_eq!((count(&server, READ), count(&server, LOGIN)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_denial_of_a_token_that_vault_knows_is_final() {
+        let server = Server::start(|line, _| match line {
+            LOGIN => token("t"),
+            LOOKUP => canned::json(200, "", "{}"),
+            _ => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
+        })
+        .await;
+        let error = ask(&server).await.unwrap_err();
+        let words = "permission denied on kv/x: the AppRole's policy lacks 'read'";
+        assert_eq!(error.to_string(), words);
+        assert_eq!((count(&server, READ), count(&server, LOGIN)), (1, 1));
+    }
+}

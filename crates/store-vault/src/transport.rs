@@ -255,3 +255,104 @@ async fn read(call: &Call, mut response: Response) -> Result<Answer, VaultError>
     }
     Ok(Answer { target: target.clone(), status, retry_after, body: Secret::new(body) })
 }
+
+#[cfg(test)]
+mod tests {
+    use kes_types::SystemClock;
+    use vaultrs::api::kv2::requests::ReadSecretRequest;
+
+    use super::*;
+    use crate::canned::{self, Server};
+
+    const READ: &str = "GET /v1/kv/data/key";
+    const LEADER: &str = "GET /v1/sys/leader";
+
+    fn read_call() -> Call {
+        let (mount, path) = ("kv".to_owned(), "key".to_owned());
+        Call::of(&ReadSecretRequest { mount, path, version: None }).unwrap()
+    }
+
+    async fn send(server: &Server, call: &Call) -> Result<Answer, VaultError> {
+        let transport = Transport::new(&server.settings(), Arc::new(SystemClock)).unwrap();
+        let token = HeaderValue::from_static("hunter2");
+        let sender = Sender { token: Some(&token), namespace: None };
+        transport.send(call, sender, transport.deadline()).await
+    }
+
+    fn lines(server: &Server) -> Vec<String> {
+        server.seen().into_iter().map(|request| request[0].clone()).collect()
+    }
+
+    fn redirect(to: &str) -> canned::Canned {
+        canned::json(307, &format!("Location: {to}\r\n"), "")
+    }
+
+    #[tokio::test]
+    async fn a_standby_s_redirect_to_the_same_host_is_followed_with_the_token() {
+        let active = Server::start(|_, _| canned::json(200, "", "{}")).await;
+        let to = format!("http://{}/v1/kv/data/key", active.address);
+        let standby = Server::start(move |_, _| redirect(&to)).await;
+        assert_eq!(send(&standby, &read_call()).await.unwrap().status, 200);
+        assert!(active.seen()[0].contains(&"x-vault-token: hunter2".to_owned()));
+        assert_eq!(lines(&standby), [READ]);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_host_is_followed_only_to_the_node_that_vault_names() {
+        for is_leader in [true, false] {
+            let active = Server::start(|_, _| canned::json(200, "", "{}")).await;
+            // The same machine, under a name that is not the endpoint's.
+            let other = format!("http://localhost:{}", active.address.port());
+            let leader = if is_leader { other.clone() } else { "http://vault-2:8200".to_owned() };
+            let standby = Server::start(move |line, _| match line {
+                LEADER => canned::json(200, "", &format!(r#"{{"leader_address":"{leader}"}}"#)),
+                _ => redirect(&format!("{other}/v1/kv/data/key")),
+            })
+            .await;
+            let result = send(&standby, &read_call()).await;
+            assert_eq!(result.is_ok(), is_leader, "{result:?}");
+            assert_eq!(active.seen().len(), usize::from(is_leader));
+            assert_eq!(lines(&standby), [READ, LEADER]);
+            assert!(!standby.seen()[1].iter().any(|line| line.contains("hunter2")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_path_and_one_without_end_are_refused() {
+        let elsewhere = Server::start(|_, _| redirect("/v1/sys/raw")).await;
+        let error = send(&elsewhere, &read_call()).await.unwrap_err();
+        assert!(matches!(error, VaultError::Redirected { .. }), "{error:?}");
+        assert_eq!(lines(&elsewhere), [READ]);
+        let circle = Server::start(|_, _| redirect("/v1/kv/data/key")).await;
+        let error = send(&circle, &read_call()).await.unwrap_err();
+        assert!(matches!(error, VaultError::Redirected { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_replaced_once_and_for_reads_alone() {
+        let flaky = |_: &str, before| if before == 0 { None } else { canned::json(200, "", "{}") };
+        let server = Server::start(flaky).await;
+        assert_eq!(send(&server, &read_call()).await.unwrap().status, 200);
+        let server = Server::start(flaky).await;
+        assert!(send(&server, &read_call().put()).await.is_err());
+        assert_eq!(server.seen().len(), 1);
+        let broken = Server::start(|_, _| None).await;
+        assert!(send(&broken, &read_call()).await.is_err());
+        assert_eq!(broken.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off() {
+        let server = Server::start(|_, _| canned::json(200, "", &"x".repeat(9 << 20))).await;
+        let error = send(&server, &read_call()).await.unwrap_err();
+        assert!(matches!(error, VaultError::TooLong { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn errors_show_neither_the_token_nor_the_url() {
+        let broken = Server::start(|_, _| None).await;
+        let error = send(&broken, &read_call()).await.unwrap_err();
+        let shown = format!("{error:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("http://"), "{shown}");
+    }
+}
