@@ -5,13 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kes_config::{Config, Keystore, ListenAddress, Live};
+use kes_config::{Config, ListenAddress, Live};
 use kes_crypto::{Random, SystemRandom};
-use kes_keyring::{CacheExpiry, CreateError, Keyring};
-use kes_policy::PolicySet;
+use kes_keyring::{CacheExpiry, Keyring};
 use kes_server::{Bound, BuildInfo, ErrorLog, Limits, Server, Stop};
-use kes_store::{KeyStore, MemoryStore, Metered, StoreError};
-use kes_store_fs::FsStore;
 use kes_types::{Clock, KeyName, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
@@ -21,7 +18,9 @@ use crate::banner::Banner;
 use crate::dev::Development;
 use crate::exit::Failure;
 use crate::memory::{self, Locking};
-use crate::telemetry::{self, NOTICE, StoreCalls};
+use crate::predefined::Predefined;
+use crate::storage::{self, Storage, Upkeep};
+use crate::telemetry::{self, NOTICE};
 
 /// What this binary is.
 pub(crate) const BUILD: BuildInfo =
@@ -30,37 +29,33 @@ pub(crate) const BUILD: BuildInfo =
 /// What a server is started with.
 pub(crate) struct Start {
     pub(crate) address: ListenAddress,
-    pub(crate) store: Arc<dyn KeyStore>,
-    /// The store in words, for the banner.
-    pub(crate) store_name: String,
+    pub(crate) storage: Storage,
     pub(crate) keys: Vec<KeyName>,
     pub(crate) live: Live,
     pub(crate) development: Option<Development>,
     pub(crate) locking: Locking,
     pub(crate) errors: ErrorLog,
     /// Keeps log lines being written.
-    pub(crate) log: WorkerGuard,
+    pub(crate) log: Arc<WorkerGuard>,
 }
 
 /// Starts from a configuration file's contents.
-pub(crate) fn from_config(config: Config, locking: Locking) -> Result<Start, Failure> {
+pub(crate) fn from_config(config: Config, locking: Locking) -> Start {
     let errors = ErrorLog::new();
     let log = telemetry::start(config.live.log.error, errors.clone());
     for warning in &config.warnings {
         tracing::warn!(target: NOTICE, "{warning}");
     }
-    let (store, store_name) = open_store(config.keystore)?;
-    Ok(Start {
+    Start {
         address: config.address,
-        store,
-        store_name,
+        storage: Storage::Configured(config.keystore),
         keys: config.keys,
         live: config.live,
         development: None,
         locking,
         errors,
-        log,
-    })
+        log: Arc::new(log),
+    }
 }
 
 /// Starts with nothing: keys in memory, fresh credentials.
@@ -70,58 +65,51 @@ pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<S
     let log = telemetry::start(live.log.error, errors.clone());
     Ok(Start {
         address,
-        store: metered(MemoryStore::new()),
-        store_name: "memory (keys are gone when this server ends)".to_owned(),
+        storage: Storage::Memory,
         keys: Vec::new(),
         live,
         development: Some(development),
         locking,
         errors,
-        log,
+        log: Arc::new(log),
     })
-}
-
-fn open_store(keystore: Keystore) -> Result<(Arc<dyn KeyStore>, String), Failure> {
-    match keystore {
-        Keystore::Fs(fs) => {
-            let opened = FsStore::open(&fs.path, Arc::new(SystemClock));
-            let (store, warnings) = opened.map_err(Failure::new)?;
-            for warning in warnings {
-                tracing::warn!(target: NOTICE, "{}", Failure::new(warning).text());
-            }
-            Ok((metered(store), format!("filesystem {}", fs.path.display())))
-        }
-        // The configuration refuses what this build has no store for.
-        Keystore::Vault(_) => {
-            Err(Failure::message("keystore 'vault' is not supported by this build"))
-        }
-        Keystore::Aws(_) => Err(Failure::message("keystore 'aws' is not supported by this build")),
-    }
-}
-
-fn metered(store: impl KeyStore) -> Arc<dyn KeyStore> {
-    Arc::new(Metered::new(Arc::new(store), Arc::new(StoreCalls), Arc::new(SystemClock)))
 }
 
 /// Runs a server until it is told to end by a signal.
 pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+    let _log = Arc::clone(&start.log);
+    let upkeep = Upkeep::default();
+    let result = run_on(start, &upkeep).await;
+    upkeep.end().await;
+    result
+}
+
+/// The same; `upkeep` owns what the store does by itself.
+async fn run_on(start: Start, upkeep: &Upkeep) -> Result<(), Failure> {
     if let Locking::NotLocked(reason) = &start.locking {
         tracing::warn!(target: NOTICE, "{reason}");
     }
-    let _log = start.log;
     // Caught from here on, long before anybody is told that the server is up.
-    let signals = Signals::new().map_err(Failure::new)?;
+    let mut signals = Signals::new().map_err(Failure::new)?;
+    let opened = storage::open(start.storage, upkeep);
+    let Some(opened) = signals.unless_ended(opened).await else { return Ok(()) };
+    let opened = opened?;
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
     let keyring = Arc::new(Keyring::new(kes_keyring::Parts {
-        store: start.store,
+        store: opened.store,
         expiry: CacheExpiry { any: start.live.cache.any, unused: start.live.cache.unused },
+        probe_every: opened.probe_every,
         clock: Arc::clone(&clock),
         random,
         tasks: tasks.clone(),
     }));
-    create_predefined(&keyring, &start.live.policies, &start.keys).await?;
+    let predefined = Predefined::new(&keyring, start.live.policies.configuration(), start.keys);
+    let Some(created) = signals.unless_ended(predefined.create_now()).await else { return Ok(()) };
+    if let Some(later) = created? {
+        tasks.spawn(later.create_when_possible(stop.soft().clone()));
+    }
 
     let (admin, log) = (start.live.policies.admin().as_str().to_owned(), start.live.log.clone());
     let server = Server::new(kes_server::Parts {
@@ -140,7 +128,7 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let banner = Banner {
         version: BUILD.version,
         commit: BUILD.commit,
-        keystore: start.store_name,
+        keystore: opened.name,
         address: bound.address().map_err(Failure::new)?,
         admin: &admin,
         error_log: log.error,
@@ -170,25 +158,6 @@ fn limits() -> Limits {
         }
     }
     limits
-}
-
-/// Creates the keys that the configuration names; existing ones are left alone.
-async fn create_predefined(
-    keyring: &Arc<Keyring>,
-    policies: &PolicySet,
-    keys: &[KeyName],
-) -> Result<(), Failure> {
-    let permit = policies.configuration();
-    for name in keys {
-        match keyring.create(&permit, name).await {
-            Ok(()) => {
-                tracing::info!(target: NOTICE, key = name.as_str(), "created a key that the configuration names");
-            }
-            Err(CreateError::Store(_, StoreError::Exists(_))) => {}
-            Err(error) => return Err(Failure::new(error)),
-        }
-    }
-    Ok(())
 }
 
 /// Nobody may be reading: a server whose standard output is closed serves all the same.
@@ -245,6 +214,17 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Does what belongs to the start, unless the process is told to end meanwhile.
+    async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                event = self.next() => if matches!(event, Event::End) { return None },
+            }
+        }
     }
 
     async fn next(&mut self) -> Event {

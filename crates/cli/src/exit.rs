@@ -23,6 +23,11 @@ impl Failure {
         Self { error: Box::new(error), hint: None, code: FAILED }
     }
 
+    /// A failure with its causes, of a type that is not known.
+    pub(crate) fn of(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self { error, hint: None, code: FAILED }
+    }
+
     /// A failure that has no cause but itself.
     pub(crate) fn message(text: impl Into<String>) -> Self {
         Self { error: text.into().into(), hint: None, code: FAILED }

@@ -11,6 +11,8 @@ mod memory;
 mod output;
 mod pair;
 mod password;
+mod predefined;
+mod storage;
 mod telemetry;
 
 use std::alloc::System;

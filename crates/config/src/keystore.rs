@@ -26,7 +26,7 @@ pub struct FsKeystore {
 }
 
 /// The stores that this build has. The others are read, where they can be, and refused.
-const SUPPORTED: [&str; 1] = ["fs"];
+const SUPPORTED: [&str; 2] = ["fs", "vault"];
 
 /// The stores that a configuration can name.
 const KNOWN: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "fortanix", "gemalto", "entrust"];

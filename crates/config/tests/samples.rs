@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use folder::Folder;
-use kes_config::{Config, Keystore, LogLevel};
+use kes_config::{Config, Keystore, KvVersion, LogLevel, VaultCredentials, VaultJwt};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
@@ -29,7 +29,7 @@ fn all_samples_load_without_a_warning() {
         assert!(load(&name).warnings.is_empty(), "{name}");
         count += 1;
     }
-    assert!(count >= 3);
+    assert!(count >= 5);
 }
 
 #[test]
@@ -63,4 +63,21 @@ fn the_sample_for_one_application_says_what_it_reads_like() {
     assert_eq!(config.live.api[0].path, "/v1/ready");
     assert_eq!(config.live.policies.admin().as_str(), "disabled");
     assert_eq!(config.live.policies.identities().len(), 1);
+}
+
+#[test]
+fn the_samples_for_vault_say_what_they_read_like() {
+    let Keystore::Vault(approle) = load("vault.yaml").keystore else { panic!("not Vault") };
+    assert_eq!(approle.endpoint, "https://vault.example.com:8200");
+    assert_eq!((approle.engine.as_str(), approle.version), ("kv", KvVersion::V2));
+    assert_eq!((approle.prefix.as_str(), approle.ping), ("minio", Duration::from_secs(10)));
+    assert_eq!(approle.ca.unwrap().len(), 1);
+    assert!(matches!(approle.login.credentials, VaultCredentials::AppRole { .. }));
+    let Keystore::Vault(pod) = load("vault-kubernetes.yaml").keystore else { panic!("not Vault") };
+    let VaultCredentials::Kubernetes { role, jwt: VaultJwt::File(path) } = pod.login.credentials
+    else {
+        panic!("not a login with a token's file");
+    };
+    assert_eq!(role, "kes");
+    assert_eq!(path, Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token"));
 }

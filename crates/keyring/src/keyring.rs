@@ -9,13 +9,14 @@ use kes_crypto::{ImportError, Key, Random, record};
 use kes_policy::Permit;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Algorithm, Clock, KeyName, Secret, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{Cache, Lookup};
 use crate::flight::{Departure, Flight, FlightId, Flights, Landing};
-use crate::{CacheExpiry, CreateError, GetError};
+use crate::probe::Probe;
+use crate::{CacheExpiry, CreateError, GetError, Health};
 
 /// The most keys kept at a time.
 const ENTRIES_MAX: usize = 100_000;
@@ -24,8 +25,8 @@ const ENTRIES_MAX: usize = 100_000;
 const SHARDS: usize = 16;
 
 /// A store read that takes longer is not waited for, so that a caller gets an answer in time and
-/// the next one a read of its own.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// the next one a read of its own. Stores that end their calls themselves take less, and say why.
+const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Store calls at a time. They go on when nobody waits for them any more: a store that hangs must
 /// not gather them without end.
@@ -38,6 +39,8 @@ pub struct Parts {
     pub store: Arc<dyn KeyStore>,
     /// How long keys are kept.
     pub expiry: CacheExpiry,
+    /// How often the store's health is looked at.
+    pub probe_every: Duration,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -56,6 +59,7 @@ pub struct Keyring {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     calls: Arc<Semaphore>,
+    probe: Probe,
 }
 
 #[derive(Debug)]
@@ -72,7 +76,8 @@ impl Keyring {
             Mutex::new(Shard { cache, flights: Flights::default() })
         });
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { parts, shards, hasher: RandomState::new(), calls }
+        let probe = Probe::new(parts.probe_every, parts.clock.monotonic());
+        Self { parts, shards, hasher: RandomState::new(), calls, probe }
     }
 
     /// Returns the key of that name, from the cache or the store.
@@ -173,10 +178,37 @@ impl Keyring {
     /// an answer.
     pub const PAGE_NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(249_999);
 
-    /// Asks the store for a sign of life.
-    pub async fn status(self: &Arc<Self>) -> Result<Duration, StoreError> {
-        let keyring = Arc::clone(self);
-        self.read_call(async move { keyring.parts.store.status().await }).await
+    /// Asks the store for a sign of life, once for everyone who asks at the same time.
+    pub async fn status(self: &Arc<Self>) -> Result<Duration, Arc<StoreError>> {
+        let ask = || {
+            let keyring = Arc::clone(self);
+            // Asked to the end, whoever waits: what is joined is never older than its question.
+            let asking = self.parts.tasks.spawn(async move {
+                let store = Arc::clone(&keyring.parts.store);
+                let sign = keyring.read_call(async move { store.status().await }).await;
+                let sign = sign.map_err(Arc::new);
+                keyring.probe.observe(&sign, keyring.parts.clock.monotonic());
+                sign
+            });
+            async { asking.await.unwrap_or_else(|error| Err(Arc::new(died(error)))) }
+        };
+        self.probe.join(|| Box::pin(ask())).await
+    }
+
+    /// What was last known of the store's health, now and whenever that changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.probe.health()
+    }
+
+    /// Looks at the store's health regularly, and soon after a call to it failed, until `stop`.
+    pub async fn probe_until(self: Arc<Self>, stop: CancellationToken) {
+        let clock = Arc::clone(&self.parts.clock);
+        let look = || async {
+            self.probe.due(|| clock.monotonic()).await;
+            // The probe has taken note.
+            drop(self.status().await);
+        };
+        while stop.run_until_cancelled(look()).await.is_some() {}
     }
 
     /// The randomness that keys and ciphertexts are made with.
@@ -268,7 +300,11 @@ impl Keyring {
             drop(place);
             result
         };
-        self.parts.tasks.spawn(task).await.unwrap_or_else(|error| Err(died(error)))
+        let result = self.parts.tasks.spawn(task).await.unwrap_or_else(|error| Err(died(error)));
+        if matches!(result, Err(StoreError::Unreachable(_))) {
+            self.probe.call_failed();
+        }
+        result
     }
 
     /// The same, not waited for longer than a read may take.
@@ -276,10 +312,11 @@ impl Keyring {
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(READ_TIMEOUT, self.call(call)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unreachable(NoAnswer.into())),
-        }
+        let result = tokio::time::timeout(READ_TIMEOUT, self.call(call)).await;
+        result.unwrap_or_else(|_| {
+            self.probe.call_failed();
+            Err(StoreError::Unreachable(NoAnswer.into()))
+        })
     }
 
     /// Drops what is known of a name and keeps reads under way from bringing it back.

@@ -6,7 +6,9 @@ mod cache;
 mod error;
 mod flight;
 mod keyring;
+mod probe;
 
 pub use cache::CacheExpiry;
 pub use error::{CreateError, GetError};
 pub use keyring::{Keyring, Parts};
+pub use probe::Health;

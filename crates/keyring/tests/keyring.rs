@@ -108,6 +108,7 @@ fn keyring(store: &Arc<Gated>, clock: &Arc<Hands>) -> Arc<Keyring> {
     Arc::new(Keyring::new(Parts {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
+        probe_every: Duration::from_secs(10),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         random: Arc::new(SystemRandom::new()),
         tasks: TaskTracker::new(),

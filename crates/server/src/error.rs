@@ -122,14 +122,14 @@ impl ApiError {
     }
 
     /// Turns a failed sign of life into an answer of the readiness route.
-    pub(crate) fn readiness(error: StoreError) -> Self {
-        let answer = match &error {
+    pub(crate) fn readiness(error: Arc<StoreError>) -> Self {
+        let answer = match &*error {
             StoreError::Unreachable(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, message::STORE_UNREACHABLE)
             }
             _ => Self::new(StatusCode::BAD_GATEWAY, message::STORE_UNAVAILABLE),
         };
-        answer.because(Arc::new(error))
+        answer.because(error)
     }
 
     fn of_store(operation: Operation, error: &StoreError) -> Self {

@@ -124,6 +124,8 @@ impl Bound {
         let snapshot = app.live.load();
         let sweeping = Arc::clone(&snapshot.keyring).sweep_until(app.stop.soft().clone());
         tasks.spawn(sweeping);
+        let probing = Arc::clone(&snapshot.keyring).probe_until(app.stop.soft().clone());
+        tasks.spawn(probing);
         drop(snapshot);
 
         let router = router::router(Arc::clone(&app));

@@ -26,7 +26,7 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
             if let Some(addr) = &args.addr {
                 config.address = address(addr)?;
             }
-            compose::from_config(config, locking)?
+            compose::from_config(config, locking)
         }
         None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
     };

@@ -39,6 +39,8 @@ impl Folder {
             ("ON", "on"),
             ("EMPTY", ""),
             ("SECRET", "hunter2"),
+            ("VAULT_APPROLE_ID", "b4c5a3a7-70d9-4f0b-8f5c-0f6d8c1f6a57"),
+            ("VAULT_APPROLE_SECRET", "hunter2"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
@@ -50,6 +52,7 @@ impl Folder {
         self.write("open.key", &server.serialize_pem(), 0o640);
         let certificate = certificate(&["localhost"], &server);
         self.write("server.cert", &certificate, 0o644);
+        self.write("vault-ca.cert", &certificate, 0o644);
         self.write("encrypted.key", &encrypted(&server.serialize_pem()), 0o600);
 
         let nameless = KeyPair::generate().unwrap();

@@ -32,7 +32,8 @@ pub(crate) async fn ready(call: Call) -> Outcome {
 pub(crate) async fn status(call: Call) -> Outcome {
     let store = call.keyring().status().await;
     let figures = system::figures();
-    let is_unreachable = matches!(store, Err(StoreError::Unreachable(_)));
+    let is_unreachable =
+        store.as_ref().is_err_and(|error| matches!(**error, StoreError::Unreachable(_)));
     let latency = store.as_ref().ok();
     body::json(&Status {
         version: call.app.build.version.to_owned(),

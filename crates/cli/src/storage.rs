@@ -1,0 +1,120 @@
+//! The key store of the configuration, opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kes_config::{FsKeystore, Keystore, KvVersion, VaultKeystore};
+use kes_store::{KeyStore, MemoryStore, Metered};
+use kes_store_fs::FsStore;
+use kes_store_vault::VaultStore;
+use kes_types::SystemClock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::exit::Failure;
+use crate::telemetry::{NOTICE, StoreCalls};
+
+/// How often the health of a store is looked at that has no setting for it.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the last of a store's own tasks may take.
+const LAST_WAIT: Duration = Duration::from_secs(3);
+
+/// Where keys are kept.
+pub(crate) enum Storage {
+    /// Where the configuration says.
+    Configured(Keystore),
+    /// In memory; gone when the server ends.
+    Memory,
+}
+
+/// A store that is open.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn KeyStore>,
+    /// The store in words, for the banner.
+    pub(crate) name: String,
+    pub(crate) probe_every: Duration,
+}
+
+/// The tasks of a store's own, which last as long as the store is needed: longer than requests.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Upkeep {
+    /// Ends them.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(LAST_WAIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("the key store's own tasks did not end in time");
+        }
+    }
+}
+
+/// Opens a store. What the operator should know about it goes into the log.
+pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Failure> {
+    match storage {
+        Storage::Memory => Ok(Opened {
+            store: metered(MemoryStore::new()),
+            name: "memory (keys are gone when this server ends)".to_owned(),
+            probe_every: PROBE_EVERY,
+        }),
+        Storage::Configured(Keystore::Fs(settings)) => open_fs(&settings),
+        Storage::Configured(Keystore::Vault(settings)) => open_vault(*settings, upkeep).await,
+        // The configuration refuses what this build has no store for.
+        Storage::Configured(Keystore::Aws(_)) => {
+            Err(Failure::message("keystore 'aws' is not supported by this build"))
+        }
+    }
+}
+
+fn open_fs(settings: &FsKeystore) -> Result<Opened, Failure> {
+    let opened = FsStore::open(&settings.path, Arc::new(SystemClock));
+    let (store, warnings) = opened.map_err(Failure::new)?;
+    for warning in warnings {
+        tracing::warn!(target: NOTICE, "{}", Failure::new(warning).text());
+    }
+    let name = format!("filesystem {}", settings.path.display());
+    Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
+}
+
+async fn open_vault(settings: VaultKeystore, upkeep: &Upkeep) -> Result<Opened, Failure> {
+    let (name, probe_every) = (describe(&settings), settings.ping);
+    let opened = VaultStore::open(kes_store_vault::Parts {
+        settings,
+        clock: Arc::new(SystemClock),
+        tasks: upkeep.tasks.clone(),
+        stop: upkeep.stop.clone(),
+    });
+    let (store, warnings) = opened.await.map_err(Failure::new)?;
+    for warning in warnings {
+        tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
+    }
+    Ok(Opened { store: metered(store), name, probe_every })
+}
+
+/// `Vault https://127.0.0.1:8200, K/V v2 at kv/my-folder`
+fn describe(settings: &VaultKeystore) -> String {
+    let version = match settings.version {
+        KvVersion::V1 => "v1",
+        KvVersion::V2 => "v2",
+    };
+    let mut name = format!("Vault {}, K/V {version} at {}", settings.endpoint, settings.engine);
+    if !settings.prefix.is_empty() {
+        name = format!("{name}/{}", settings.prefix);
+    }
+    if let Some(namespace) = &settings.namespace {
+        name = format!("{name}, namespace {namespace}");
+    }
+    if let Some(transit) = &settings.transit {
+        name = format!("{name}, transit {}/{}", transit.engine, transit.key);
+    }
+    name
+}
+
+fn metered(store: impl KeyStore) -> Arc<dyn KeyStore> {
+    Arc::new(Metered::new(Arc::new(store), Arc::new(StoreCalls), Arc::new(SystemClock)))
+}

@@ -1,0 +1,254 @@
+//! The store's health: when it is looked at, and what is told about it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use kes_store::StoreError;
+use tokio::sync::{Notify, watch};
+
+/// However many calls fail, the store is not asked for its health more often than this.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The target of what an operator is told whatever the log level.
+const NOTICE: &str = "notice";
+
+/// What was last known of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// It answered.
+    Reachable,
+    /// It did not answer, or said that it cannot right now.
+    Unreachable,
+    /// It answered, and will not serve us.
+    Refused,
+}
+
+/// A sign of life, or why there is none; shared by everyone who asked for it.
+pub(crate) type Sign = Result<Duration, Arc<StoreError>>;
+
+/// The health as a sequence of observations. Pure: time comes in as an argument.
+#[derive(Debug)]
+struct Chart {
+    every: Duration,
+    health: Health,
+    since: Instant,
+    looked_at: Option<Instant>,
+    is_urgent: bool,
+}
+
+/// A change that is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    None,
+    Lost,
+    /// The store is back after so long.
+    Back(Duration),
+}
+
+impl Chart {
+    fn new(every: Duration, now: Instant) -> Self {
+        Self { every, health: Health::Unknown, since: now, looked_at: None, is_urgent: false }
+    }
+
+    /// When to look next.
+    fn due_at(&self) -> Option<Instant> {
+        let wait = if self.is_urgent { PACE.min(self.every) } else { self.every };
+        self.looked_at.map(|at| at + wait)
+    }
+
+    /// A call to the store failed: its health is looked at soon.
+    fn call_failed(&mut self) {
+        self.is_urgent = true;
+    }
+
+    fn observe(&mut self, sign: &Sign, now: Instant) -> Change {
+        let health = match sign {
+            Ok(_) => Health::Reachable,
+            Err(error) if matches!(**error, StoreError::Unreachable(_)) => Health::Unreachable,
+            Err(_) => Health::Refused,
+        };
+        (self.looked_at, self.is_urgent) = (Some(now), false);
+        let before = std::mem::replace(&mut self.health, health);
+        if before == health {
+            return Change::None;
+        }
+        let was_lost = matches!(before, Health::Unreachable | Health::Refused);
+        let change = match health {
+            Health::Reachable if was_lost => {
+                Change::Back(now.saturating_duration_since(self.since))
+            }
+            Health::Reachable | Health::Unknown => Change::None,
+            Health::Unreachable | Health::Refused => Change::Lost,
+        };
+        // From one trouble into another it has been lost since the first.
+        if !(was_lost && change == Change::Lost) {
+            self.since = now;
+        }
+        change
+    }
+}
+
+/// Looks after the store's health.
+pub(crate) struct Probe {
+    chart: Mutex<Chart>,
+    health: watch::Sender<Health>,
+    nudge: Notify,
+    /// The question that the store is being asked.
+    asking: Mutex<Option<Shared<BoxFuture<'static, Sign>>>>,
+}
+
+impl Probe {
+    /// Looks every so often.
+    pub(crate) fn new(every: Duration, now: Instant) -> Self {
+        Self {
+            chart: Mutex::new(Chart::new(every, now)),
+            health: watch::Sender::default(),
+            nudge: Notify::new(),
+            asking: Mutex::new(None),
+        }
+    }
+
+    /// What was last known, now and whenever it changes.
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Joins the question that the store is being asked; where there is none, `ask` makes one.
+    pub(crate) fn join(
+        &self,
+        ask: impl FnOnce() -> BoxFuture<'static, Sign>,
+    ) -> Shared<BoxFuture<'static, Sign>> {
+        let mut asking = lock(&self.asking);
+        // One that ended without an observation has died.
+        match asking.as_ref().filter(|sign| sign.peek().is_none()) {
+            Some(sign) => sign.clone(),
+            None => asking.insert(ask().shared()).clone(),
+        }
+    }
+
+    /// A call to the store failed.
+    pub(crate) fn call_failed(&self) {
+        lock(&self.chart).call_failed();
+        self.nudge.notify_one();
+    }
+
+    /// Takes note of the sign of life that was asked for, or its lack, and tells the log of a
+    /// change. Whoever asks from now on asks anew.
+    pub(crate) fn observe(&self, sign: &Sign, now: Instant) {
+        *lock(&self.asking) = None;
+        let (change, health) = {
+            let mut chart = lock(&self.chart);
+            (chart.observe(sign, now), chart.health)
+        };
+        match (change, sign) {
+            (Change::Lost, Err(error)) => {
+                let cause: &dyn std::error::Error = &**error;
+                tracing::error!(cause, "the key store cannot be used");
+            }
+            (Change::Back(after), _) => {
+                let after_seconds = after.as_secs();
+                tracing::warn!(target: NOTICE, after_seconds, "the key store can be used again");
+            }
+            _ => {}
+        }
+        self.health.send_if_modified(|known| std::mem::replace(known, health) != health);
+        self.nudge.notify_one();
+    }
+
+    /// Waits until it is time to look.
+    pub(crate) async fn due(&self, now: impl Fn() -> Instant) {
+        loop {
+            let due_at = lock(&self.chart).due_at();
+            let left = due_at.map(|at| at.saturating_duration_since(now()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else { return };
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.nudge.notified() => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("chart", &self.chart).finish_non_exhaustive()
+    }
+}
+
+/// Every operation leaves these values whole, so a panic elsewhere does not taint them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use kes_types::{Clock as _, SystemClock};
+
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+    const ALIVE: Sign = Ok(Duration::ZERO);
+    const S: Duration = Duration::from_secs(1);
+
+    fn away() -> Sign {
+        Err(Arc::new(StoreError::Unreachable("no answer".into())))
+    }
+
+    fn refused() -> Sign {
+        Err(Arc::new(StoreError::Refused("no token".into())))
+    }
+
+    #[test]
+    fn the_store_is_looked_at_regularly_and_sooner_when_a_call_failed() {
+        let now = SystemClock.monotonic();
+        let mut chart = Chart::new(EVERY, now);
+        assert_eq!(chart.due_at(), None);
+        chart.observe(&ALIVE, now);
+        assert_eq!(chart.due_at(), Some(now + EVERY));
+        for _ in 0..100 {
+            chart.call_failed();
+            assert_eq!(chart.due_at(), Some(now + PACE));
+        }
+        chart.observe(&ALIVE, now + PACE);
+        assert_eq!(chart.due_at(), Some(now + PACE + EVERY));
+    }
+
+    #[test]
+    fn changes_are_told_once() {
+        let now = SystemClock.monotonic();
+        let mut chart = Chart::new(EVERY, now);
+        assert_eq!(chart.observe(&ALIVE, now), Change::None);
+        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
+        assert_eq!(chart.observe(&away(), now + S * 2), Change::None);
+        assert_eq!(chart.observe(&refused(), now + S * 3), Change::Lost);
+        assert_eq!(chart.observe(&refused(), now + S * 4), Change::None);
+        assert_eq!(chart.observe(&ALIVE, now + S * 5), Change::Back(S * 4));
+        assert_eq!(chart.observe(&ALIVE, now + S * 6), Change::None);
+        assert_eq!(chart.health, Health::Reachable);
+    }
+
+    #[test]
+    fn a_store_that_was_never_there_is_told_of_too() {
+        let now = SystemClock.monotonic();
+        let mut chart = Chart::new(EVERY, now);
+        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
+        assert_eq!(chart.observe(&ALIVE, now + S * 3), Change::Back(S * 2));
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_the_same_time_share_an_answer_and_later_ones_do_not() {
+        let probe = Probe::new(EVERY, SystemClock.monotonic());
+        let first = probe.join(|| Box::pin(async { Ok(S) }));
+        let second = probe.join(|| Box::pin(async { Ok(S * 2) }));
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (S, S));
+        probe.observe(&ALIVE, SystemClock.monotonic());
+        let third = probe.join(|| Box::pin(async { Ok(S * 3) }));
+        assert_eq!(third.await.unwrap(), S * 3);
+    }
+}
