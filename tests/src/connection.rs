@@ -7,9 +7,8 @@ use http::{HeaderMap, Method, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use tokio_rustls::client::TlsStream;
 
 use crate::answer::{Answer, Stream};
 use crate::dial::Proto;
@@ -80,7 +79,10 @@ impl Request {
 
 impl Connection {
     /// Starts to speak HTTP.
-    pub async fn open(stream: TlsStream<TcpStream>, proto: Proto) -> hyper::Result<Self> {
+    pub async fn open(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        proto: Proto,
+    ) -> hyper::Result<Self> {
         let stream = TokioIo::new(stream);
         let mut driver = JoinSet::new();
         let sender = match proto {

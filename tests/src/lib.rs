@@ -13,8 +13,10 @@ mod need;
 mod payload;
 pub mod pki;
 mod program;
+mod relay;
 mod server;
 mod setup;
+pub mod vault;
 pub mod vectors;
 
 pub use answer::{Answer, Stream};
@@ -25,6 +27,7 @@ pub use need::{Need, skipped, tool};
 pub use payload::{Feed, Payload};
 pub use pki::Credential;
 pub use program::{Finished, Program, finish, kes};
+pub use relay::Relay;
 pub use server::Server;
 pub use setup::Setup;
 

@@ -67,6 +67,13 @@ impl Setup {
         self
     }
 
+    /// Keeps keys in Vault: the section `keystore.vault`, instead of the key directory.
+    #[must_use]
+    pub fn vault(mut self, vault: Value) -> Self {
+        self.config["keystore"] = json!({ "vault": vault });
+        self
+    }
+
     /// Adds a policy.
     #[must_use]
     pub fn policy(self, name: &str, allow: &[&str], deny: &[&str], who: &[&Credential]) -> Self {

@@ -1,0 +1,39 @@
+//! Which port a process listens on that chose one by itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// The port on loopback that the process listens on.
+///
+/// # Panics
+/// If there is not exactly one.
+pub(super) fn listening(pid: u32) -> u16 {
+    let sockets = sockets(pid);
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has this file");
+    let ports: Vec<u16> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            // proc_pid_net(5): sl, local address, remote address, state, …, inode in the tenth field.
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_listening = *fields.get(3)? == "0A";
+            let is_ours = sockets.contains(*fields.get(9)?);
+            let port = fields.get(1)?.rsplit_once(':')?.1;
+            (is_listening && is_ours).then(|| u16::from_str_radix(port, 16).ok()).flatten()
+        })
+        .collect();
+    let [port] = ports.as_slice() else { panic!("process {pid} listens on {ports:?}") };
+    *port
+}
+
+/// The inodes of the sockets that a process has open.
+fn sockets(pid: u32) -> BTreeSet<String> {
+    let folder = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs");
+    folder
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            let link = link.to_string_lossy().into_owned();
+            Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! The real binary with its keys in a real `OpenBao`.
+
+mod entries;
