@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// What is answered to a request: a head and a body, or nothing but the end of the connection.
-pub(crate) type Canned = Option<String>;
+pub(crate) struct Canned(Option<String>);
 
 /// A request as it came: its first line, then its header in lower case, line by line.
 pub(crate) type Seen = Vec<String>;
@@ -73,10 +73,15 @@ impl Server {
     }
 }
 
+/// No answer.
+pub(crate) fn hang_up() -> Canned {
+    Canned(None)
+}
+
 /// An answer in JSON.
 pub(crate) fn json(status: u16, header: &str, body: &str) -> Canned {
     let length = body.len();
-    Some(format!("HTTP/1.1 {status} \r\n{header}Content-Length: {length}\r\n\r\n{body}"))
+    Canned(Some(format!("HTTP/1.1 {status} \r\n{header}Content-Length: {length}\r\n\r\n{body}")))
 }
 
 async fn serve(
@@ -95,7 +100,7 @@ async fn serve(
             seen.push(request);
             seen.iter().filter(|request| request[0] == line).count() - 1
         };
-        let Some(answer) = answer(&line, before) else { return };
+        let Canned(Some(answer)) = answer(&line, before) else { return };
         // A client that had enough of it hangs up.
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_store::StoreError;
+use kes_store::{StoreError, VALUE_LEN_MAX};
 
 use crate::call::Target;
 use crate::tls::TlsError;
@@ -114,6 +114,9 @@ pub(crate) enum VaultError {
          configured"
     )]
     TransitMissing { path: String },
+    /// The value is longer than any key.
+    #[error("the value is longer than {VALUE_LEN_MAX} bytes")]
+    TooLarge,
     /// The value cannot be kept as text.
     #[error("the value is not a text that Vault can keep")]
     NotText,

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_config::{KvVersion, VaultKeystore};
-use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
+use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 use kes_types::{Clock, KeyName, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -147,6 +147,9 @@ impl VaultStore {
 
     /// A stored key as Vault is to keep it.
     async fn sealed(&self, value: &Secret, deadline: Deadline) -> Result<String, VaultError> {
+        if value.expose().len() > VALUE_LEN_MAX {
+            return Err(VaultError::TooLarge);
+        }
         if let Some(transit) = &self.transit {
             return transit.seal(value, deadline).await;
         }

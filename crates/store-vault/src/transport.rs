@@ -330,13 +330,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_breaks_is_replaced_once_and_for_reads_alone() {
-        let flaky = |_: &str, before| if before == 0 { None } else { canned::json(200, "", "{}") };
+        let flaky = |_: &str, before| {
+            if before == 0 { canned::hang_up() } else { canned::json(200, "", "{}") }
+        };
         let server = Server::start(flaky).await;
         assert_eq!(send(&server, &read_call()).await.unwrap().status, 200);
         let server = Server::start(flaky).await;
         assert!(send(&server, &read_call().put()).await.is_err());
         assert_eq!(server.seen().len(), 1);
-        let broken = Server::start(|_, _| None).await;
+        let broken = Server::start(|_, _| canned::hang_up()).await;
         assert!(send(&broken, &read_call()).await.is_err());
         assert_eq!(broken.seen().len(), 2);
     }
@@ -350,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn errors_show_neither_the_token_nor_the_url() {
-        let broken = Server::start(|_, _| None).await;
+        let broken = Server::start(|_, _| canned::hang_up()).await;
         let error = send(&broken, &read_call()).await.unwrap_err();
         let shown = format!("{error:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("http://"), "{shown}");

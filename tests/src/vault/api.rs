@@ -103,6 +103,9 @@ impl Api {
 
     /// Makes an `AppRole` with the policy of its own name and these settings, in a method that is
     /// mounted as `approle` if it is not yet.
+    ///
+    /// # Panics
+    /// If it cannot be made.
     pub async fn app_role(&self, name: &str, rules: &str, settings: Value) -> Role {
         let _ = self.ask("PUT", "sys/auth/approle", Some(json!({ "type": "approle" }))).await;
         self.policy(name, rules).await;

@@ -7,7 +7,7 @@ mod ports;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -181,20 +181,19 @@ async fn run(need: &Need, folder: &Path) -> ((Child, Lines, Lines), SocketAddr) 
     let stdout = Lines::of(child.stdout.take().expect("its output is ours"));
     let stderr = Lines::of(child.stderr.take().expect("its errors are ours"));
     let started = stdout.find(|line| line.contains("server started!")).await;
-    if started.is_none() {
-        panic!("OpenBao does not start: {:?}\n{:?}", stdout.so_far(), stderr.so_far());
-    }
+    let said = || (stdout.so_far(), stderr.so_far());
+    assert!(started.is_some(), "OpenBao does not start: {:?}", said());
     let port = ports::listening(child.id().expect("it runs"));
     ((child, stdout, stderr), SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 fn configuration(folder: &Path, options: Options<'_>) -> String {
-    let at = |name: &str| -> PathBuf { folder.join(name) };
+    let at = |name: &str| folder.join(name).display().to_string();
     let write = |name: &str, text: String| fs::write(at(name), text).expect("the folder is ours");
     let storage = if options.durable {
         fs::create_dir(at("data")).expect("the folder is ours");
         format!(
-            "storage \"raft\" {{\n path = {:?}\n node_id = \"n1\"\n performance_multiplier = \"1\"\n}}\n\
+            "storage \"raft\" {{\n path = \"{}\"\n node_id = \"n1\"\n performance_multiplier = \"1\"\n}}\n\
              cluster_addr = \"https://127.0.0.1:0\"\napi_addr = \"http://127.0.0.1:1\"\n",
             at("data")
         )
@@ -207,24 +206,24 @@ fn configuration(folder: &Path, options: Options<'_>) -> String {
         write("server.crt", server.chain_pem());
         write("server.key", server.key_pem());
         tls = format!(
-            " tls_cert_file = {:?}\n tls_key_file = {:?}\n",
+            " tls_cert_file = \"{}\"\n tls_key_file = \"{}\"\n",
             at("server.crt"),
             at("server.key")
         );
     }
     if let Some(authority) = options.client_authority {
         write("clients.crt", authority.pem());
-        tls += &format!(
-            " tls_require_and_verify_client_cert = true\n tls_client_ca_file = {:?}\n",
+        tls = format!(
+            "{tls} tls_require_and_verify_client_cert = true\n tls_client_ca_file = \"{}\"\n",
             at("clients.crt")
         );
     }
     format!(
         "{storage}\
-         listener \"unix\" {{\n address = {:?}\n tls_disable = true\n}}\n\
+         listener \"unix\" {{\n address = \"{}\"\n tls_disable = true\n}}\n\
          listener \"tcp\" {{\n address = \"127.0.0.1:0\"\n cluster_address = \"127.0.0.1:0\"\n{tls}}}\n\
          audit \"file\" \"audit\" {{\n description = \"what was asked\"\n \
-         options {{\n  file_path = {:?}\n }}\n}}\n",
+         options {{\n  file_path = \"{}\"\n }}\n}}\n",
         at("api.sock"),
         at("audit.log")
     )
