@@ -23,7 +23,7 @@ pub use answer::{Answer, Stream};
 pub use connection::{Connection, Pending, Request};
 pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
 pub use lines::Lines;
-pub use need::{Need, skipped, tool};
+pub use need::{Need, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};
 pub use pki::Credential;
 pub use program::{Finished, Program, finish, kes};

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A program that a test runs, found.
 #[derive(Clone, Debug)]
@@ -39,6 +40,16 @@ pub fn tool(name: &str, or_at: Option<&str>, what: &str) -> Option<Need> {
         skipped(&format!("{what}: '{name}' is not on PATH"));
     }
     found.map(Need)
+}
+
+/// How long a soak lasts: `KES_SOAK_MINUTES`, or ten minutes.
+///
+/// # Panics
+/// If the variable is not a whole number.
+pub fn soak_length() -> Duration {
+    let minutes = variable("KES_SOAK_MINUTES").unwrap_or_else(|| "10".into()).into_string();
+    let minutes = minutes.expect("KES_SOAK_MINUTES is a text");
+    Duration::from_mins(minutes.parse().expect("KES_SOAK_MINUTES is a whole number"))
 }
 
 /// Says on the standard error what was skipped and why, past the capture of the test runner.

@@ -33,7 +33,7 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
         .with_ansi(false)
         .with_target(false)
         .with_filter(targets(filter(level)));
-    let stream = ErrorStream(errors).with_filter(LevelFilter::ERROR);
+    let stream = ErrorStream(errors).with_filter(targets(LevelFilter::ERROR));
     // A second start, in a test say, keeps the first.
     let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();
     guard
@@ -42,10 +42,13 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
 /// Our own lines by the configured level; of the libraries below no more than their warnings: they
 /// tell of every frame.
 fn targets(level: LevelFilter) -> Targets {
-    let libraries = ["h2", "hyper", "hyper_util", "mio", "rustls", "tokio_util", "tower"];
+    let libraries =
+        ["h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "tokio_util", "tower"];
     Targets::new()
         .with_default(level)
         .with_targets(libraries.map(|library| (library, level.min(LevelFilter::WARN))))
+        // Their errors name keys; what comes of them is ours to tell.
+        .with_targets(["rustify", "vaultrs"].map(|library| (library, LevelFilter::OFF)))
         .with_target(NOTICE, Level::INFO)
 }
 

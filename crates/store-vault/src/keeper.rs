@@ -20,6 +20,9 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The shortest wait before a token is tried again that a node may not know yet.
 const FRESH_WAIT: Duration = Duration::from_millis(50);
 
+/// Waits twice as long as the one before, until the token is as good as fresh no more.
+const FRESH_WAITS_MAX: u32 = 5;
+
 /// Keeps a token alive and hands it out.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -129,8 +132,8 @@ impl Keeper {
                 Verdict::Again
             }
             Refusal::Fresh => {
-                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt.min(5));
-                if self.transport.wait(wait, deadline).await && attempt < 5 {
+                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt.min(FRESH_WAITS_MAX));
+                if attempt < FRESH_WAITS_MAX && self.transport.wait(wait, deadline).await {
                     Verdict::Again
                 } else {
                     self.life().not_cured();
