@@ -120,28 +120,29 @@ impl Keeper {
         deadline: Deadline,
     ) -> Result<Verdict, VaultError> {
         if self.login.is_known(&self.transport, &held.token, deadline).await? {
-            self.life().cured();
             return Ok(Verdict::Denied);
         }
-        let refusal = self.life().refused(held.generation, self.clock.monotonic());
-        Ok(match refusal {
-            Refusal::Replaced => Verdict::Again,
+        let may_be_fresh = attempt < FRESH_WAITS_MAX;
+        let now = self.clock.monotonic();
+        let refusal = self.life().refused(held.generation, may_be_fresh, now);
+        match refusal {
+            Refusal::Replaced => Ok(Verdict::Again),
             Refusal::Dead => {
-                tracing::warn!("Vault does not know the token any more; logging in again");
                 self.nudge.notify_one();
-                Verdict::Again
+                Ok(Verdict::Again)
             }
             Refusal::Fresh => {
-                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt.min(FRESH_WAITS_MAX));
-                if attempt < FRESH_WAITS_MAX && self.transport.wait(wait, deadline).await {
-                    Verdict::Again
-                } else {
-                    self.life().not_cured();
-                    Verdict::Denied
-                }
+                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt);
+                let has_waited = self.transport.wait(wait, deadline).await;
+                Ok(if has_waited { Verdict::Again } else { Verdict::Denied })
             }
-            Refusal::Final => Verdict::Denied,
-        })
+            Refusal::Final => Ok(Verdict::Denied),
+        }
+    }
+
+    /// A request that was refused is accepted now.
+    pub(crate) fn cured(&self) {
+        self.life().cured();
     }
 
     /// Vault is healthy after it was not: what failed is tried again at once.

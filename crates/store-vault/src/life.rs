@@ -152,8 +152,14 @@ impl Life {
         self.failures = 0;
     }
 
-    /// Vault did not accept this token, and does not know it.
-    pub(crate) fn refused(&mut self, generation: Generation, now: Instant) -> Refusal {
+    /// Vault did not accept this token, and does not know it. Unless `may_be_fresh` that is not
+    /// put down to a node that does not know it yet.
+    pub(crate) fn refused(
+        &mut self,
+        generation: Generation,
+        may_be_fresh: bool,
+        now: Instant,
+    ) -> Refusal {
         let cure_interval = self.cure_interval;
         let Some(held) = &mut self.held else { return Refusal::Dead };
         if held.generation != generation {
@@ -163,19 +169,16 @@ impl Life {
         if !held.is_alive(now) {
             return Refusal::Dead;
         }
-        if age < FRESH {
+        if may_be_fresh && age < FRESH {
             return Refusal::Fresh;
         }
         if age < cure_interval {
             return Refusal::Final;
         }
         held.ends_at = Some(now);
+        // If that does not help, it is not done again too soon.
+        self.cure_interval = WAIT_MAX.min((cure_interval * 2).max(2 * FRESH));
         Refusal::Dead
-    }
-
-    /// The login after a refusal did not help: it is not tried again too soon.
-    pub(crate) fn not_cured(&mut self) {
-        self.cure_interval = WAIT_MAX.min((self.cure_interval * 2).max(2 * FRESH));
     }
 
     /// The login after a refusal helped.
@@ -342,12 +345,12 @@ mod tests {
     fn a_token_that_vault_does_not_know_is_dead_unless_it_is_fresh() {
         let (mut life, t0) = (Life::default(), start());
         let old = life.logged_in(lease(100, true), t0, 0.0);
-        assert_eq!(life.refused(old, t0 + S), Refusal::Fresh);
-        assert_eq!(life.refused(old, t0 + S * 3), Refusal::Dead);
+        assert_eq!(life.refused(old, true, t0 + S), Refusal::Fresh);
+        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Dead);
         assert_eq!(life.usable(t0 + S * 3), None);
         assert_eq!(life.step(t0 + S * 3), Step::LogIn);
         let new = life.logged_in(lease(100, true), t0 + S * 3, 0.0);
-        assert_eq!(life.refused(old, t0 + S * 3), Refusal::Replaced);
+        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replaced);
         assert_eq!(life.usable(t0 + S * 3), Some(new));
     }
 
@@ -358,14 +361,15 @@ mod tests {
         let mut current = life.logged_in(lease(3600, true), now, 0.0);
         while now < t0 + S * 600 {
             now += S;
-            if life.refused(current, now) == Refusal::Dead {
+            if life.refused(current, false, now) == Refusal::Dead {
                 current = life.logged_in(lease(3600, true), now, 0.0);
-                life.not_cured();
                 logins += 1;
             }
         }
         assert!((10..=20).contains(&logins), "{logins}");
+        current = life.logged_in(lease(3600, true), now, 0.0);
+        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Final);
         life.cured();
-        assert_eq!(life.refused(current, now + S * 3), Refusal::Dead);
+        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Dead);
     }
 }

@@ -12,7 +12,7 @@ use crate::keeper::{Held, Keeper, Verdict};
 use crate::transport::{Deadline, Sender, Transport};
 
 /// Requests for one and the same thing.
-const ATTEMPTS_MAX: u32 = 8;
+const ATTEMPTS_MAX: u32 = 12;
 
 /// How long a node that has not yet seen our token or our last write is given, at first.
 const BEHIND_WAIT: Duration = Duration::from_millis(50);
@@ -35,7 +35,7 @@ impl Session {
     /// than 403 and 429. A token that is not accepted is replaced and the request sent again; so is
     /// one that Vault asks to send later, where there is time.
     pub(crate) async fn ask(&self, call: &Call, deadline: Deadline) -> Result<Answer, VaultError> {
-        let mut attempt = 0;
+        let (mut attempt, mut was_refused) = (0, false);
         loop {
             let held = self.keeper.token(deadline).await?;
             let answer = self.send(call, &held, deadline).await?;
@@ -46,6 +46,7 @@ impl Session {
                     if verdict == Verdict::Denied || is_last {
                         return Err(self.denied(call));
                     }
+                    was_refused = true;
                 }
                 412 | 429 | 503 => {
                     let wait = match answer.retry_after {
@@ -57,8 +58,12 @@ impl Session {
                         return Err(answer.into_error());
                     }
                 }
-                400..500 => return Ok(answer),
-                _ if answer.is_success() => return Ok(answer),
+                200..300 | 400..500 => {
+                    if was_refused {
+                        self.keeper.cured();
+                    }
+                    return Ok(answer);
+                }
                 _ => return Err(answer.into_error()),
             }
             attempt += 1;
