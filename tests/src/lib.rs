@@ -26,7 +26,7 @@ pub use lines::Lines;
 pub use need::{Need, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};
 pub use pki::Credential;
-pub use program::{Finished, Program, finish, kes};
+pub use program::{Finished, Program, finish, kes, signal};
 pub use relay::Relay;
 pub use server::Server;
 pub use setup::Setup;

@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
 
 use crate::need::variable;
 
@@ -69,6 +70,15 @@ impl Program {
 /// Prepares any command as [`Program::command`] does.
 pub(crate) fn prepare(command: &mut Command) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+}
+
+/// Sends a signal to a process of ours.
+///
+/// # Panics
+/// If it has ended.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    kill_process(pid.expect("it runs"), signal).expect("it runs");
 }
 
 /// Runs any command to its end.

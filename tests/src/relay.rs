@@ -21,6 +21,7 @@ pub struct Relay {
 struct State {
     plan: Mutex<Plan>,
     cut: Notify,
+    met: Notify,
 }
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it was just bound");
         let plan = Mutex::new(Plan { target: Some(target), accepted: 0 });
-        let state = Arc::new(State { plan, cut: Notify::new() });
+        let state = Arc::new(State { plan, cut: Notify::new(), met: Notify::new() });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&state)));
         Self { address, state, _accepting: accepting }
@@ -52,6 +53,22 @@ impl Relay {
     /// How many connections it has accepted.
     pub fn accepted(&self) -> usize {
         self.plan(|plan| plan.accepted)
+    }
+
+    /// Waits until somebody connects, or has.
+    pub async fn met(&self) {
+        loop {
+            let next = self.state.met.notified();
+            if self.accepted() > 0 {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    /// Where it forwards to.
+    pub fn target(&self) -> Option<SocketAddr> {
+        self.plan(|plan| plan.target)
     }
 
     /// Forwards new connections to `target` from now on; `None` closes them at once.
@@ -77,6 +94,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             plan.accepted += 1;
             plan.target
         };
+        state.met.notify_waiters();
         if let Some(target) = target {
             connections.spawn(forward(stream, target, Arc::clone(&state)));
         }

@@ -47,7 +47,7 @@ pub(crate) struct Held {
 #[derive(Clone, Debug, Default)]
 struct Standing {
     held: Option<Held>,
-    /// Why there is no better token; none while the first attempt is under way.
+    /// Why the last login failed, if it did.
     trouble: Option<Arc<VaultError>>,
 }
 
@@ -160,23 +160,14 @@ impl Keeper {
             Step::Wait(_) => return Ok(()),
             Step::LogIn => match self.login.log_in(&self.transport, deadline).await {
                 Ok(granted) => self.logged_in(granted, asked_at),
-                Err(error) => return Err(self.failed(error, "cannot log in to Vault")),
+                Err(error) => return Err(self.not_logged_in(error)),
             },
             Step::Renew => {
                 let held = self.standing.borrow().held.clone();
                 let Some(held) = held else { return Ok(()) };
                 match self.login.renew(&self.transport, &held.token, deadline).await {
                     Ok(granted) => self.renewed(&granted, asked_at),
-                    Err(error @ VaultError::LoginRefused { .. }) => {
-                        tracing::warn!(
-                            cause = &error as &dyn std::error::Error,
-                            "Vault does not renew the token; logging in again"
-                        );
-                        self.life().renewal_refused();
-                    }
-                    Err(error) => {
-                        return Err(self.failed(error, "cannot renew the token for Vault"));
-                    }
+                    Err(error) => self.not_renewed(&error),
                 }
             }
         }
@@ -226,21 +217,35 @@ impl Keeper {
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
         let luck = self.luck(asked_at);
         self.life().renewed(granted.lease, asked_at, luck);
-        self.standing.send_modify(|standing| standing.trouble = None);
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
         tracing::debug!(ttl_seconds, "renewed the token for Vault");
     }
 
-    fn failed(&self, error: VaultError, what: &'static str) -> Arc<VaultError> {
-        let now = self.clock.monotonic();
-        let luck = self.luck(now);
-        self.life().failed(now, error.retry_after(), luck);
+    fn not_logged_in(&self, error: VaultError) -> Arc<VaultError> {
+        self.back_off(&error);
         let error = Arc::new(error);
         let cause: &dyn std::error::Error = &*error;
-        let has_token = self.life().usable(now).is_some();
-        tracing::error!(cause, has_token, "{what}");
+        let has_token = self.life().usable(self.clock.monotonic()).is_some();
+        tracing::error!(cause, has_token, "cannot log in to Vault");
         self.standing.send_modify(|standing| standing.trouble = Some(Arc::clone(&error)));
         error
+    }
+
+    /// Vault that answered in any way does not renew this token; one that did not may yet.
+    fn not_renewed(&self, error: &VaultError) {
+        let cause: &dyn std::error::Error = error;
+        if matches!(error, VaultError::LoginRefused { .. } | VaultError::Unavailable { .. }) {
+            tracing::warn!(cause, "Vault does not renew the token; logging in again");
+            self.life().renewal_refused();
+        } else {
+            tracing::error!(cause, "cannot renew the token for Vault");
+            self.back_off(error);
+        }
+    }
+
+    fn back_off(&self, error: &VaultError) {
+        let now = self.clock.monotonic();
+        self.life().failed(now, error.retry_after(), self.luck(now));
     }
 
     /// From 0 to 1, different for each server and each attempt.

@@ -119,13 +119,14 @@ impl Life {
         held.ends_at = lease.ttl.map(|ttl| asked_at + ttl);
         held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, luck));
         let is_shortened = match (lease.ttl, held.granted) {
-            (Some(ttl), Some(granted)) => ttl + slack(granted) < granted,
+            // Vault grants the whole time again, unless the token's greatest age comes first.
+            (Some(ttl), Some(granted)) => ttl < granted.mul_f64(0.95),
             _ => false,
         };
         held.due = if lease.is_renewable && !is_shortened { Step::Renew } else { Step::LogIn };
     }
 
-    /// The renewal was refused for good: a login is next. The token is used while it lasts.
+    /// Vault answered, and did not renew: a login is next. The token is used while it lasts.
     pub(crate) fn renewal_refused(&mut self) {
         if let Some(held) = &mut self.held {
             held.due = Step::LogIn;
@@ -203,11 +204,6 @@ fn share(ttl: Duration, luck: f64) -> Duration {
     ttl.mul_f64(RENEW_AT - RENEW_JITTER * luck.clamp(0.0, 1.0))
 }
 
-/// By how much a renewal may fall short without meaning anything: Vault counts in seconds.
-fn slack(granted: Duration) -> Duration {
-    (granted / 20).max(Duration::from_secs(1))
-}
-
 #[cfg(test)]
 mod tests {
     use kes_types::{Clock as _, SystemClock};
@@ -264,12 +260,24 @@ mod tests {
     fn a_renewal_that_grants_less_is_the_last() {
         let (mut life, t0) = (Life::default(), start());
         life.logged_in(lease(100, true), t0, 0.0);
-        life.renewed(lease(99, true), t0 + S * 80, 0.0);
+        life.renewed(lease(100, true), t0 + S * 80, 0.0);
         assert_eq!(life.step(t0 + S * 160), Step::Renew);
         life.renewed(lease(40, true), t0 + S * 160, 0.0);
         assert_eq!(life.step(t0 + S * 160), Step::Wait(Some(t0 + S * 192)));
         assert_eq!(life.step(t0 + S * 192), Step::LogIn);
         assert!(life.usable(t0 + S * 192).is_some());
+    }
+
+    #[test]
+    fn a_short_life_is_shortened_by_little() {
+        for (granted, renewed, due) in
+            [(2, 2, Step::Renew), (2, 1, Step::LogIn), (5, 4, Step::LogIn)]
+        {
+            let (mut life, t0) = (Life::default(), start());
+            life.logged_in(lease(granted, true), t0, 0.0);
+            life.renewed(lease(renewed, true), t0 + S, 0.0);
+            assert_eq!(life.step(t0 + S + S * renewed * 9 / 10), due);
+        }
     }
 
     #[test]

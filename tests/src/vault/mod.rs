@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -114,6 +114,20 @@ impl Bao {
         Audit::read(&self.folder.path().join("audit.log"))
     }
 
+    /// Waits until it was asked what is wanted.
+    ///
+    /// # Panics
+    /// If that does not come.
+    pub async fn until(&self, is_wanted: impl Fn(&Audit) -> bool + Send) {
+        for _ in 0..GLANCES_MAX {
+            if is_wanted(&self.audit()) {
+                return;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        panic!("OpenBao was not asked that: {:?}", self.audit());
+    }
+
     /// Seals it.
     pub async fn seal(&self) {
         self.root.put("sys/seal", json!({})).await;
@@ -168,8 +182,7 @@ impl Bao {
 
     fn signal(&self, signal: Signal) {
         let (child, ..) = self.child.as_ref().expect("it runs");
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        kill_process(pid.expect("it runs"), signal).expect("it runs");
+        crate::signal(child, signal);
     }
 }
 
