@@ -16,6 +16,7 @@ mod program;
 mod relay;
 mod server;
 mod setup;
+pub mod suite;
 pub mod vault;
 pub mod vectors;
 
@@ -23,7 +24,7 @@ pub use answer::{Answer, Stream};
 pub use connection::{Connection, Pending, Request};
 pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
 pub use lines::Lines;
-pub use need::{Need, skipped, soak_length, tool};
+pub use need::{Need, measured, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};
 pub use pki::Credential;
 pub use program::{Finished, Program, finish, kes, signal};

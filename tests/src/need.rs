@@ -54,8 +54,17 @@ pub fn soak_length() -> Duration {
 
 /// Says on the standard error what was skipped and why, past the capture of the test runner.
 pub fn skipped(what: &str) {
+    told(&format!("skipped: {what}"));
+}
+
+/// Says on the standard error what was measured, past the capture of the test runner.
+pub fn measured(what: &str) {
+    told(&format!("measured: {what}"));
+}
+
+fn told(line: &str) {
     // Nothing can be done when even this fails.
-    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// An environment variable.

@@ -221,7 +221,22 @@ impl Authority {
         self.issue_until(4000)
     }
 
-    /// The same, valid until the first day of the given year.
+    /// A server's certificate for these DNS names and addresses, signed by this authority.
+    ///
+    /// # Panics
+    /// If a name is not a name.
+    pub fn issue_server(&self, names: &[&str]) -> Credential {
+        let (key, params) = (ed25519_fresh(), server_params(names));
+        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
+        Credential(Arc::new(Parts {
+            chain: vec![certificate.der().clone()],
+            key: key.serialize_der(),
+            identity: identity_of(&key),
+            api_key: None,
+        }))
+    }
+
+    /// The same as [`Self::issue`], valid until the first day of the given year.
     ///
     /// # Panics
     /// If the year is out of range.
@@ -251,15 +266,19 @@ impl Default for Authority {
 /// If a name is not a name.
 pub fn server(names: &[&str]) -> Credential {
     let key = KeyPair::generate().expect("ring makes P-256 keys");
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).expect("the names are sound");
-    params.distinguished_name.push(DnType::CommonName, "localhost");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    Credential(Arc::new(Credential::self_signed(&key, &params)))
+    Credential(Arc::new(Credential::self_signed(&key, &server_params(names))))
 }
 
 const P521_IDENTITY: &str = "1e64ad29f915ff4797f6b35676100a0899ee7bb3b8ae4423d4c17c5197460294";
 const RSA2048_IDENTITY: &str = "39023218abafd203b3b842017d6c7feea47685bac3ae03345851d67a1839fc15";
+
+fn server_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("the names are sound");
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
 
 fn client_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();

@@ -196,6 +196,38 @@ pub fn static_key() -> StaticKey {
     parse(&read("minio-static-key.json"))
 }
 
+/// A row of `store-entries.json`: what KES leaves in an engine of Vault's.
+#[derive(Debug, Deserialize)]
+pub struct StoreEntry {
+    /// The entry's data.
+    pub data: BTreeMap<String, String>,
+    /// How KES was configured.
+    pub config: StoreConfig,
+}
+
+/// How KES was configured.
+#[derive(Debug, Deserialize)]
+pub struct StoreConfig {
+    /// `v1` or `v2`.
+    pub version: String,
+    /// The folder inside the mount.
+    #[serde(default)]
+    pub prefix: String,
+    /// Whether the value is sealed by the transit engine.
+    #[serde(default)]
+    pub transit: Option<serde::de::IgnoredAny>,
+}
+
+/// The rows of `store-entries.json` that are Vault's.
+///
+/// # Panics
+/// If the file is not what it was.
+pub fn vault_entries() -> Vec<StoreEntry> {
+    let all: BTreeMap<String, serde_json::Value> = parse(&read("store-entries.json"));
+    let vault = all.into_iter().filter(|(name, _)| name.starts_with("vault_"));
+    vault.map(|(_, row)| serde_json::from_value(row).expect("a row of Vault's")).collect()
+}
+
 fn read(name: &str) -> String {
     let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))

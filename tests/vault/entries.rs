@@ -1,25 +1,176 @@
 //! What lies in the engine: what others wrote is read, what we write has the same shape.
 
-use kes_tests::vault::{Bao, Kv, Place, bao};
-use kes_tests::{Setup, b64};
-use serde_json::json;
+use kes_tests::vault::Kv;
+use kes_tests::{Connection, Server, Setup, vectors};
+use serde_json::{Value, json};
+
+use crate::site::{Site, create, decrypt, generate, uncached};
+
+async fn log_has(server: &Server, words: &[&str]) {
+    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
+    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
+}
+
+async fn names(connection: &mut Connection) -> Value {
+    connection.get("/v1/key/list/*").await.ok().json()["names"].clone()
+}
 
 #[tokio::test]
 async fn a_key_that_was_created_has_the_shape_of_kes_s() {
-    let Some(need) = bao() else { return };
-    let bao = Bao::start(&need).await;
     for kv in [Kv::V1, Kv::V2] {
-        let place = Place::new(&bao, kv.as_str(), kv, json!({})).await;
-        let setup = Setup::new().vault(place.keystore());
-        let server = setup.start().await;
-        let mut admin = server.connect(setup.admin()).await;
-        admin.call("PUT", "/v1/key/create/my-key").await.ok();
-        let data = place.get(bao.root(), "my-key").await.expect("an entry");
+        let Some(site) = Site::new(kv, json!({})).await else { return };
+        let server = site.setup.start().await;
+        create(&mut site.admin(&server).await, "my-key").await;
+        let data = site.place.get(site.bao.root(), "my-key").await.expect("an entry");
         let fields = data.as_object().expect("fields");
         assert_eq!(fields.len(), 1);
         assert!(fields["my-key"].as_str().is_some_and(|value| value.starts_with("Ci")));
-        let body = json!({ "context": b64("c") }).to_string();
-        admin.post("/v1/key/generate/my-key", &body).await.ok();
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_recorded_entries_of_kes_are_served_and_folders_are_not_keys() {
+    let rows = vectors::vault_entries();
+    assert!(rows.len() >= 6);
+    for kv in [Kv::V1, Kv::V2] {
+        let Some(site) = Site::new(kv, json!({})).await else { return };
+        let everything = kv.rules("kv", "");
+        site.bao.root().policy(&site.place.role.name, &everything).await;
+        for row in rows.iter().filter(|row| row.config.version == kv.as_str()) {
+            let place = site.place.at(&row.config.prefix);
+            let (name, _) = row.data.first_key_value().expect("an entry has a field");
+            place.put(site.bao.root(), name, json!(row.data)).await;
+            let setup = uncached(Setup::new().vault(place.keystore()));
+            let server = setup.start().await;
+            let mut admin = server.connect(setup.admin()).await;
+            let listed = names(&mut admin).await;
+            let listed: Vec<&str> =
+                listed.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let is_ours = |name: &&str| rows.iter().any(|row| row.data.contains_key(*name));
+            assert!(listed.contains(&name.as_str()) && listed.iter().all(is_ours), "{listed:?}");
+            let path = format!("/v1/key/describe/{name}");
+            if row.config.transit.is_some() {
+                let answer = admin.get(&path).await;
+                assert_eq!(answer.status, 502, "{answer:?}");
+                log_has(&server, &[name, "encrypted by Vault's transit engine"]).await;
+            } else {
+                admin.get(&path).await.ok();
+                let made = generate(&mut admin, name).await.ok();
+                decrypt(&mut admin, name, &made).await.ok();
+            }
+            server.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_no_key_is_an_error_that_says_why() {
+    for kv in [Kv::V1, Kv::V2] {
+        let Some(site) = Site::new(kv, json!({})).await else { return };
+        let server = site.setup.start().await;
+        let mut admin = site.admin(&server).await;
+        for (name, data, words) in [
+            ("my-other", json!({ "another": "x" }), "it has no field 'my-other'"),
+            ("my-number", json!({ "my-number": 7 }), "its field 'my-number' is not a string"),
+            ("my-empty", json!({ "my-empty": "" }), "my-empty"),
+            ("my-text", json!({ "my-text": "hunter2 is no key" }), "my-text"),
+            ("my-sealed", json!({ "my-sealed": "vault:v7:eA==" }), "transit is not configured"),
+        ] {
+            site.place.put(site.bao.root(), name, data).await;
+            let answer = generate(&mut admin, name).await;
+            assert_eq!((answer.status, answer.error().as_str()), (502, "failed to read key"));
+            log_has(&server, &[name, words]).await;
+            let again = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
+            again.refused(400, "key already exists");
+        }
+        assert!(!server.stderr().so_far().join("\n").contains("hunter2"));
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn version_1_of_an_entry_is_the_key_and_without_it_there_is_an_error_never_a_404() {
+    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    let server = site.setup.start().await;
+    let mut admin = site.admin(&server).await;
+    let (api, place) = (site.bao.root(), &site.place);
+
+    // A second version, by whatever accident, does not matter.
+    create(&mut admin, "my-key").await;
+    let made = generate(&mut admin, "my-key").await.ok();
+    place.put(api, "my-key", json!({ "my-key": "something else" })).await;
+    decrypt(&mut admin, "my-key", &made).await.ok();
+
+    for name in ["my-deleted", "my-destroyed", "my-pruned"] {
+        create(&mut admin, name).await;
+    }
+    api.delete(&place.path("my-deleted")).await;
+    api.put(&place.path("my-destroyed").replacen("data", "destroy", 1), json!({ "versions": [1] }))
+        .await;
+    api.put(&place.metadata("my-pruned"), json!({ "max_versions": 1 })).await;
+    place.put(api, "my-pruned", json!({ "my-pruned": "something else" })).await;
+    for (name, words) in [
+        ("my-deleted", "undelete it to have the key back, or destroy"),
+        ("my-destroyed", "was destroyed: the key is lost unless there is a backup"),
+        ("my-pruned", "has no version 1 any more"),
+    ] {
+        let answer = generate(&mut admin, name).await;
+        assert_eq!((answer.status, answer.error().as_str()), (502, "failed to read key"), "{name}");
+        let answer = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
+        assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
+        log_has(&server, &["failed to read key", name, words]).await;
+        log_has(&server, &["failed to create key", name, words]).await;
+    }
+    // To delete such a key gives its name free.
+    for name in ["my-key", "my-deleted", "my-destroyed", "my-pruned"] {
+        admin.call("DELETE", &format!("/v1/key/delete/{name}")).await.ok();
+        assert_eq!(api.get(&place.metadata(name)).await.0, 404);
+        assert_eq!(generate(&mut admin, name).await.status, 404);
+        create(&mut admin, name).await;
+    }
+    // Metadata alone is an entry without a key in it.
+    api.put(&place.metadata("my-bare"), json!({ "max_versions": 0 })).await;
+    assert_eq!(generate(&mut admin, "my-bare").await.status, 502);
+    assert_eq!(admin.call("PUT", "/v1/key/create/my-bare").await.status, 502);
+    log_has(&server, &["my-bare", "has metadata but never had a version"]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_vault_would_erase_is_not_created() {
+    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    let server = site.setup.start().await;
+    let mut admin = site.admin(&server).await;
+    let (api, place) = (site.bao.root(), &site.place);
+    let rules = Kv::V2.rules("kv", "keys").replace("\"create\"", "\"create\", \"update\"");
+    api.policy(&place.role.name, &rules).await;
+    api.put(&place.metadata("my-brief"), json!({ "delete_version_after": "1h" })).await;
+    let answer = admin.call("PUT", "/v1/key/create/my-brief").await;
+    assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
+    log_has(&server, &["my-brief", "Vault will erase it at", "delete_version_after"]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_mounted_anew_as_the_other_version_makes_no_key_vanish() {
+    for (kv, version) in [(Kv::V2, 1), (Kv::V1, 2)] {
+        let Some(site) = Site::new(kv, json!({})).await else { return };
+        let server = site.setup.start().await;
+        let mut admin = site.admin(&server).await;
+        create(&mut admin, "my-key").await;
+        site.bao.root().delete("sys/mounts/kv").await;
+        for is_mounted in [false, true] {
+            if is_mounted {
+                site.bao.root().mount_kv("kv", version).await;
+            }
+            assert_eq!(generate(&mut admin, "my-key").await.status, 502, "{kv:?} {is_mounted}");
+            assert_eq!(admin.get("/v1/key/list/*").await.status, 502, "{kv:?} {is_mounted}");
+            let deleted = admin.call("DELETE", "/v1/key/delete/my-key").await;
+            assert_eq!(deleted.status, 502, "{kv:?} {is_mounted}");
+        }
+        log_has(&server, &["engine 'kv' is not mounted"]).await;
+        log_has(&server, &["kv is version", "is configured"]).await;
         server.stop().await;
     }
 }

@@ -1,7 +1,15 @@
 //! The real binary with its keys in a real `OpenBao`.
 
+mod counts;
+mod creators;
 mod entries;
+mod kubernetes;
+mod namespaces;
 mod outages;
+mod policies;
 mod site;
 mod start;
+mod tls;
 mod tokens;
+mod transit;
+mod wire;

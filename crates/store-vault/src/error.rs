@@ -102,6 +102,11 @@ pub(crate) enum VaultError {
          lost unless there is a backup; delete its metadata to give the name free"
     )]
     Pruned { path: String },
+    /// The entry has settings, and nothing else.
+    #[error(
+        "{path} has metadata but never had a version: delete its metadata to give the name free"
+    )]
+    Bare { path: String },
     /// Something else was written over what we had just written.
     #[error("{path} was changed while it was being created")]
     Vanished { path: String },

@@ -67,6 +67,8 @@ enum Versions {
     First,
     /// There is one, without a first version.
     Others,
+    /// There is one, and never was a version in it.
+    Never,
 }
 
 impl Kv2 {
@@ -182,6 +184,9 @@ impl Kv2 {
                 Versions::Others => {
                     return Ok(Found::Gone(VaultError::Pruned { path: self.data_path(name) }));
                 }
+                Versions::Never => {
+                    return Ok(Found::Gone(VaultError::Bare { path: self.data_path(name) }));
+                }
             }
         }
         Err(VaultError::Vanished { path: self.data_path(name) })
@@ -237,6 +242,8 @@ impl Kv2 {
     async fn versions(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
         #[derive(Deserialize)]
         struct Entry {
+            #[serde(default)]
+            current_version: u64,
             versions: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
         }
         let (mount, path) = self.place(name);
@@ -252,8 +259,13 @@ impl Kv2 {
             return Err(answer.into_error());
         }
         let entry: Entry = answer.data()?;
-        let has_first = entry.versions.contains_key(&VERSION.to_string());
-        Ok(if has_first { Versions::First } else { Versions::Others })
+        Ok(if entry.versions.contains_key(&VERSION.to_string()) {
+            Versions::First
+        } else if entry.versions.is_empty() && entry.current_version == 0 {
+            Versions::Never
+        } else {
+            Versions::Others
+        })
     }
 
     /// What the latest version tells. An entry without any version looks like no entry; nothing

@@ -147,7 +147,10 @@ impl Mount {
         if answer.is_unrouted() {
             return Err(VaultError::NotMounted(self.engine.clone()));
         }
-        Ok(Finding::Unknown)
+        // Not ours to see, nobody's entry, or somebody's after all. A namespace that is not there
+        // is something else.
+        let is_possible = answer.is_success() || answer.status == 403 || answer.is_absence();
+        if is_possible { Ok(Finding::Unknown) } else { Err(answer.into_error()) }
     }
 
     /// Whether the answer to a request in version 1's manner is that of an engine of version 2.

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod cluster;
 mod place;
 mod ports;
 
@@ -17,11 +18,12 @@ use tokio::process::{Child, Command};
 
 pub use api::Api;
 pub use audit::Audit;
+pub use cluster::Cluster;
 pub use place::{Kv, Place, Role, rule};
 
 use crate::lines::Lines;
 use crate::need::{Need, tool};
-use crate::pki::{Authority, Credential};
+use crate::pki::Authority;
 use crate::program::prepare;
 use crate::relay::Relay;
 
@@ -215,7 +217,7 @@ fn configuration(folder: &Path, options: Options<'_>) -> String {
     };
     let mut tls = " tls_disable = true\n".to_owned();
     if let Some(authority) = options.authority {
-        let server: Credential = authority.issue();
+        let server = authority.issue_server(&["127.0.0.1"]);
         write("server.crt", server.chain_pem());
         write("server.key", server.key_pem());
         tls = format!(

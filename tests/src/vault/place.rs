@@ -83,6 +83,12 @@ impl Place {
         }
     }
 
+    /// The same with another folder inside the mount.
+    #[must_use]
+    pub fn at(&self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self.clone() }
+    }
+
     /// The section `keystore.vault` that leads here.
     pub fn keystore(&self) -> Value {
         json!({

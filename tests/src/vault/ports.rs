@@ -10,7 +10,8 @@ use std::fs;
 pub(super) fn listening(pid: u32) -> u16 {
     let sockets = sockets(pid);
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux has this file");
-    let ports: Vec<u16> = table
+    // The table changes while it is read: rows may come twice.
+    let ports: BTreeSet<u16> = table
         .lines()
         .skip(1)
         .filter_map(|line| {
@@ -22,8 +23,8 @@ pub(super) fn listening(pid: u32) -> u16 {
             (is_listening && is_ours).then(|| u16::from_str_radix(port, 16).ok()).flatten()
         })
         .collect();
-    let [port] = ports.as_slice() else { panic!("process {pid} listens on {ports:?}") };
-    *port
+    assert_eq!(ports.len(), 1, "process {pid} listens on {ports:?}");
+    ports.into_iter().next().unwrap_or_default()
 }
 
 /// The inodes of the sockets that a process has open.

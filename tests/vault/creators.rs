@@ -1,0 +1,84 @@
+//! Many creators of one name.
+
+use kes_tests::vault::Kv;
+use kes_tests::{Server, measured};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::site::{Site, decrypt, generate};
+
+/// Creates one name 32 times at once, spread over the servers; gives the statuses.
+async fn race(site: &Site, servers: &[Server], name: &str) -> Vec<u16> {
+    let mut creators = JoinSet::new();
+    for number in 0..32 {
+        let mut connection = site.admin(&servers[number % servers.len()]).await;
+        let path = format!("/v1/key/create/{name}");
+        creators.spawn(async move {
+            let answer = connection.call("PUT", &path).await;
+            if answer.status != 200 {
+                answer.clone().refused(400, "key already exists");
+            }
+            answer.status
+        });
+    }
+    creators.join_all().await
+}
+
+/// Whether a data key that one server makes opens on all.
+async fn is_one_key(site: &Site, servers: &[Server], name: &str) -> bool {
+    for maker in servers {
+        let made = generate(&mut site.admin(maker).await, name).await.ok();
+        for opener in servers {
+            if decrypt(&mut site.admin(opener).await, name, &made).await.status != 200 {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn version_2_lets_one_of_two_servers_creators_win() {
+    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    let servers = [site.setup.start().await, site.setup.start().await];
+    for round in 0..5 {
+        let name = format!("my-key-{round}");
+        let statuses = race(&site, &servers, &name).await;
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+        assert!(is_one_key(&site, &servers, &name).await);
+    }
+}
+
+#[tokio::test]
+async fn version_1_lets_one_of_one_server_s_creators_win() {
+    let Some(site) = Site::new(Kv::V1, json!({})).await else { return };
+    let servers = [site.setup.start().await];
+    let statuses = race(&site, &servers, "my-key").await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+    assert!(is_one_key(&site, &servers, "my-key").await);
+}
+
+/// K/V version 1 has no compare-and-set: what is found here is told, not demanded.
+#[tokio::test]
+async fn version_1_with_two_servers_is_measured() {
+    const ROUNDS: usize = 200;
+    let Some(site) = Site::new(Kv::V1, json!({})).await else { return };
+    let servers = [site.setup.start().await, site.setup.start().await];
+    let mut rounds = JoinSet::new();
+    for round in 0..ROUNDS {
+        let (mut first, mut second) =
+            (site.admin(&servers[0]).await, site.admin(&servers[1]).await);
+        rounds.spawn(async move {
+            let path = format!("/v1/key/create/my-key-{round}");
+            let (a, b) = tokio::join!(first.call("PUT", &path), second.call("PUT", &path));
+            (a.status, b.status)
+        });
+    }
+    let results = rounds.join_all().await;
+    let both = results.iter().filter(|result| **result == (200, 200)).count();
+    let none = results.iter().filter(|(a, b)| *a != 200 && *b != 200).count();
+    measured(&format!(
+        "K/V v1, two servers creating one name at once, {ROUNDS} rounds: \
+         {both} times both were told that they had, {none} times neither"
+    ));
+}

@@ -1,0 +1,123 @@
+//! Login with the token of a Kubernetes service account.
+
+use std::fs;
+use std::path::PathBuf;
+
+use kes_tests::Setup;
+use kes_tests::vault::{Cluster, Kv};
+use serde_json::json;
+
+use crate::outages::until_ready;
+use crate::site::{Site, create, decrypt, generate, uncached};
+
+/// A site whose servers log in as the service account of a cluster, with the token in a file.
+struct Pod {
+    site: Site,
+    cluster: Cluster,
+    file: PathBuf,
+}
+
+impl Pod {
+    async fn new() -> Option<Self> {
+        let mut site = Site::new(Kv::V2, json!({})).await?;
+        let cluster = Cluster::start().await;
+        let api = site.bao.root();
+        api.put("sys/auth/kubernetes", json!({ "type": "kubernetes" })).await;
+        api.put("auth/kubernetes/config", cluster.method()).await;
+        api.put("auth/kubernetes/role/kes", cluster.role(&site.place.role.name)).await;
+        let file = site.setup.folder().join("token");
+        let mut keystore = site.place.keystore();
+        let sections = keystore.as_object_mut().expect("the section is an object");
+        sections.remove("approle");
+        sections.insert("kubernetes".to_owned(), json!({ "role": "kes", "jwt": file }));
+        site.setup = uncached(site.setup.vault(keystore));
+        Some(Self { site, cluster, file })
+    }
+
+    /// Puts a new token into the file, as Kubernetes does it: at once.
+    fn project(&self) -> String {
+        let token = self.cluster.token();
+        let aside = self.file.with_extension("new");
+        fs::write(&aside, format!("{token}\n")).expect("the folder is ours");
+        fs::rename(&aside, &self.file).expect("the folder is ours");
+        token
+    }
+
+    async fn revoke(&self) {
+        let path = "sys/leases/revoke-prefix/auth/kubernetes";
+        self.site.bao.root().put(path, json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn the_service_account_s_token_is_read_anew_at_each_login() {
+    let Some(pod) = Pod::new().await else { return };
+    let first = pod.project();
+    let server = pod.site.setup.start().await;
+    let mut admin = pod.site.admin(&server).await;
+    create(&mut admin, "my-key").await;
+    let made = generate(&mut admin, "my-key").await.ok();
+    assert_eq!(pod.cluster.reviewed(), [first.clone()]);
+
+    let second = pod.project();
+    decrypt(&mut admin, "my-key", &made).await.ok();
+    assert_eq!(pod.cluster.reviewed(), [first.clone()]);
+    pod.revoke().await;
+    decrypt(&mut admin, "my-key", &made).await.ok();
+    assert_eq!(pod.cluster.reviewed(), [first, second]);
+    assert_eq!(pod.site.bao.audit().count("update", "auth/kubernetes/login"), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_account_s_token_that_ended_is_told_of_and_a_new_file_is_all_it_takes() {
+    let Some(pod) = Pod::new().await else { return };
+    let first = pod.project();
+    let server = pod.site.setup.start().await;
+    let mut admin = pod.site.admin(&server).await;
+    create(&mut admin, "my-key").await;
+    let made = generate(&mut admin, "my-key").await.ok();
+
+    pod.cluster.end(&first);
+    pod.revoke().await;
+    generate(&mut admin, "my-key").await.refused(502, "failed to read key");
+    generate(&mut admin, "no-key").await.refused(502, "failed to read key");
+    let words = ["cannot log in to Vault", "auth/kubernetes/login", "permission denied"];
+    let told = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
+    assert!(told.is_some(), "{:#?}", server.stderr().so_far());
+
+    pod.project();
+    until_ready(&mut admin).await;
+    decrypt(&mut admin, "my-key", &made).await.ok();
+    assert!(!server.stderr().so_far().join("\n").contains(&first));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_the_service_account_s_ends_the_start() {
+    let Some(pod) = Pod::new().await else { return };
+    let token = pod.project();
+    let role = json!({
+        "bound_service_account_names": ["another"],
+        "bound_service_account_namespaces": ["storage"],
+        "token_policies": [pod.site.place.role.name],
+    });
+    pod.site.bao.root().put("auth/kubernetes/role/kes", role).await;
+    let refused = pod.site.setup.refused().await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for words in ["keystore.vault.kubernetes", "service account name not authorized"] {
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    assert!(!refused.stderr.contains(&token), "{refused:?}");
+
+    let missing = Setup::new().vault({
+        let mut keystore = pod.site.place.keystore();
+        let sections = keystore.as_object_mut().expect("the section is an object");
+        sections.remove("approle");
+        sections.insert("kubernetes".to_owned(), json!({ "role": "none", "jwt": token }));
+        keystore
+    });
+    let refused = missing.refused().await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("invalid role name"), "{refused:?}");
+}
