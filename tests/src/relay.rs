@@ -21,6 +21,7 @@ pub struct Relay {
 struct State {
     plan: Mutex<Plan>,
     cut: Notify,
+    freeze: Notify,
     met: Notify,
 }
 
@@ -39,7 +40,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it was just bound");
         let plan = Mutex::new(Plan { target: Some(target), accepted: 0 });
-        let state = Arc::new(State { plan, cut: Notify::new(), met: Notify::new() });
+        let state =
+            Arc::new(State { plan, cut: Notify::new(), freeze: Notify::new(), met: Notify::new() });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&state)));
         Self { address, state, _accepting: accepting }
@@ -76,6 +78,11 @@ impl Relay {
         self.plan(|plan| plan.target = target);
     }
 
+    /// Lets the connections that are open pass nothing on any more, without a word to either end.
+    pub fn freeze(&self) {
+        self.state.freeze.notify_waiters();
+    }
+
     /// Ends all connections that are open.
     pub fn cut(&self) {
         self.state.cut.notify_waiters();
@@ -106,7 +113,9 @@ async fn forward(mut stream: TcpStream, target: SocketAddr, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     // How a connection ends is the business of those at its ends.
     tokio::select! {
-        _ = copy_bidirectional(&mut stream, &mut server) => {}
-        () = state.cut.notified() => {}
+        _ = copy_bidirectional(&mut stream, &mut server) => return,
+        () = state.cut.notified() => return,
+        () = state.freeze.notified() => {}
     }
+    state.cut.notified().await;
 }

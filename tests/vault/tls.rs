@@ -86,7 +86,8 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
             generate(&mut admin, "my-key").await.ok();
         } else {
             assert_eq!(admin.get("/v1/ready").await.status, 504);
-            log_has(&server, &["Vault cannot be used now", "CertificateRequired"]).await;
+            log_has(&server, &["Vault cannot be used now"]).await;
+            log_has(&server, &["received fatal alert: CertificateRequired"]).await;
         }
         server.stop().await;
     }
@@ -94,16 +95,7 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
 
 #[tokio::test]
 async fn one_connection_serves_one_request_after_the_other_and_many_at_once() {
-    let Some(need) = bao() else { return };
-    let authority = Authority::new();
-    let options = Options { authority: Some(&authority), ..Options::default() };
-    let bao = Bao::start_with(&need, options).await;
-    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    fs::write(folder.path().join("ca.crt"), authority.pem()).expect("the folder is ours");
-    let mut keystore = place.keystore();
-    keystore["tls"] = json!({ "ca": folder.path().join("ca.crt") });
-    let setup = uncached(Setup::new().vault(keystore));
+    let Some((bao, setup)) = with_tls().await else { return };
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
     create(&mut admin, "my-key").await;
@@ -119,4 +111,30 @@ async fn one_connection_serves_one_request_after_the_other_and_many_at_once() {
     assert_eq!(bao.relay().accepted(), 1);
     assert!(bao.audit().count("read", "kv/data/keys/my-key") >= 51);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_went_dead_without_a_word_costs_no_request() {
+    let Some((bao, setup)) = with_tls().await else { return };
+    let server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    create(&mut admin, "my-key").await;
+    bao.relay().freeze();
+    generate(&mut admin, "my-key").await.ok();
+    assert_eq!(bao.relay().accepted(), 2);
+    server.stop().await;
+}
+
+/// An `OpenBao` that speaks TLS, and the setup of servers that trust it.
+async fn with_tls() -> Option<(Bao, Setup)> {
+    let authority = Authority::new();
+    let options = Options { authority: Some(&authority), ..Options::default() };
+    let bao = Bao::start_with(&bao()?, options).await;
+    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let setup = Setup::new();
+    let ca = setup.folder().join("vault-ca.crt");
+    fs::write(&ca, authority.pem()).expect("the folder is ours");
+    let mut keystore = place.keystore();
+    keystore["tls"] = json!({ "ca": ca });
+    Some((bao, uncached(setup.vault(keystore))))
 }

@@ -22,9 +22,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that nobody uses is kept: less than load balancers do.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How often a connection in use is asked for a sign of life, and how long that may take.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that lost its other end without a word is found out while there is time left for
+/// the request to be sent on another: h2 is asked for a sign of life this often, which may take this
+/// long, and what is sent has to be received within this time.
+const PING: Duration = Duration::from_secs(3);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A standby sends us to the active node, which may have changed in between.
 const REDIRECTS_MAX: usize = 2;
@@ -66,9 +69,9 @@ impl Transport {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_keepalive(KEEP_ALIVE)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+            .tcp_user_timeout(RECEIPT_TIMEOUT)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING_TIMEOUT);
         let client = builder.build().map_err(OpenError::Client)?;
         Ok(Self { client, base: settings.endpoint.clone(), leader: Mutex::new(None), clock })
     }
