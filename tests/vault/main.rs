@@ -3,6 +3,7 @@
 mod counts;
 mod creators;
 mod entries;
+mod guide;
 mod kubernetes;
 mod namespaces;
 mod outages;

@@ -23,6 +23,11 @@ impl Api {
         Self { socket: socket.to_owned(), token: token.to_owned(), namespace: None }
     }
 
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same in a namespace.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
