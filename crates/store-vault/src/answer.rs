@@ -43,6 +43,7 @@ pub(crate) struct Refusal {
     errors: Option<Vec<String>>,
     warnings: Option<Vec<String>>,
     data: Option<serde::de::IgnoredAny>,
+    request_id: Option<serde::de::IgnoredAny>,
 }
 
 impl Answer {
@@ -77,6 +78,15 @@ impl Answer {
             })
     }
 
+    /// Whether something between us and Vault answered in its place: a proxy, a load balancer. What
+    /// that says about a matter of Vault's means nothing.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.refusal().is_none_or(|refusal| {
+            let Refusal { errors, warnings, data, request_id } = refusal;
+            errors.is_none() && warnings.is_none() && data.is_none() && request_id.is_none()
+        })
+    }
+
     /// Whether one of the reasons has these words.
     pub(crate) fn says(&self, words: &str) -> bool {
         self.reasons().iter().any(|reason| reason.contains(words))
@@ -98,6 +108,9 @@ impl Answer {
         }
         if self.is_unrouted() {
             return VaultError::NotMounted(target.engine());
+        }
+        if self.is_foreign() && !(500..=599).contains(&status) && status != 429 {
+            return VaultError::Foreign { target, status };
         }
         match status {
             // 412: a node that has not yet seen what we have; 472 and 473: one that serves nobody.
@@ -181,12 +194,19 @@ mod tests {
                 "engine 'kv' is not mounted",
             ),
             (502, "<html>", "GET kv/data/p/x was answered with HTTP 502: no reason given"),
+            (
+                404,
+                "<html>not found</html>",
+                "GET kv/data/p/x was answered with HTTP 404 by something that is not Vault",
+            ),
             (400, r#"{"errors":["a","b"]}"#, "GET kv/data/p/x was answered with HTTP 400: a b"),
         ] {
             assert_eq!(answer(status, body).into_error().to_string(), words);
         }
         assert!(answer(429, "").into_error().is_passing());
-        assert!(!answer(404, "").into_error().is_passing());
+        assert!(answer(404, "").into_error().is_passing());
+        assert!(answer(404, "{}").into_error().is_passing());
+        assert!(!answer(404, r#"{"errors":["x"]}"#).into_error().is_passing());
     }
 
     #[test]

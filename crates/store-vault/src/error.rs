@@ -33,6 +33,9 @@ pub(crate) enum VaultError {
     /// Vault said that it cannot right now.
     #[error("{target} was answered with HTTP {status}: {}", words(.errors))]
     Unavailable { target: Target, status: u16, errors: Vec<String>, retry_after: Option<Duration> },
+    /// The answer of something between us and Vault.
+    #[error("{target} was answered with HTTP {status} by something that is not Vault")]
+    Foreign { target: Target, status: u16 },
     /// There is no token to ask with.
     #[error("there is no valid token for Vault")]
     NoToken(#[source] Arc<Self>),
@@ -157,6 +160,7 @@ impl VaultError {
             | Self::NotInitialised
             | Self::DisasterRecoverySecondary
             | Self::Unavailable { .. }
+            | Self::Foreign { .. }
             | Self::LoginPending { .. } => true,
             Self::NoToken(cause) => cause.is_passing(),
             _ => false,

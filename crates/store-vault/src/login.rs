@@ -102,7 +102,7 @@ impl Login {
         let call = Call::of(&LookupTokenSelfRequest::default())?;
         let answer = transport.send(&call, self.sender(token), deadline).await?;
         match answer.status {
-            403 => Ok(false),
+            403 if !answer.is_foreign() => Ok(false),
             _ if answer.is_success() => Ok(true),
             _ => Err(answer.into_error()),
         }
@@ -176,7 +176,7 @@ fn granted(answer: Answer) -> Result<Granted, VaultError> {
     let errors = answer.reasons();
     let target = answer.target.clone();
     Err(match answer.status {
-        status @ (400 | 401 | 403 | 404 | 405) => {
+        status @ (400 | 401 | 403 | 404 | 405) if !answer.is_foreign() => {
             VaultError::LoginRefused { target, status, errors }
         }
         _ => answer.into_error(),

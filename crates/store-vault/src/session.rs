@@ -41,6 +41,7 @@ impl Session {
             let answer = self.send(call, &held, deadline).await?;
             let is_last = attempt >= ATTEMPTS_MAX;
             match answer.status {
+                403 if answer.is_foreign() => return Err(answer.into_error()),
                 403 => {
                     let verdict = self.keeper.judge(&held, attempt, deadline).await?;
                     if verdict == Verdict::Denied || is_last {
@@ -164,6 +165,18 @@ mod tests {
         .await;
         assert_eq!(ask(&server).await.unwrap().status, 200);
         assert_eq!((count(&server, READ), count(&server, LOGIN)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_proxy_s_denial_costs_no_token_and_passes() {
+        let server = Server::start(|line, _| match line {
+            LOGIN => token("t"),
+            _ => canned::json(403, "", "<html>come back later</html>"),
+        })
+        .await;
+        assert!(ask(&server).await.unwrap_err().is_passing());
+        assert_eq!((count(&server, READ), count(&server, LOGIN)), (1, 1));
+        assert_eq!(count(&server, LOOKUP), 0);
     }
 
     #[tokio::test]
