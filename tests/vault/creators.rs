@@ -39,13 +39,16 @@ async fn is_one_key(site: &Site, servers: &[Server], name: &str) -> bool {
 
 /// A policy without `update` would help; not everybody has one.
 async fn may_overwrite(site: &Site) {
-    let rules = rule("kv/keys/*", &["create", "update", "read", "delete", "list"]);
+    let all = ["create", "update", "read", "delete", "list"];
+    let rules = ["kv/keys/*", "kv/data/keys/*", "kv/metadata/keys/*"].map(|path| rule(path, &all));
+    let rules = rules.concat();
     site.bao.root().policy(&site.place.role.name, &rules).await;
 }
 
 #[tokio::test]
 async fn version_2_lets_one_of_two_servers_creators_win() {
     let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    may_overwrite(&site).await;
     let servers = [site.setup.start().await, site.setup.start().await];
     for round in 0..5 {
         let name = format!("my-key-{round}");
