@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kes_config::{KvVersion, VaultCredentials, VaultKeystore, VaultLogin};
+use kes_types::SystemClock;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+use crate::keeper::Keeper;
+use crate::login::Login;
+use crate::session::Session;
+use crate::transport::Transport;
 
 /// What is answered to a request: a head and a body, or nothing but the end of the connection.
 pub(crate) struct Canned(Option<String>);
@@ -48,6 +54,15 @@ impl Server {
         self.seen.lock().unwrap().clone()
     }
 
+    /// A session here, which has not logged in yet.
+    pub(crate) fn session(&self) -> Session {
+        let (settings, clock) = (self.settings(), Arc::new(SystemClock));
+        let transport = Arc::new(Transport::new(&settings, clock.clone()).unwrap());
+        let login = Login::new(&settings.login).unwrap();
+        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, clock));
+        Session { transport, keeper, namespace: None }
+    }
+
     /// Settings that lead here.
     pub(crate) fn settings(&self) -> VaultKeystore {
         let login = VaultLogin {
@@ -71,6 +86,11 @@ impl Server {
             ping: Duration::from_secs(10),
         }
     }
+}
+
+/// A login's answer.
+pub(crate) fn token() -> Canned {
+    json(200, "", r#"{"auth":{"client_token":"t","lease_duration":60}}"#)
 }
 
 /// No answer.

@@ -78,9 +78,35 @@ fn judge(answer: &Answer) -> Result<(), VaultError> {
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use kes_types::SystemClock;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::call::Target;
+    use crate::canned::{self, Server};
+
+    #[tokio::test]
+    async fn a_vault_that_is_healthy_again_ends_every_wait_for_a_login() {
+        let sealed = r#"{"initialized":true,"sealed":true,"errors":["Vault is sealed"]}"#;
+        let server = Server::start(move |line, before| match (line, before) {
+            ("GET /v1/sys/health" | "PUT /v1/auth/approle/login", 0) => {
+                canned::json(429, "Retry-After: 3600\r\n", sealed)
+            }
+            ("PUT /v1/auth/approle/login", _) => canned::token(),
+            _ => canned::json(200, "", r#"{"initialized":true,"sealed":false}"#),
+        })
+        .await;
+        let (session, health) = (server.session(), Health::new(Arc::new(SystemClock)));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        assert!(session.keeper.attempt().await.is_err());
+        tasks.spawn(Arc::clone(&session.keeper).run(stop.clone()));
+        assert!(health.check(&session).await.unwrap_err().is_passing());
+        health.check(&session).await.unwrap();
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 
     #[test]
     fn whoever_serves_requests_is_healthy() {

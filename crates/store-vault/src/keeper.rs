@@ -145,9 +145,10 @@ impl Keeper {
         self.life().cured();
     }
 
-    /// Vault is healthy after it was not: what failed is tried again at once.
+    /// Vault is healthy after it was not: what failed is tried again at once, and worth waiting for.
     pub(crate) fn recovered(&self) {
         self.life().recovered();
+        self.standing.send_modify(|standing| standing.trouble = None);
         self.nudge.notify_one();
     }
 

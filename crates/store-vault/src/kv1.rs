@@ -150,3 +150,63 @@ impl Kv1 {
         format!("{}/{}", self.mount.engine, self.mount.path(name.as_str()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kes_config::KvVersion;
+
+    use super::*;
+    use crate::canned::{self, Canned, Server};
+
+    /// Creates `key` with the value `ours` where the write and the reading back are answered so.
+    async fn create(
+        written: fn() -> Canned,
+        read_back: fn() -> Canned,
+    ) -> Result<Creation, VaultError> {
+        let server = Server::start(move |line, before| match (line, before) {
+            ("PUT /v1/auth/approle/login", _) => canned::token(),
+            ("GET /v1/kv/key", 0) => canned::json(404, "", r#"{"errors":[]}"#),
+            ("PUT /v1/kv/key", _) => written(),
+            ("GET /v1/kv/key", _) => read_back(),
+            _ => canned::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
+        })
+        .await;
+        let session = Arc::new(server.session());
+        session.keeper.attempt().await.unwrap();
+        let deadline = session.deadline();
+        let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
+        Kv1::new(Arc::new(mount)).create(&KeyName::parse("key").unwrap(), "ours", deadline).await
+    }
+
+    fn accepted() -> Canned {
+        canned::json(204, "", "")
+    }
+
+    fn ours() -> Canned {
+        canned::json(200, "", r#"{"data":{"key":"ours"}}"#)
+    }
+
+    fn theirs() -> Canned {
+        canned::json(200, "", r#"{"data":{"key":"theirs"}}"#)
+    }
+
+    fn nothing() -> Canned {
+        canned::json(404, "", r#"{"errors":[]}"#)
+    }
+
+    #[tokio::test]
+    async fn what_is_read_back_decides_whether_the_key_is_ours() {
+        assert_eq!(create(accepted, ours).await.unwrap(), Creation::Done);
+        assert_eq!(create(accepted, theirs).await.unwrap(), Creation::Exists);
+        let vanished = create(accepted, nothing).await.unwrap_err();
+        assert!(matches!(vanished, VaultError::Vanished { .. }), "{vanished:?}");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_was_not_answered_is_looked_for() {
+        assert_eq!(create(canned::hang_up, ours).await.unwrap(), Creation::Done);
+        assert_eq!(create(canned::hang_up, theirs).await.unwrap(), Creation::Exists);
+        let lost = create(canned::hang_up, nothing).await.unwrap_err();
+        assert!(lost.is_passing(), "{lost:?}");
+    }
+}

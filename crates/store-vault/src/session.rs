@@ -104,28 +104,16 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use kes_types::SystemClock;
-
     use super::*;
-    use crate::canned::{self, Canned, Server};
-    use crate::login::Login;
+    use crate::canned::{self, Server, token};
 
     const READ: &str = "GET /v1/kv/x";
     const LOGIN: &str = "PUT /v1/auth/approle/login";
     const LOOKUP: &str = "GET /v1/auth/token/lookup-self";
 
-    fn token(name: &str) -> Canned {
-        let auth = format!(r#"{{"auth":{{"client_token":"{name}","lease_duration":60}}}}"#);
-        canned::json(200, "", &auth)
-    }
-
     async fn ask(server: &Server) -> Result<Answer, VaultError> {
-        let (settings, clock) = (server.settings(), Arc::new(SystemClock));
-        let transport = Arc::new(Transport::new(&settings, clock.clone()).unwrap());
-        let login = Login::new(&settings.login).unwrap();
-        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, clock));
-        keeper.attempt().await.unwrap();
-        let session = Session { transport, keeper, namespace: None };
+        let session = server.session();
+        session.keeper.attempt().await.unwrap();
         session.ask(&Call::get("kv/x"), session.deadline()).await
     }
 
@@ -137,7 +125,7 @@ mod tests {
     async fn what_vault_wants_asked_later_is_asked_later_where_there_is_time() {
         for status in [429, 503] {
             let server = Server::start(move |line, before| match (line, before) {
-                (LOGIN, _) => token("t"),
+                (LOGIN, _) => token(),
                 (_, 0 | 1) => canned::json(status, "Retry-After: 0\r\n", "{}"),
                 _ => canned::json(200, "", "{}"),
             })
@@ -146,7 +134,7 @@ mod tests {
             assert_eq!(count(&server, READ), 3);
         }
         let server = Server::start(|line, _| match line {
-            LOGIN => token("t"),
+            LOGIN => token(),
             _ => canned::json(429, "Retry-After: 3600\r\n", "{}"),
         })
         .await;
@@ -158,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_does_not_know_a_fresh_token_yet_is_asked_again() {
         let server = Server::start(|line, before| match (line, before) {
-            (LOGIN, _) => token("t"),
+            (LOGIN, _) => token(),
             (LOOKUP, _) | (_, 0) => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
             _ => canned::json(200, "", "{}"),
         })
@@ -170,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_proxy_s_denial_costs_no_token_and_passes() {
         let server = Server::start(|line, _| match line {
-            LOGIN => token("t"),
+            LOGIN => token(),
             _ => canned::json(403, "", "<html>come back later</html>"),
         })
         .await;
@@ -182,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_denial_of_a_token_that_vault_knows_is_final() {
         let server = Server::start(|line, _| match line {
-            LOGIN => token("t"),
+            LOGIN => token(),
             LOOKUP => canned::json(200, "", "{}"),
             _ => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
         })
