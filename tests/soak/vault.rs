@@ -1,6 +1,5 @@
 //! Two key servers on a Vault that is sealed, killed, stopped and cut off at random.
 
-use std::fs;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ async fn keys_survive_whatever_befalls_vault() {
         .vault(place.keystore())
         .with(json!({ "cache": { "expiry": { "any": "1s", "unused": "1s" } } }));
     let servers = [setup.start().await, setup.start().await];
-    let before = servers.each_ref().map(Figures::of);
+    let before = servers.each_ref().map(Server::figures);
 
     let (known, tally) = (Arc::new(Known::default()), Arc::new(Tally::default()));
     let end = Instant::now() + length;
@@ -56,7 +55,7 @@ async fn keys_survive_whatever_befalls_vault() {
     }
     clients.join_all().await;
 
-    let after = servers.each_ref().map(Figures::of);
+    let after = servers.each_ref().map(Server::figures);
     let fresh = setup.start().await;
     let mut client =
         Client::new(99, fresh.dial(), setup.admin(), known.clone(), tally.clone(), seed);
@@ -71,7 +70,7 @@ async fn keys_survive_whatever_befalls_vault() {
          keys lost              {lost}\n\
          half keys              {half}\n\
          logins, renewals       {}, {}\n\
-         resident kB, files     {before:?} before\n\
+         what a server takes    {before:?} before\n\
          \x20                      {after:?} after\n",
         length.as_secs() / 60,
         CLIENTS * 2,
@@ -102,22 +101,4 @@ async fn look_back(client: &mut Client, known: &Known) -> (usize, usize) {
         half += usize::from(answer.is_none_or(|answer| ![200, 404].contains(&answer.status)));
     }
     (lost, half)
-}
-
-/// What a server's process takes.
-#[derive(Debug)]
-struct Figures(
-    #[expect(dead_code, reason = "shown by Debug")] u64,
-    #[expect(dead_code, reason = "shown by Debug")] usize,
-);
-
-impl Figures {
-    fn of(server: &Server) -> Self {
-        let folder = format!("/proc/{}", server.pid());
-        let status = fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
-        let files = fs::read_dir(format!("{folder}/fd")).map_or(0, Iterator::count);
-        Self(resident.unwrap_or(0), files)
-    }
 }

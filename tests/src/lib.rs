@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod dial;
+mod figures;
 pub mod frame;
 pub mod go;
 mod lines;
@@ -23,6 +24,7 @@ pub mod vectors;
 pub use answer::{Answer, Stream};
 pub use connection::{Connection, Pending, Request};
 pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
+pub use figures::Figures;
 pub use lines::Lines;
 pub use need::{Need, measured, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};

@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::connection::Connection;
 use crate::dial::{Dialer, Proto, Tls};
+use crate::figures::Figures;
 use crate::lines::Lines;
 use crate::pki::Credential;
 use crate::program::{Finished, kes, prepare};
@@ -99,6 +100,11 @@ impl Server {
     /// If it has ended.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
+    }
+
+    /// What it takes of the machine.
+    pub fn figures(&self) -> Figures {
+        Figures::of(self.pid())
     }
 
     /// How to connect without a certificate.

@@ -24,7 +24,7 @@ impl Pod {
         let api = site.bao.root();
         api.put("sys/auth/kubernetes", json!({ "type": "kubernetes" })).await;
         api.put("auth/kubernetes/config", cluster.method()).await;
-        api.put("auth/kubernetes/role/kes", cluster.role(&site.place.role.name)).await;
+        api.put("auth/kubernetes/role/kes", Cluster::role(&site.place.role.name)).await;
         let file = site.setup.folder().join("token");
         let mut keystore = site.place.keystore();
         let sections = keystore.as_object_mut().expect("the section is an object");
@@ -52,19 +52,19 @@ impl Pod {
 #[tokio::test]
 async fn the_service_account_s_token_is_read_anew_at_each_login() {
     let Some(pod) = Pod::new().await else { return };
-    let first = pod.project();
+    let mut tokens = vec![pod.project()];
     let server = pod.site.setup.start().await;
     let mut admin = pod.site.admin(&server).await;
     create(&mut admin, "my-key").await;
     let made = generate(&mut admin, "my-key").await.ok();
-    assert_eq!(pod.cluster.reviewed(), [first.clone()]);
+    assert_eq!(pod.cluster.reviewed(), tokens);
 
-    let second = pod.project();
+    tokens.push(pod.project());
     decrypt(&mut admin, "my-key", &made).await.ok();
-    assert_eq!(pod.cluster.reviewed(), [first.clone()]);
+    assert_eq!(pod.cluster.reviewed(), tokens[..1]);
     pod.revoke().await;
     decrypt(&mut admin, "my-key", &made).await.ok();
-    assert_eq!(pod.cluster.reviewed(), [first, second]);
+    assert_eq!(pod.cluster.reviewed(), tokens);
     assert_eq!(pod.site.bao.audit().count("update", "auth/kubernetes/login"), 2);
     server.stop().await;
 }

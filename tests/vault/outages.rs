@@ -1,17 +1,26 @@
 //! Vault sealed, stopped, hanging and gone.
 
+use std::time::Duration;
+
 use kes_tests::vault::{Bao, Kv};
-use kes_tests::{Connection, Server};
+use kes_tests::{Connection, Request, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::site::{Site, create, decrypt, generate};
 
+/// How long a server that does not become ready is asked: no test stands still for ever.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Asks until the server is ready; each answer is the server's, and it takes its own time for it.
 pub(crate) async fn until_ready(connection: &mut Connection) {
-    while connection.get("/v1/ready").await.status != 200 {
-        tokio::task::yield_now().await;
-    }
+    let is_ready = async {
+        while connection.get("/v1/ready").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(PATIENCE, is_ready).await.is_ok(), "not ready within {PATIENCE:?}");
 }
 
 async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str) {
@@ -73,11 +82,40 @@ async fn a_vault_that_is_gone_is_an_error_and_its_return_is_all_it_takes() {
 }
 
 #[tokio::test]
+async fn each_operation_on_a_vault_that_hangs_gets_the_store_s_answer_not_the_route_s() {
+    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    let server = site.setup.start().await;
+    let mut admin = site.admin(&server).await;
+    create(&mut admin, "my-key").await;
+    site.bao.pause();
+    let mut pending = Vec::new();
+    for (method, path, message) in [
+        ("PUT", "/v1/key/create/my-other", "failed to create key"),
+        ("GET", "/v1/key/describe/my-key", "failed to read key"),
+        ("GET", "/v1/key/list/", "failed to list keys"),
+        ("DELETE", "/v1/key/delete/my-key", "failed to delete key"),
+    ] {
+        let request = Request::new(method, path);
+        pending.push((admin.start(request).await.expect("a connection"), message));
+    }
+    for (pending, message) in pending {
+        pending.answer().await.refused(502, message);
+        let is_it = |line: &str| line.contains(message) && line.contains("no answer to ");
+        let line = server.stderr().find(is_it).await;
+        assert!(line.is_some(), "{message}: {:#?}", server.stderr().so_far());
+    }
+    site.bao.resume();
+    is_well(&mut admin).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_vault_that_hangs_does_not_gather_requests() {
     let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
     let server = site.setup.start().await;
     let mut admin = site.admin(&server).await;
     create(&mut admin, "my-key").await;
+    let before = server.figures();
     site.bao.pause();
     let mut clients = JoinSet::new();
     for number in 0..300 {
@@ -91,6 +129,10 @@ async fn a_vault_that_hangs_does_not_gather_requests() {
     assert!(statuses.iter().all(|status| *status == 502), "{statuses:?}");
     // HTTP/1.1 takes a connection for each call; of these there is a bounded number at a time.
     assert!(site.bao.relay().accepted() < 300, "{}", site.bao.relay().accepted());
+    // Nor does it take threads, or memory that adds up.
+    let after = server.figures();
+    assert!(after.threads <= before.threads + 4, "{before:?} {after:?}");
+    assert!(after.resident_kib < before.resident_kib + (64 << 10), "{before:?} {after:?}");
     site.bao.resume();
     is_well(&mut admin).await;
     server.stop().await;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +32,9 @@ const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 const NAMESPACE: &str = "storage";
 const NAME: &str = "kes";
 const UID: &str = "0c5bd1a7-9d1f-4c08-9b0f-7c1d5d6f2a11";
+
+/// Whom tokens are meant for: the cluster itself, which issues them.
+const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// 2020-01-01 and 2100-01-01, in seconds since 1970: tokens live long here.
 const VALID_FROM: u64 = 1_577_836_800;
@@ -76,9 +79,9 @@ impl Cluster {
         let header = part(json!({ "alg": "RS256", "typ": "JWT" }));
         // What a projected token says; its signature is the cluster's business alone.
         let claims = part(json!({
-            "iss": "https://kubernetes.default.svc",
+            "iss": AUDIENCE,
             "sub": user(),
-            "aud": ["https://kubernetes.default.svc"],
+            "aud": [AUDIENCE],
             "iat": VALID_FROM,
             "nbf": VALID_FROM,
             "exp": VALID_UNTIL,
@@ -113,8 +116,8 @@ impl Cluster {
         })
     }
 
-    /// A role of that method for the service account.
-    pub fn role(&self, policy: &str) -> Value {
+    /// A role of that method for the service account of any cluster.
+    pub fn role(policy: &str) -> Value {
         json!({
             "bound_service_account_names": [NAME],
             "bound_service_account_namespaces": [NAMESPACE],
@@ -160,7 +163,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Fu
     let (head, body) = request.into_parts();
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let review: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut state = lock(state);
     let (status, body) = match review["spec"]["token"].as_str() {
@@ -177,7 +180,8 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Fu
 
 fn reviewed(is_valid: bool) -> Value {
     let status = if is_valid {
-        json!({ "authenticated": true, "user": { "username": user(), "uid": UID, "groups": [] } })
+        let user = json!({ "username": user(), "uid": UID, "groups": [] });
+        json!({ "authenticated": true, "user": user, "audiences": [AUDIENCE] })
     } else {
         json!({ "authenticated": false, "error": "token has been invalidated" })
     };
