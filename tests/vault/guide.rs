@@ -6,44 +6,81 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kes_tests::pki::Authority;
-use kes_tests::vault::{Api, Bao, Options, bao};
+use kes_tests::vault::{Api, Bao, Cluster, Options, bao};
 use kes_tests::{Setup, finish};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::site::{create, decrypt, generate};
 
-/// The fenced blocks of the guide in that language, in their order.
-fn blocks(language: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vault.md");
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let fence = format!("```{language}\n");
-    text.split(&fence)
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
-        .collect()
+const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// The guide, and what it is tried out on.
+struct Guide {
+    text: String,
+    bao: Bao,
+    cluster: Cluster,
+    /// What stands in the guide for what differs from place to place, and what it is here.
+    places: Vec<(&'static str, String)>,
+    folder: TempDir,
 }
 
-struct Guide {
-    bao: Bao,
-    folder: TempDir,
-    ca: PathBuf,
-}
+/// The id and the secret of an `AppRole`.
+struct Credentials(String, String);
 
 impl Guide {
     async fn new() -> Option<Self> {
         let need = bao()?;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vault.md");
+        let text = fs::read_to_string(&path).expect("the guide is there");
         let authority = Authority::new();
         let options = Options { authority: Some(&authority), ..Options::default() };
         let bao = Bao::start_with(&need, options).await;
+        let cluster = Cluster::start().await;
+        let method = cluster.method();
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let ca = folder.path().join("vault-ca.cert");
-        fs::write(&ca, authority.pem()).expect("the folder is ours");
-        fs::copy(&ca, folder.path().join("kubernetes-ca.crt")).expect("the folder is ours");
-        symlink(need.path(), folder.path().join("bao")).expect("the folder is ours");
-        Some(Self { bao, folder, ca })
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| fs::write(at(name), text).expect("the folder is ours");
+        write("vault-ca.cert", &authority.pem());
+        write("kubernetes-ca.crt", &string(&method["kubernetes_ca_cert"]));
+        write("token", &cluster.token());
+        symlink(need.path(), at("bao")).expect("the folder is ours");
+        let places = vec![
+            ("https://vault.example.com:8200", bao.endpoint()),
+            ("https://kubernetes.example.com:6443", string(&method["kubernetes_host"])),
+            ("account_namespaces=minio", "account_namespaces=storage".to_owned()),
+            ("./vault-ca.cert", at("vault-ca.cert").display().to_string()),
+            // Never the one of the machine that the test runs on.
+            (TOKEN_FILE, at("token").display().to_string()),
+        ];
+        Some(Self { text, bao, cluster, places, folder })
+    }
+
+    /// The fenced blocks in that language, in their order, filled in for this place.
+    fn blocks(&self, language: &str) -> Vec<String> {
+        let fence = format!("```{language}\n");
+        let blocks = self.text.split(&fence).skip(1);
+        blocks.map(|rest| self.here(rest.split("```").next().unwrap_or_default())).collect()
+    }
+
+    /// The commands within sentences and tables, about that key.
+    fn commands(&self, name: &str) -> Vec<String> {
+        let prose = self.text.split("```").step_by(2);
+        let spans = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        let commands = spans.filter(|span| span.starts_with("bao "));
+        commands.map(|span| self.here(&span.replace("<name>", name))).collect()
+    }
+
+    fn here(&self, text: &str) -> String {
+        let fill = |text: String, (place, ours): &(&str, String)| text.replace(place, ours);
+        let text = self.places.iter().fold(text.to_owned(), fill);
+        assert!(!text.contains("example.com") && !text.contains("/var/run"), "{text}");
+        text
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     async fn run(&self, script: &str) {
@@ -54,89 +91,160 @@ impl Guide {
             .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().display()))
             .env("HOME", self.folder.path())
             .env("BAO_ADDR", self.bao.endpoint())
-            .env("BAO_CACERT", &self.ca)
+            .env("BAO_CACERT", self.file("vault-ca.cert"))
             .env("BAO_TOKEN", self.bao.root().token())
             .stdin(Stdio::null());
         let finished = finish(&mut command).await;
         assert_eq!(finished.code, Some(0), "{script}\n{finished:?}");
     }
 
-    /// A setup of a configuration of the guide, with credentials of the role.
-    async fn setup(&self, keystore: &str, api: &Api, role: &str) -> Setup {
+    /// What the guide has put into files.
+    fn credentials(&self) -> Credentials {
+        let read = |name| fs::read_to_string(self.file(name)).expect("the guide writes it");
+        Credentials(read("role-id"), read("secret-id"))
+    }
+}
+
+impl Credentials {
+    /// New ones of a role.
+    async fn of(api: &Api, role: &str) -> Self {
         let place = format!("auth/approle/role/{role}");
         let (_, id) = api.get(&format!("{place}/role-id")).await;
         let secret = api.put(&format!("{place}/secret-id"), json!({})).await;
-        let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
-        let setup = Setup::new();
-        let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
-        let head = format!(
-            "admin:\n  identity: {admin}\n\
-             tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
-             cache:\n  expiry:\n    any: 0s\n"
-        );
-        let keystore = keystore
-            .replace("https://vault.example.com:8200", &self.bao.endpoint())
-            .replace("./vault-ca.cert", &self.ca.display().to_string());
-        setup
-            .text(head + &keystore)
-            .variable("VAULT_APPROLE_ID", &text(&id["data"]["role_id"]))
-            .variable("VAULT_APPROLE_SECRET", &text(&secret["data"]["secret_id"]))
+        Self(string(&id["data"]["role_id"]), string(&secret["data"]["secret_id"]))
     }
+}
 
-    /// Does everything that a policy of the guide is to allow.
-    async fn is_enough(&self, setup: &Setup, name: &str, warnings: usize) {
-        let server = setup.start().await;
-        let mut admin = server.connect(setup.admin()).await;
-        assert_eq!(admin.get("/v1/ready").await.status, 200);
-        generate(&mut admin, name).await.refused(404, "key does not exist");
-        create(&mut admin, name).await;
-        let again = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
-        again.refused(400, "key already exists");
-        let made = generate(&mut admin, name).await.ok();
-        decrypt(&mut admin, name, &made).await.ok();
-        let listed = admin.get(&format!("/v1/key/list/{name}")).await.ok().json();
-        assert_eq!(listed["names"], json!([name]));
-        let warned = server.stderr().so_far();
-        let warned =
-            warned.iter().filter(|line| line.contains(" WARN ") && !line.contains("chmod"));
-        assert_eq!(warned.count(), warnings, "{:#?}", server.stderr().so_far());
-        admin.call("DELETE", &format!("/v1/key/delete/{name}")).await.ok();
-        generate(&mut admin, name).await.refused(404, "key does not exist");
-        create(&mut admin, name).await;
-        server.stop().await;
+fn string(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// The fields of the section `keystore.vault`, each with its name.
+fn fields(text: &str) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let Some(field) = line.strip_prefix("    ") else { continue };
+        if !field.starts_with(' ') {
+            fields.push((field.split(':').next().unwrap_or_default().to_owned(), String::new()));
+        }
+        let (_, text) = fields.last_mut().expect("a section starts with a field");
+        text.extend([line, "\n"]);
+    }
+    fields
+}
+
+/// The configuration with other fields, in place of those of their names and of the one left out.
+fn changed(configuration: &str, part: &str, without: &str) -> String {
+    let part = fields(part);
+    assert!(!part.is_empty());
+    let is_kept = |name: &String| name != without && part.iter().all(|(other, _)| other != name);
+    let kept = fields(configuration).into_iter().filter(|(name, _)| is_kept(name));
+    let all = kept.chain(part.clone()).map(|(_, text)| text);
+    format!("keystore:\n  vault:\n{}", all.collect::<String>())
+}
+
+fn setup(keystore: &str, Credentials(id, secret): &Credentials) -> Setup {
+    let setup = Setup::new();
+    let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
+    let head = format!(
+        "admin:\n  identity: {admin}\n\
+         tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
+         cache:\n  expiry:\n    any: 0s\n"
+    );
+    setup
+        .text(head + keystore)
+        .variable("VAULT_APPROLE_ID", id)
+        .variable("VAULT_APPROLE_SECRET", secret)
+}
+
+/// Does everything that a policy of the guide is to allow, and leaves a key of that name.
+async fn is_enough(setup: &Setup, name: &str, warnings: &[&str]) {
+    let server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    assert_eq!(admin.get("/v1/ready").await.status, 200);
+    generate(&mut admin, name).await.refused(404, "key does not exist");
+    let absent = admin.call("DELETE", &format!("/v1/key/delete/{name}")).await;
+    absent.refused(404, "key does not exist");
+    create(&mut admin, name).await;
+    let again = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
+    again.refused(400, "key already exists");
+    let made = generate(&mut admin, name).await.ok();
+    decrypt(&mut admin, name, &made).await.ok();
+    let listed = admin.get(&format!("/v1/key/list/{name}")).await.ok().json();
+    assert_eq!(listed["names"], json!([name]));
+    admin.call("DELETE", &format!("/v1/key/delete/{name}")).await.ok();
+    generate(&mut admin, name).await.refused(404, "key does not exist");
+    create(&mut admin, name).await;
+    let log = server.stderr().so_far();
+    let warned = log.iter().filter(|line| line.contains(" WARN ") && !line.contains("chmod"));
+    let warned: Vec<&String> = warned.collect();
+    assert_eq!(warned.len(), warnings.len(), "{log:#?}");
+    assert!(warned.iter().zip(warnings).all(|(line, words)| line.contains(words)), "{log:#?}");
+    server.stop().await;
+}
+
+/// A role of `token_no_default_policy` can do with its token what the server does.
+async fn token_policy_is_enough(root: &Api, credentials: &Credentials) {
+    let login = json!({ "role_id": credentials.0, "secret_id": credentials.1 });
+    let granted = root.put("auth/approle/login", login).await;
+    let own = root.with_token(&string(&granted["auth"]["client_token"]));
+    assert_eq!(granted["auth"]["token_policies"], json!(["kes", "kes-token"]));
+    assert_eq!(own.get("auth/token/lookup-self").await.0, 200);
+    for path in ["auth/token/renew-self", "auth/token/revoke-self"] {
+        let (status, answer) = own.ask("PUT", path, Some(json!({}))).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
     }
 }
 
 #[tokio::test]
 async fn the_guide_leads_to_running_servers() {
     let Some(guide) = Guide::new().await else { return };
-    let commands = blocks("sh");
-    assert!(commands.len() >= 9, "{}", commands.len());
-    for block in &commands {
+    for block in &guide.blocks("sh") {
         guide.run(block).await;
     }
     let root = guide.bao.root();
-    let old = json!({ "token_policies": ["kes-v1"] });
-    root.put("auth/approle/role/kes-v1", old).await;
-    let bare = json!({ "token_policies": ["kes", "kes-token"], "token_no_default_policy": true });
-    root.put("auth/approle/role/kes-bare", bare).await;
-
-    let files = blocks("yaml");
+    let files = guide.blocks("yaml");
     let [approle, kubernetes, transit, namespace, version_1] = files.as_slice() else {
         panic!("{} configurations", files.len());
     };
-    guide.is_enough(&guide.setup(approle, root, "kes").await, "approle", 0).await;
-    guide.is_enough(&guide.setup(approle, root, "kes-bare").await, "bare", 0).await;
-    guide.is_enough(&guide.setup(transit, root, "kes").await, "transit", 0).await;
-    let (_, sealed) = root.get("kv/data/minio/transit").await;
-    let sealed = sealed["data"]["data"]["transit"].as_str().unwrap_or_default().to_owned();
-    assert!(sealed.starts_with("vault:v2:"), "{sealed}");
-    let team = root.within("team");
-    guide.is_enough(&guide.setup(namespace, &team, "kes").await, "team", 0).await;
-    // Version 1 is warned of.
-    guide.is_enough(&guide.setup(version_1, root, "kes-v1").await, "old", 1).await;
 
-    // There is no cluster here: the configuration is read, and the first login finds no token.
-    let refused = guide.setup(kubernetes, root, "kes").await.refused().await;
-    assert!(refused.stderr.contains("serviceaccount/token"), "{refused:?}");
+    let kes = guide.credentials();
+    is_enough(&setup(approle, &kes), "approle", &[]).await;
+    let commands = guide.commands("approle");
+    assert!(commands.len() >= 5, "{commands:?}");
+    for command in &commands {
+        guide.run(command).await;
+    }
+    let bare = json!({ "token_policies": ["kes", "kes-token"], "token_no_default_policy": true });
+    root.put("auth/approle/role/kes-bare", bare).await;
+    let bare = Credentials::of(root, "kes-bare").await;
+    token_policy_is_enough(root, &bare).await;
+    is_enough(&setup(approle, &bare), "bare", &[]).await;
+
+    is_enough(&setup(&changed(approle, kubernetes, "approle"), &kes), "kubernetes", &[]).await;
+    assert_eq!(guide.cluster.reviewed().len(), 1);
+
+    let sealing = setup(&changed(approle, transit, ""), &kes);
+    is_enough(&sealing, "transit", &[]).await;
+    let (_, sealed) = root.get("kv/data/minio/transit").await;
+    let sealed = string(&sealed["data"]["data"]["transit"]);
+    assert!(sealed.starts_with("vault:v2:"), "{sealed}");
+    let server = sealing.start().await;
+    generate(&mut server.connect(sealing.admin()).await, "approle").await.ok();
+    server.stop().await;
+
+    let team = Credentials::of(&root.within("team"), "kes").await;
+    is_enough(&setup(&changed(approle, namespace, ""), &team), "team", &[]).await;
+
+    let (old, race) = (changed(approle, version_1, ""), ["K/V version 1"]);
+    let flat = "path \"kv1/*\" { capabilities = [\"create\", \"read\", \"list\", \"delete\"] }";
+    root.policy("kes-v1-flat", flat).await;
+    for (policy, keystore) in
+        [("kes-v1", old.clone()), ("kes-v1-flat", changed(&old, "    prefix: \"\"", ""))]
+    {
+        let role = format!("auth/approle/role/{policy}");
+        root.put(&role, json!({ "token_policies": [policy] })).await;
+        let credentials = Credentials::of(root, policy).await;
+        is_enough(&setup(&keystore, &credentials), policy, &race).await;
+    }
 }
