@@ -66,6 +66,10 @@ async fn version_1_lets_one_of_one_server_s_creators_win() {
     let statuses = race(&site, &servers, "my-key").await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
     assert!(is_one_key(&site, &servers, "my-key").await);
+    // They take turns: only the first one writes at all.
+    let audit = site.bao.audit();
+    let writes = ["create", "update"].map(|what| audit.count(what, "kv/keys/my-key"));
+    assert_eq!(writes, [1, 0]);
 }
 
 /// K/V version 1 has no compare-and-set: what is found here is told, not demanded.

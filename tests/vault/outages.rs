@@ -135,6 +135,14 @@ async fn a_vault_that_hangs_does_not_gather_requests() {
     assert!(after.resident_kib < before.resident_kib + (64 << 10), "{before:?} {after:?}");
     site.bao.resume();
     is_well(&mut admin).await;
+    // The sockets, the clients' and Vault's, are given back.
+    let are_closed = async {
+        while server.figures().files > before.files + 16 {
+            admin.get("/version").await.ok();
+        }
+    };
+    let are_closed = timeout(PATIENCE, are_closed).await.is_ok();
+    assert!(are_closed, "{before:?} {:?}", server.figures());
     server.stop().await;
 }
 

@@ -93,12 +93,17 @@ async fn a_signal_ends_a_start_that_waits_for_vault() {
     let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
     site.bao.pause();
     let mut command = site.setup.command();
-    let mut child = command.spawn().expect("it starts");
+    let child = command.spawn().expect("it starts");
     // It has caught the signal by the time that it asks Vault.
     site.bao.relay().met().await;
     kes_tests::signal(&child, Signal::TERM);
-    let status = child.wait().await.expect("its end is known");
-    assert_eq!(status.code(), Some(0));
+    let ended = child.wait_with_output().await.expect("its end is known");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    // Vault's answer it did not wait for: it would have given it up with a warning, and come up.
+    let said = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    for words in ["Endpoints", "Vault cannot be used now"] {
+        assert!(!said.concat().contains(words), "{said:?}");
+    }
     site.bao.resume();
 }
 

@@ -70,7 +70,20 @@ async fn a_key_that_could_not_be_decrypted_again_is_not_created() {
     generate(&mut admin, "my-key").await.ok();
     api.put("transit/keys/kes/config", json!({ "deletion_allowed": true })).await;
     api.delete("transit/keys/kes").await;
-    assert_eq!(generate(&mut admin, "my-key").await.status, 502);
-    assert_eq!(admin.call("PUT", "/v1/key/create/my-other").await.status, 502);
+    generate(&mut admin, "my-key").await.refused(502, "failed to read key");
+    admin.call("PUT", "/v1/key/create/my-third").await.refused(502, "failed to create key");
+    for words in [
+        ["failed to read key", "my-key", "transit/decrypt/kes", "encryption key not found"],
+        [
+            "failed to create key",
+            "my-third",
+            "transit/encrypt/kes",
+            "there is no transit key 'kes'",
+        ],
+    ] {
+        let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
+        assert!(line.is_some(), "{words:?} not in {:#?}", server.stderr().so_far());
+    }
+    assert_eq!(site.place.get(api, "my-third").await, None);
     server.stop().await;
 }

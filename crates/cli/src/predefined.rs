@@ -1,5 +1,6 @@
 //! The keys that the configuration names, created where they are missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ impl Predefined {
 
     async fn create_at_last(mut self) {
         let mut health = self.keyring.health();
+        let mut told = BTreeMap::new();
         while !self.keys.is_empty() {
             // The keyring, which we hold, has the sender.
             let _ = health.wait_for(|health| *health == Health::Reachable).await;
@@ -64,12 +66,17 @@ impl Predefined {
             let mut left = Vec::new();
             for name in std::mem::take(&mut self.keys) {
                 if let Err(error) = self.create(&name).await {
-                    let cause: &dyn std::error::Error = &error;
-                    tracing::error!(
-                        key = name.as_str(),
-                        cause,
-                        "cannot create a key that the configuration names"
-                    );
+                    let reason = format!("{error:?}");
+                    // Once, however often it is tried in vain.
+                    if told.get(&name) != Some(&reason) {
+                        let cause: &dyn std::error::Error = &error;
+                        tracing::error!(
+                            key = name.as_str(),
+                            cause,
+                            "cannot create a key that the configuration names"
+                        );
+                        told.insert(name.clone(), reason);
+                    }
                     left.push(name);
                 }
             }

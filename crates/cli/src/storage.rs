@@ -8,6 +8,7 @@ use kes_store::{KeyStore, MemoryStore, Metered};
 use kes_store_fs::FsStore;
 use kes_store_vault::VaultStore;
 use kes_types::SystemClock;
+use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,7 +63,7 @@ pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Fa
             name: "memory (keys are gone when this server ends)".to_owned(),
             probe_every: PROBE_EVERY,
         }),
-        Storage::Configured(Keystore::Fs(settings)) => open_fs(&settings),
+        Storage::Configured(Keystore::Fs(settings)) => open_fs(settings).await,
         Storage::Configured(Keystore::Vault(settings)) => open_vault(*settings, upkeep).await,
         // The configuration refuses what this build has no store for.
         Storage::Configured(Keystore::Aws(_)) => {
@@ -71,13 +72,15 @@ pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Fa
     }
 }
 
-fn open_fs(settings: &FsKeystore) -> Result<Opened, Failure> {
-    let opened = FsStore::open(&settings.path, Arc::new(SystemClock));
-    let (store, warnings) = opened.map_err(Failure::new)?;
+async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
+    let name = format!("filesystem {}", settings.path.display());
+    // On a thread of its own: a disk that hangs must not keep a signal from ending the start.
+    let opening =
+        task::spawn_blocking(move || FsStore::open(&settings.path, Arc::new(SystemClock)));
+    let (store, warnings) = opening.await.map_err(Failure::new)?.map_err(Failure::new)?;
     for warning in warnings {
         tracing::warn!(target: NOTICE, "{}", Failure::new(warning).text());
     }
-    let name = format!("filesystem {}", settings.path.display());
     Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 

@@ -61,6 +61,13 @@ pub(crate) enum VaultError {
     /// The token is good, and its policies do not allow it.
     #[error("permission denied on {path}: {role} policy lacks '{capability}'")]
     Denied { path: String, role: &'static str, capability: &'static str },
+    /// The token is good, and may not encrypt: for want of a capability, or of the key. To encrypt
+    /// with a key that is not there wants another capability, and makes one.
+    #[error(
+        "permission denied on {path}: {role} policy lacks 'update', or there is no transit key \
+         '{key}'"
+    )]
+    EncryptDenied { path: String, role: &'static str, key: String },
     /// There is nothing mounted under the engine's name.
     #[error("engine '{0}' is not mounted")]
     NotMounted(String),

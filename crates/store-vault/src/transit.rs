@@ -55,7 +55,12 @@ impl Transit {
             ..EncryptDataRequest::default()
         };
         let call = Call::of(&request)?.needing("update");
-        let answer = self.session.ask(&call, deadline).await?;
+        let answer = self.session.ask(&call, deadline).await.map_err(|error| match error {
+            VaultError::Denied { path, role, .. } => {
+                VaultError::EncryptDenied { path, role, key: self.key.clone() }
+            }
+            other => other,
+        })?;
         if !answer.is_success() {
             return Err(answer.into_error());
         }
