@@ -148,7 +148,9 @@ async fn a_key_that_vault_would_erase_is_not_created() {
     api.put(&place.metadata("my-brief"), json!({ "delete_version_after": "1h" })).await;
     let answer = admin.call("PUT", "/v1/key/create/my-brief").await;
     assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
-    log_has(&server, &["my-brief", "Vault will erase it at", "delete_version_after"]).await;
+    let words = "was written and removed again: Vault would have erased it at";
+    log_has(&server, &["my-brief", words, "delete_version_after"]).await;
+    assert_eq!(api.get(&place.metadata("my-brief")).await.0, 404);
     server.stop().await;
 }
 

@@ -28,6 +28,10 @@ const SHARDS: usize = 16;
 /// the next one a read of its own. Stores that end their calls themselves take less, and say why.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
+/// The longest that a key is waited for: for a read under way, and one after that, which a caller
+/// may need. Less than the routes allow, so that it is us who say why there is no answer.
+const GET_TIMEOUT: Duration = Duration::from_millis(14_500);
+
 /// Store calls at a time. They go on when nobody waits for them any more: a store that hangs must
 /// not gather them without end.
 const CALLS_MAX: usize = 256;
@@ -99,15 +103,20 @@ impl Keyring {
                 Lookup::Miss => shard.flights.horizon(),
             }
         };
-        loop {
-            let flight = self.join(name);
-            let id = flight.id;
-            match flight.landed().await {
-                Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
-                Some(landing) => return landing,
-                None => return Err(Arc::new(lost(name))),
+        let landing = async {
+            loop {
+                let flight = self.join(name);
+                let id = flight.id;
+                match flight.landed().await {
+                    Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
+                    Some(landing) => return landing,
+                    None => return Err(Arc::new(lost(name))),
+                }
             }
-        }
+        };
+        let landed = tokio::time::timeout(GET_TIMEOUT, landing).await;
+        let no_answer = || StoreError::Unreachable(NoAnswer(GET_TIMEOUT).into());
+        landed.unwrap_or_else(|_| Err(Arc::new(GetError::Store(name.clone(), no_answer()))))
     }
 
     /// Makes a new key and stores it under a free name. The write goes on if the caller hangs up.
@@ -315,7 +324,7 @@ impl Keyring {
         let result = tokio::time::timeout(READ_TIMEOUT, self.call(call)).await;
         result.unwrap_or_else(|_| {
             self.probe.call_failed();
-            Err(StoreError::Unreachable(NoAnswer.into()))
+            Err(StoreError::Unreachable(NoAnswer(READ_TIMEOUT).into()))
         })
     }
 
@@ -362,8 +371,8 @@ fn died(error: tokio::task::JoinError) -> StoreError {
 
 /// The store took longer than it may.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer within {} s", READ_TIMEOUT.as_secs())]
-struct NoAnswer;
+#[error("no answer within {} s", .0.as_secs_f32())]
+struct NoAnswer(Duration);
 
 /// The store has not answered so many calls that one more would only wait behind them.
 #[derive(Debug, thiserror::Error)]

@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) body: Secret,
     /// What a policy must have for it.
     pub(crate) capability: &'static str,
+    /// Whether it may be sent again, later, without another look at what it is about.
+    pub(crate) is_repeatable: bool,
     /// The longest answer, in bytes.
     pub(crate) answer_len_max: usize,
 }
@@ -56,6 +58,7 @@ impl Call {
                 Method::DELETE => "delete",
                 _ => "create",
             },
+            is_repeatable: method == Method::GET,
             // One endpoint's path starts with a tab, some with a slash.
             target: Target { method, path: endpoint.path().trim().trim_matches('/').to_owned() },
             query: endpoint.query().map_err(request)?.filter(|query| !query.is_empty()),
@@ -71,6 +74,7 @@ impl Call {
             query: None,
             body: Secret::default(),
             capability: "read",
+            is_repeatable: true,
             answer_len_max: ANSWER_LEN_MAX,
         }
     }
@@ -80,6 +84,7 @@ impl Call {
         self.target.method = Method::GET;
         self.query = Some("list=true".to_owned());
         self.capability = "list";
+        self.is_repeatable = true;
         self.answer_len_max = LIST_LEN_MAX;
         self
     }
@@ -87,6 +92,12 @@ impl Call {
     /// Makes a `PUT` of it.
     pub(crate) fn put(mut self) -> Self {
         self.target.method = Method::PUT;
+        self
+    }
+
+    /// Says that it changes nothing, or guards itself against being sent twice.
+    pub(crate) fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
         self
     }
 

@@ -36,6 +36,9 @@ pub(crate) enum VaultError {
     /// The answer of something between us and Vault.
     #[error("{target} was answered with HTTP {status} by something that is not Vault")]
     Foreign { target: Target, status: u16 },
+    /// The token was replaced while a request was under way that must not be sent twice.
+    #[error("{0} was not accepted with a token that is being replaced")]
+    TokenReplaced(Target),
     /// There is no token to ask with.
     #[error("there is no valid token for Vault")]
     NoToken(#[source] Arc<Self>),
@@ -43,6 +46,9 @@ pub(crate) enum VaultError {
     #[error("the login to Vault is not done within {} s", .within.as_secs())]
     LoginPending { within: Duration },
 
+    /// A standby names no active node that may be asked.
+    #[error("the Vault node is a standby and names no active node to ask: '{0}'")]
+    NoActiveNode(String),
     /// A standby sent us to a host that is not Vault's own.
     #[error(
         "{target} was redirected to {location}, which is neither Vault's endpoint nor its active \
@@ -94,6 +100,12 @@ pub(crate) enum VaultError {
          delete_version_after to 0s for the engine and this entry, then delete the entry"
     )]
     Ephemeral { path: String, at: String },
+    /// The same, and it was removed again.
+    #[error(
+        "{path} was written and removed again: Vault would have erased it at {at}; set \
+         delete_version_after to 0s for the engine and this entry"
+    )]
+    TakenBack { path: String, at: String },
     /// The version that holds the key was deleted, and can be had back.
     #[error(
         "version 1 of {path} was deleted at {at}: undelete it to have the key back, or destroy and \
@@ -156,6 +168,9 @@ pub(crate) enum VaultError {
     Request(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
+/// The wait before a write is tried again whose rate was limited without a word of when.
+const UNDONE_WAIT: Duration = Duration::from_millis(500);
+
 impl VaultError {
     /// Whether waiting helps: Vault did not answer, or said that it cannot right now. Everything
     /// else is its definite word, or a mistake that a person has to mend.
@@ -168,16 +183,39 @@ impl VaultError {
             | Self::DisasterRecoverySecondary
             | Self::Unavailable { .. }
             | Self::Foreign { .. }
+            | Self::TokenReplaced(_)
+            | Self::Redirected { .. }
+            | Self::NoActiveNode(_)
+            | Self::NotUnderstood { .. }
+            | Self::Jwt(..)
+            | Self::JwtMalformed(_)
             | Self::LoginPending { .. } => true,
             Self::NoToken(cause) => cause.is_passing(),
             _ => false,
         }
     }
 
+    /// Whether a server should not even start with it: somebody has to mend something.
+    pub(crate) fn is_misconfiguration(&self) -> bool {
+        !self.is_passing() || matches!(self, Self::Jwt(..) | Self::JwtMalformed(_))
+    }
+
     /// How long Vault asked us to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// How long to wait before another look and another attempt, where Vault said that it did not
+    /// do what it was asked.
+    pub(crate) fn undone_until(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { status: 412 | 429, retry_after, .. } => {
+                Some(retry_after.unwrap_or(UNDONE_WAIT))
+            }
+            Self::TokenReplaced(_) => Some(Duration::ZERO),
             _ => None,
         }
     }

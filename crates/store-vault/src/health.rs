@@ -48,7 +48,7 @@ impl Health {
         if was_bad {
             session.keeper.recovered();
         }
-        session.keeper.token(deadline).await?;
+        session.keeper.undoubted_token(deadline).await?;
         Ok(latency)
     }
 }

@@ -54,8 +54,10 @@ struct Standing {
 /// What is to be made of a 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Ask again: with another token, or because the token is too fresh to be known everywhere.
+    /// Ask again: there is another token by now, or this one is too fresh to be known everywhere.
     Again,
+    /// Ask again with a token of a later login, which is under way.
+    AgainAfter(Generation),
     /// The token is good: its policies do not allow it.
     Denied,
 }
@@ -86,10 +88,25 @@ impl Keeper {
     /// A token that is not known to be dead. Waits for a login under way; while attempts fail it
     /// says why, at once.
     pub(crate) async fn token(&self, deadline: Deadline) -> Result<Held, VaultError> {
+        self.token_after(Generation(0), deadline).await
+    }
+
+    /// The same, of one that Vault has not refused since it was issued.
+    pub(crate) async fn undoubted_token(&self, deadline: Deadline) -> Result<Held, VaultError> {
+        let doubted = self.life().doubted();
+        self.token_after(doubted.unwrap_or(Generation(0)), deadline).await
+    }
+
+    /// The same, of a later login than that.
+    pub(crate) async fn token_after(
+        &self,
+        generation: Generation,
+        deadline: Deadline,
+    ) -> Result<Held, VaultError> {
         let mut standing = self.standing.subscribe();
         let usable = async {
             loop {
-                if let Some(result) = self.held(&standing.borrow_and_update()) {
+                if let Some(result) = self.held(&standing.borrow_and_update(), generation) {
                     return result;
                 }
                 // The sender is a part of this keeper.
@@ -102,9 +119,12 @@ impl Keeper {
         }
     }
 
-    fn held(&self, standing: &Standing) -> Option<Result<Held, VaultError>> {
+    fn held(&self, standing: &Standing, after: Generation) -> Option<Result<Held, VaultError>> {
         let usable = self.life().usable(self.clock.monotonic());
-        let held = standing.held.as_ref().filter(|held| Some(held.generation) == usable);
+        let held = standing
+            .held
+            .as_ref()
+            .filter(|held| Some(held.generation) == usable && held.generation > after);
         match (held, &standing.trouble) {
             (Some(held), _) => Some(Ok(held.clone())),
             (None, Some(trouble)) => Some(Err(VaultError::NoToken(Arc::clone(trouble)))),
@@ -127,9 +147,9 @@ impl Keeper {
         let refusal = self.life().refused(held.generation, may_be_fresh, now);
         match refusal {
             Refusal::Replaced => Ok(Verdict::Again),
-            Refusal::Dead => {
+            Refusal::Replacing => {
                 self.nudge.notify_one();
-                Ok(Verdict::Again)
+                Ok(Verdict::AgainAfter(held.generation))
             }
             Refusal::Fresh => {
                 let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt);
@@ -218,6 +238,8 @@ impl Keeper {
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
         let luck = self.luck(asked_at);
         self.life().renewed(granted.lease, asked_at, luck);
+        // Somebody may be waiting for a token that had ended meanwhile.
+        self.standing.send_modify(|_| {});
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
         tracing::debug!(ttl_seconds, "renewed the token for Vault");
     }
@@ -232,10 +254,14 @@ impl Keeper {
         error
     }
 
-    /// Vault that answered in any way does not renew this token; one that did not may yet.
+    /// Vault that answered does not renew this token, whatever it calls that; one that did not, or
+    /// wants to be asked later, may yet.
     fn not_renewed(&self, error: &VaultError) {
         let cause: &dyn std::error::Error = error;
-        if matches!(error, VaultError::LoginRefused { .. } | VaultError::Unavailable { .. }) {
+        let is_later = matches!(error, VaultError::Unavailable { status: 412 | 429 | 503, .. });
+        let is_answered =
+            matches!(error, VaultError::LoginRefused { .. } | VaultError::Unavailable { .. });
+        if is_answered && !is_later {
             tracing::warn!(cause, "Vault does not renew the token; logging in again");
             self.life().renewal_refused();
         } else {

@@ -99,9 +99,13 @@ impl Kv {
             Engine::V1(kv) => kv.list(),
             Engine::V2(kv) => kv.list(),
         }?;
-        let answer = self.mount.session.ask(&call, deadline).await?;
+        let mut answer = self.mount.session.ask(&call, deadline).await?;
+        if answer.is_absence()
+            && let Some(active) = self.mount.confirm(deadline).await?
+        {
+            answer = active.session.ask(&call, deadline).await?;
+        }
         if answer.is_absence() {
-            self.mount.confirm(deadline).await?;
             return Ok(Page::default());
         }
         if !answer.is_success() {

@@ -76,28 +76,38 @@ impl Kv1 {
         let Some(_turn) = transport.within(deadline, self.creating[lock].lock()).await else {
             return Err(timed_out(&call));
         };
-        if self.find(name, deadline).await?.is_some() {
-            return Ok(Creation::Exists);
-        }
-        let written = self.mount.session.ask(&call, deadline).await.and_then(kv::accepted);
-        match written {
+        // Each write comes right after a look: what somebody else created while Vault let us wait
+        // must not be overwritten.
+        let written = loop {
+            if self.find(name, deadline).await?.is_some() {
+                return Ok(Creation::Exists);
+            }
+            let written = self.mount.session.ask(&call, deadline).await.and_then(kv::accepted);
+            let Err(error) = &written else { break written };
+            let Some(wait) = error.undone_until() else { break written };
+            if !transport.wait(wait, deadline).await {
+                break written;
+            }
+        };
+        let unanswered = match written {
+            Ok(_) => None,
             // To overwrite wants another capability: somebody was faster.
             Err(error @ VaultError::Denied { .. }) => {
                 let is_taken = self.find(name, deadline).await?.is_some();
                 return if is_taken { Ok(Creation::Exists) } else { Err(error) };
             }
-            Err(error) if !kv::may_have_happened(&error) => return Err(error),
-            Ok(_) | Err(_) => {}
-        }
+            Err(error) if kv::may_have_happened(&error) => Some(error),
+            Err(error) => return Err(error),
+        };
         if !transport.wait(SETTLING, deadline).await {
             return Err(timed_out(&call));
         }
         match self.find(name, deadline).await? {
             Some(data) if data == entry::data(name, value) => Ok(Creation::Done),
             Some(_) => Ok(Creation::Exists),
-            None => Err(written
-                .err()
-                .unwrap_or_else(|| VaultError::Vanished { path: self.shown(name) })),
+            None => {
+                Err(unanswered.unwrap_or_else(|| VaultError::Vanished { path: self.shown(name) }))
+            }
         }
     }
 
@@ -107,14 +117,17 @@ impl Kv1 {
         name: &KeyName,
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
-        // Vault says of an entry that is not there that it was removed.
-        if self.find(name, deadline).await?.is_none() {
-            return Ok(false);
-        }
         let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
         let call = Call::of(&DeleteSecretRequest { mount, path })?;
-        self.mount.session.ask(&call, deadline).await.and_then(kv::accepted)?;
-        Ok(true)
+        loop {
+            // Vault says of an entry that is not there that it was removed.
+            if self.find(name, deadline).await?.is_none() {
+                return Ok(false);
+            }
+            if self.mount.remove(&call, deadline).await? {
+                return Ok(true);
+            }
+        }
     }
 
     /// The call that lists the folder of keys.
@@ -125,30 +138,44 @@ impl Kv1 {
 
     /// The data of an entry, if there is one.
     async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Option<Value>, VaultError> {
-        #[derive(Deserialize)]
-        struct Entry {
-            data: Value,
+        if let Some(data) = look(&self.mount, name, deadline).await? {
+            return Ok(Some(data));
         }
-        let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
-        let call = Call::of(&GetSecretRequest { mount, path })?;
-        let answer = self.mount.session.ask(&call, deadline).await?;
-        if answer.is_success() {
-            return Ok(Some(answer.parse::<Entry>()?.data));
+        match self.mount.confirm(deadline).await? {
+            None => Ok(None),
+            Some(active) => look(&active, name, deadline).await,
         }
-        if answer.is_absence() {
-            self.mount.confirm(deadline).await?;
-            return Ok(None);
-        }
-        if self.mount.is_of_version_2(&answer) {
-            let engine = self.mount.engine.clone();
-            return Err(VaultError::OtherVersion { engine, found: 2, configured: 1 });
-        }
-        Err(answer.into_error())
     }
 
     fn shown(&self, name: &KeyName) -> String {
         format!("{}/{}", self.mount.engine, self.mount.path(name.as_str()))
     }
+}
+
+/// The data of an entry, if the node that is asked knows of one.
+async fn look(
+    mount: &Mount,
+    name: &KeyName,
+    deadline: Deadline,
+) -> Result<Option<Value>, VaultError> {
+    #[derive(Deserialize)]
+    struct Entry {
+        data: Value,
+    }
+    let path = mount.path(name.as_str());
+    let call = Call::of(&GetSecretRequest { mount: mount.engine.clone(), path })?;
+    let answer = mount.session.ask(&call, deadline).await?;
+    if answer.is_success() {
+        return Ok(Some(answer.parse::<Entry>()?.data));
+    }
+    if answer.is_absence() {
+        return Ok(None);
+    }
+    if mount.is_of_version_2(&answer) {
+        let engine = mount.engine.clone();
+        return Err(VaultError::OtherVersion { engine, found: 2, configured: 1 });
+    }
+    Err(answer.into_error())
 }
 
 #[cfg(test)]
@@ -208,5 +235,26 @@ mod tests {
         assert_eq!(create(canned::hang_up, theirs).await.unwrap(), Creation::Exists);
         let lost = create(canned::hang_up, nothing).await.unwrap_err();
         assert!(lost.is_passing(), "{lost:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_created_while_vault_let_us_wait_is_not_overwritten() {
+        let server = Server::start(|line, before| match (line, before) {
+            ("PUT /v1/auth/approle/login", _) => canned::token(),
+            ("GET /v1/kv/key", 0) => nothing(),
+            ("GET /v1/kv/key", _) => theirs(),
+            ("PUT /v1/kv/key", _) => canned::json(429, "Retry-After: 0\r\n", "{}"),
+            _ => canned::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
+        })
+        .await;
+        let session = Arc::new(server.session());
+        session.keeper.attempt().await.unwrap();
+        let deadline = session.deadline();
+        let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
+        let kv = Kv1::new(Arc::new(mount));
+        let name = KeyName::parse("key").unwrap();
+        assert_eq!(kv.create(&name, "ours", deadline).await.unwrap(), Creation::Exists);
+        let writes = server.seen().iter().filter(|seen| seen[0] == "PUT /v1/kv/key").count();
+        assert_eq!(writes, 1);
     }
 }

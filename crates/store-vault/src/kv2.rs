@@ -101,14 +101,18 @@ impl Kv2 {
             data: entry::data(name, value),
             options: Some(SetSecretRequestOptions { cas: 0 }),
         })?
-        .put();
+        .put()
+        // Guarded by `cas`.
+        .repeatable();
         // Vault looks at the policy before it looks at `cas`: to write to an entry that exists
         // wants a capability that nobody needs here. So that is found out before.
         if self.first_version(name, deadline).await?.is_success() {
             return Ok(Creation::Exists);
         }
         let failure = match self.mount.session.ask(&call, deadline).await {
-            Ok(answer) if answer.is_success() => return self.written(name, &answer),
+            Ok(answer) if answer.is_success() => {
+                return self.written(name, &answer, deadline).await;
+            }
             // Somebody was faster, or the entry has versions that are deleted.
             Ok(answer) if answer.says("check-and-set") => {
                 VaultError::Vanished { path: self.data_path(name) }
@@ -126,6 +130,8 @@ impl Kv2 {
             Err(error) => return Err(error),
         };
         match self.find(name, deadline).await? {
+            // Written at the first of several attempts.
+            Found::Live(data) if data == entry::data(name, value) => Ok(Creation::Done),
             Found::Live(_) => Ok(Creation::Exists),
             Found::Gone(error) => Err(error),
             Found::Absent => Err(failure),
@@ -138,15 +144,21 @@ impl Kv2 {
         name: &KeyName,
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
-        // Vault says of an entry that is not there that it was removed.
-        if self.versions(name, deadline).await? == Versions::None {
-            self.mount.confirm(deadline).await?;
-            return Ok(false);
-        }
         let (mount, path) = self.place(name);
         let call = Call::of(&DeleteSecretMetadataRequest { mount, path })?;
-        self.mount.session.ask(&call, deadline).await.and_then(kv::accepted)?;
-        Ok(true)
+        loop {
+            // Vault says of an entry that is not there that it was removed.
+            if self.versions(name, deadline).await? == Versions::None {
+                let active = self.mount.confirm(deadline).await?;
+                let Some(active) = active else { return Ok(false) };
+                if Self::new(active).versions(name, deadline).await? == Versions::None {
+                    return Ok(false);
+                }
+            }
+            if self.mount.remove(&call, deadline).await? {
+                return Ok(true);
+            }
+        }
     }
 
     /// The call that lists the folder of keys.
@@ -155,30 +167,52 @@ impl Kv2 {
         Ok(Call::of(&ListSecretsRequest { mount, path })?.listing())
     }
 
-    /// Vault wrote a version: the first, and one that stays?
-    fn written(&self, name: &KeyName, answer: &Answer) -> Result<Creation, VaultError> {
+    /// Vault wrote a version: the first, and one that stays? One that does not is taken back, where
+    /// the policies let us: it would be used, and then be gone.
+    async fn written(
+        &self,
+        name: &KeyName,
+        answer: &Answer,
+        deadline: Deadline,
+    ) -> Result<Creation, VaultError> {
         let metadata: Metadata = answer.data()?;
         if metadata.version != VERSION {
             return Err(answer.not_understood());
         }
-        if !metadata.deletion_time.is_empty() {
-            let (path, at) = (self.data_path(name), metadata.deletion_time);
-            return Err(VaultError::Ephemeral { path, at });
+        if metadata.deletion_time.is_empty() {
+            return Ok(Creation::Done);
         }
-        Ok(Creation::Done)
+        let (mount, path) = self.place(name);
+        let call = Call::of(&DeleteSecretMetadataRequest { mount, path })?;
+        let is_removed = self.mount.remove(&call, deadline).await.unwrap_or(false);
+        let (path, at) = (self.data_path(name), metadata.deletion_time);
+        Err(if is_removed {
+            VaultError::TakenBack { path, at }
+        } else {
+            VaultError::Ephemeral { path, at }
+        })
     }
 
     async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Found, VaultError> {
+        let found = self.look(name, deadline).await?;
+        if !matches!(found, Found::Absent) {
+            return Ok(found);
+        }
+        match self.mount.confirm(deadline).await? {
+            None => Ok(Found::Absent),
+            Some(active) => Self::new(active).look(name, deadline).await,
+        }
+    }
+
+    /// What the node that is asked knows of the first version.
+    async fn look(&self, name: &KeyName, deadline: Deadline) -> Result<Found, VaultError> {
         for _ in 0..LOOKS_MAX {
             let answer = self.first_version(name, deadline).await?;
             if !answer.is_absence() {
                 return self.version(name, answer);
             }
             match self.versions(name, deadline).await? {
-                Versions::None => {
-                    self.mount.confirm(deadline).await?;
-                    return Ok(Found::Absent);
-                }
+                Versions::None => return Ok(Found::Absent),
                 // Created since.
                 Versions::First => {}
                 Versions::Others => {
@@ -292,5 +326,83 @@ impl Kv2 {
 
     fn data_path(&self, name: &KeyName) -> String {
         format!("{}/data/{}", self.mount.engine, self.mount.path(name.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kes_config::KvVersion;
+
+    use super::*;
+    use crate::canned::{self, Canned, Server};
+
+    const KEY: &str = "GET /v1/kv/data/key?version=1";
+
+    fn absent() -> Canned {
+        canned::json(404, "", r#"{"errors":[]}"#)
+    }
+
+    fn mount_of_version_2() -> Canned {
+        let mount = r#"{"data":{"path":"kv/","type":"kv","options":{"version":"2"}}}"#;
+        canned::json(200, "", mount)
+    }
+
+    /// A node that knows of no key, and says this of the active one.
+    async fn node(leader: String) -> (Server, Kv2) {
+        let server = Server::start(move |line, _| match line {
+            "PUT /v1/auth/approle/login" => canned::token(),
+            "GET /v1/sys/leader" => canned::json(200, "", &leader),
+            line if line.contains("/kv/") && !line.contains("/mounts/") => absent(),
+            _ => mount_of_version_2(),
+        })
+        .await;
+        let session = Arc::new(server.session());
+        session.keeper.attempt().await.unwrap();
+        let mount = Mount::new(session, "kv".to_owned(), KvVersion::V2, String::new());
+        (server, Kv2::new(Arc::new(mount)))
+    }
+
+    fn standby_of(active: &Server) -> String {
+        let port = active.address.port();
+        format!(
+            r#"{{"ha_enabled":true,"is_self":false,"leader_address":"http://localhost:{port}/"}}"#
+        )
+    }
+
+    async fn read(kv: &Kv2) -> Result<Option<Secret>, VaultError> {
+        kv.read(&KeyName::parse("key").unwrap(), kv.mount.session.deadline()).await
+    }
+
+    #[tokio::test]
+    async fn a_standby_s_word_that_a_key_is_not_there_is_checked_with_the_active_node() {
+        let active = Server::start(|line, _| match line {
+            KEY => {
+                canned::json(200, "", r#"{"data":{"data":{"key":"v"},"metadata":{"version":1}}}"#)
+            }
+            _ => absent(),
+        })
+        .await;
+        let (_standby, kv) = node(standby_of(&active)).await;
+        assert_eq!(read(&kv).await.unwrap().unwrap().expose(), b"v");
+
+        let empty = Server::start(|_, _| absent()).await;
+        let (_standby, kv) = node(standby_of(&empty)).await;
+        assert!(read(&kv).await.unwrap().is_none());
+        assert!(empty.seen().iter().any(|request| request[0] == KEY));
+    }
+
+    #[tokio::test]
+    async fn without_an_active_node_to_ask_nothing_is_said_to_be_absent() {
+        for leader in [
+            r#"{"ha_enabled":true,"is_self":false,"leader_address":""}"#,
+            r#"{"ha_enabled":true,"is_self":false,"leader_address":"http://127.0.0.1:1"}"#,
+        ] {
+            let (_standby, kv) = node(leader.to_owned()).await;
+            assert!(read(&kv).await.unwrap_err().is_passing(), "{leader}");
+        }
+        for leader in [r#"{"ha_enabled":false}"#, r#"{"ha_enabled":true,"is_self":true}"#] {
+            let (_single, kv) = node(leader.to_owned()).await;
+            assert!(read(&kv).await.unwrap().is_none(), "{leader}");
+        }
     }
 }

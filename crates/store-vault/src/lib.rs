@@ -107,7 +107,7 @@ impl VaultStore {
         }
         let keeper = &self.session.keeper;
         if let Err(error) = keeper.attempt().await {
-            if error.is_passing() {
+            if !error.is_misconfiguration() {
                 warnings.push(Warning::NotNow(error).into());
                 return Ok(warnings);
             }

@@ -45,8 +45,8 @@ pub(crate) enum Refusal {
     Replaced,
     /// It was issued just now, and the node that was asked may not know it yet.
     Fresh,
-    /// It is dead; a login is under way.
-    Dead,
+    /// A login is under way that will replace it.
+    Replacing,
     /// A login has just not helped: it is not the token's fault.
     Final,
 }
@@ -61,6 +61,8 @@ pub(crate) struct Life {
     not_before: Option<Instant>,
     /// How long after a login the next one is no cure for a refusal.
     cure_interval: Duration,
+    /// A token that Vault did not accept and does not know, but which may be good all the same.
+    doubted: Option<Generation>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,11 @@ impl Life {
     /// The token in use, if it is not known to be dead.
     pub(crate) fn usable(&self, now: Instant) -> Option<Generation> {
         self.held.as_ref().filter(|held| held.is_alive(now)).map(|held| held.generation)
+    }
+
+    /// The token that is in use although Vault did not accept it.
+    pub(crate) fn doubted(&self) -> Option<Generation> {
+        self.doubted
     }
 
     /// A login brought a token; it was asked for at `asked_at`.
@@ -144,7 +151,7 @@ impl Life {
         let life =
             life.map(|end| end.saturating_duration_since(now)).filter(|left| !left.is_zero());
         let wait = life.map_or(wait, |left| wait.min((left / 2).max(WAIT_URGENT)));
-        self.not_before = Some(now + wait.max(retry_after.unwrap_or_default()));
+        self.not_before = Some(now + wait.max(retry_after.unwrap_or_default().min(WAIT_MAX)));
     }
 
     /// Vault is healthy again: what it did not answer is worth trying at once.
@@ -162,24 +169,32 @@ impl Life {
         now: Instant,
     ) -> Refusal {
         let cure_interval = self.cure_interval;
-        let Some(held) = &mut self.held else { return Refusal::Dead };
+        let Some(held) = &mut self.held else { return Refusal::Replacing };
         if held.generation != generation {
             return Refusal::Replaced;
         }
         let age = now.saturating_duration_since(held.logged_in_at);
         if !held.is_alive(now) {
-            return Refusal::Dead;
+            return Refusal::Replacing;
         }
         if may_be_fresh && age < FRESH {
             return Refusal::Fresh;
         }
+        let is_replacing = held.due == Step::LogIn && held.due_at.is_some_and(|due| due <= now);
+        if is_replacing {
+            self.doubted = Some(generation);
+            return Refusal::Replacing;
+        }
         if age < cure_interval {
             return Refusal::Final;
         }
-        held.ends_at = Some(now);
+        // It may be good all the same, where its policies do not let it look itself up: it serves
+        // until there is a better one.
+        (held.due, held.due_at) = (Step::LogIn, Some(now));
+        self.doubted = Some(generation);
         // If that does not help, it is not done again too soon.
         self.cure_interval = WAIT_MAX.min((cure_interval * 2).max(2 * FRESH));
-        Refusal::Dead
+        Refusal::Replacing
     }
 
     /// The login after a refusal helped.
@@ -314,6 +329,8 @@ mod tests {
         let (mut life, now) = (Life::default(), start());
         life.failed(now, Some(S * 30), 0.0);
         assert_eq!(life.step(now), Step::Wait(Some(now + S * 30)));
+        life.failed(now, Some(Duration::MAX), 0.0);
+        assert_eq!(life.step(now), Step::Wait(Some(now + WAIT_MAX)));
     }
 
     #[test]
@@ -350,12 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_vault_does_not_know_is_dead_unless_it_is_fresh() {
+    fn a_token_that_vault_does_not_know_is_replaced_unless_it_is_fresh() {
         let (mut life, t0) = (Life::default(), start());
         let old = life.logged_in(lease(100, true), t0, 0.0);
         assert_eq!(life.refused(old, true, t0 + S), Refusal::Fresh);
-        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Dead);
-        assert_eq!(life.usable(t0 + S * 3), None);
+        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replacing);
+        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replacing);
+        assert_eq!(life.usable(t0 + S * 3), Some(old));
+        assert_eq!(life.doubted(), Some(old));
         assert_eq!(life.step(t0 + S * 3), Step::LogIn);
         let new = life.logged_in(lease(100, true), t0 + S * 3, 0.0);
         assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replaced);
@@ -369,7 +388,7 @@ mod tests {
         let mut current = life.logged_in(lease(3600, true), now, 0.0);
         while now < t0 + S * 600 {
             now += S;
-            if life.refused(current, false, now) == Refusal::Dead {
+            if life.refused(current, false, now) == Refusal::Replacing {
                 current = life.logged_in(lease(3600, true), now, 0.0);
                 logins += 1;
             }
@@ -378,6 +397,6 @@ mod tests {
         current = life.logged_in(lease(3600, true), now, 0.0);
         assert_eq!(life.refused(current, false, now + S * 50), Refusal::Final);
         life.cured();
-        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Dead);
+        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Replacing);
     }
 }

@@ -1,6 +1,7 @@
 //! The ways to a token: `AppRole`, Kubernetes, and keeping the one there is.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http::HeaderValue;
 use kes_config::{VaultCredentials, VaultJwt, VaultLogin};
@@ -16,10 +17,13 @@ use crate::answer::{Answer, Auth, Envelope};
 use crate::call::Call;
 use crate::error::VaultError;
 use crate::life::Lease;
-use crate::transport::{Deadline, Sender, Transport};
+use crate::transport::{Deadline, OPERATION_TIMEOUT, Sender, Transport};
 
 /// The longest token of a service account, in bytes.
 const JWT_LEN_MAX: u64 = 64 << 10;
+
+/// A token that lives longer lives for as long as matters; instants stay in range.
+const TTL_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// Who we are to Vault.
 #[derive(Debug)]
@@ -75,7 +79,10 @@ impl Login {
         transport: &Transport,
         deadline: Deadline,
     ) -> Result<Granted, VaultError> {
-        let call = self.call().await?.put();
+        let Some(call) = transport.within(deadline, self.call()).await else {
+            return Err(VaultError::LoginPending { within: OPERATION_TIMEOUT });
+        };
+        let call = call?.put();
         let sender = Sender { token: None, namespace: self.namespace.as_ref() };
         granted(transport.send(&call, sender, deadline).await?)
     }
@@ -168,7 +175,7 @@ fn granted(answer: Answer) -> Result<Granted, VaultError> {
         let auth: Auth =
             answer.parse::<Envelope<()>>()?.auth.ok_or_else(|| answer.not_understood())?;
         let token = Token::new(&auth.client_token).ok_or_else(|| answer.not_understood())?;
-        let ttl = std::time::Duration::from_secs(auth.lease_duration);
+        let ttl = Duration::from_secs(auth.lease_duration).min(TTL_MAX);
         let lease =
             Lease { ttl: Some(ttl).filter(|ttl| !ttl.is_zero()), is_renewable: auth.renewable };
         return Ok(Granted { token, lease });

@@ -91,15 +91,32 @@ impl Mount {
         Ok(finding)
     }
 
-    /// Confirms, after an answer that something is not there, that it came from the engine that is
-    /// meant: engines can be unmounted and mounted anew while we run.
-    pub(crate) async fn confirm(&self, deadline: Deadline) -> Result<(), VaultError> {
-        self.check_kind(deadline).await.map(drop)
+    /// Asks, after an answer that something is not there, who said so: it has to be the engine that
+    /// is meant, for engines can be unmounted and mounted anew while we run, and the active node,
+    /// for the others lag behind. Where it was another node, the way to the active one comes back,
+    /// which is to be asked again.
+    pub(crate) async fn confirm(
+        &self,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Self>>, VaultError> {
+        self.check_kind(deadline).await?;
+        let active = self.session.transport.to_active(deadline).await?;
+        Ok(active.map(|transport| {
+            let session = Session {
+                transport: Arc::new(transport),
+                keeper: Arc::clone(&self.session.keeper),
+                namespace: self.session.namespace.clone(),
+            };
+            let (engine, prefix) = (self.engine.clone(), self.prefix.clone());
+            Arc::new(Self::new(Arc::new(session), engine, self.version, prefix))
+        }))
     }
 
     async fn check_kind(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let call = Call::get(&format!("sys/internal/ui/mounts/{}", self.engine));
-        let answer = self.session.ask_once(&call, deadline).await?;
+        let Some(answer) = self.seen(&call, deadline).await? else {
+            return self.check_routing(deadline).await;
+        };
         if answer.is_success() {
             self.judge(&answer.data()?)?;
             return Ok(Finding::Fits);
@@ -139,7 +156,7 @@ impl Mount {
             KvVersion::V1 => Call::of(&GetSecretRequest { mount, path })?,
             KvVersion::V2 => Call::of(&ReadSecretRequest { mount, path, version: None })?,
         };
-        let answer = self.session.ask_once(&call, deadline).await?;
+        let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
         if answer.status == 404 && self.is_of_version_2(&answer) {
             let engine = self.engine.clone();
             return Err(VaultError::OtherVersion { engine, found: 2, configured: 1 });
@@ -158,9 +175,10 @@ impl Mount {
         self.version == KvVersion::V1 && answer.says("versioned K/V secrets engine")
     }
 
-    async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+    /// Whether the engine keeps what it is given; of version 2 alone.
+    pub(crate) async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let call = Call::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
-        let answer = self.session.ask_once(&call, deadline).await?;
+        let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
         if !answer.is_success() {
             return match answer.status {
                 400..500 if answer.status != 429 => Ok(Finding::Unknown),
@@ -173,6 +191,30 @@ impl Mount {
                 Err(VaultError::Erasing { path: call.target.path, after })
             }
             _ => Ok(Finding::Fits),
+        }
+    }
+
+    /// Removes something; tells whether Vault did, or wants to be asked again: after another look,
+    /// for what was looked at may be gone by then, and something else in its place.
+    pub(crate) async fn remove(&self, call: &Call, deadline: Deadline) -> Result<bool, VaultError> {
+        let answer = self.session.ask(call, deadline).await;
+        let error = match answer {
+            Ok(answer) if answer.is_success() => return Ok(true),
+            Ok(answer) => return Err(answer.into_error()),
+            Err(error) => error,
+        };
+        match error.undone_until() {
+            Some(wait) if self.session.transport.wait(wait, deadline).await => Ok(false),
+            _ => Err(error),
+        }
+    }
+
+    /// The answer to a request that a policy may well forbid; none if it does.
+    async fn seen(&self, call: &Call, deadline: Deadline) -> Result<Option<Answer>, VaultError> {
+        match self.session.ask(call, deadline).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(VaultError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -189,9 +231,9 @@ fn number(version: KvVersion) -> u8 {
     }
 }
 
-/// Whether a duration in Go's manner is none: `0s`, `0`, `0h0m0s`.
+/// Whether a duration in Go's manner is none: `0s`, `0`, `0h0m0s`; a negative one switches off.
 fn is_zero(duration: &str) -> bool {
-    !duration.chars().any(|char| ('1'..='9').contains(&char))
+    duration.starts_with('-') || !duration.chars().any(|char| ('1'..='9').contains(&char))
 }
 
 #[cfg(test)]
@@ -200,9 +242,14 @@ mod tests {
 
     #[test]
     fn durations_without_a_digit_above_zero_are_none() {
-        for (text, want) in
-            [("0s", true), ("", true), ("0h0m0s", true), ("10s", false), ("0h0m1s", false)]
-        {
+        for (text, want) in [
+            ("0s", true),
+            ("", true),
+            ("0h0m0s", true),
+            ("-1s", true),
+            ("10s", false),
+            ("0h0m1s", false),
+        ] {
             assert_eq!(is_zero(text), want, "{text}");
         }
     }

@@ -32,23 +32,28 @@ impl Session {
     }
 
     /// Sends a request. What comes back is an answer about the matter: a success, or a 4xx other
-    /// than 403 and 429. A token that is not accepted is replaced and the request sent again; so is
-    /// one that Vault asks to send later, where there is time.
+    /// than 403 and 429. Where the request may be repeated, a token that is not accepted is replaced
+    /// and the request sent again; so is one that Vault asks to send later, where there is time.
     pub(crate) async fn ask(&self, call: &Call, deadline: Deadline) -> Result<Answer, VaultError> {
-        let (mut attempt, mut was_refused) = (0, false);
+        let (mut attempt, mut refused) = (0, None);
         loop {
-            let held = self.keeper.token(deadline).await?;
+            let held = match refused {
+                None => self.keeper.token(deadline).await?,
+                Some(generation) => self.keeper.token_after(generation, deadline).await?,
+            };
             let answer = self.send(call, &held, deadline).await?;
-            let is_last = attempt >= ATTEMPTS_MAX;
+            let is_last = attempt >= ATTEMPTS_MAX || !call.is_repeatable;
             match answer.status {
                 403 if answer.is_foreign() => return Err(answer.into_error()),
-                403 => {
-                    let verdict = self.keeper.judge(&held, attempt, deadline).await?;
-                    if verdict == Verdict::Denied || is_last {
-                        return Err(self.denied(call));
+                403 => match self.keeper.judge(&held, attempt, deadline).await? {
+                    Verdict::Denied => return Err(self.denied(call)),
+                    _ if !call.is_repeatable => {
+                        return Err(VaultError::TokenReplaced(call.target.clone()));
                     }
-                    was_refused = true;
-                }
+                    _ if is_last => return Err(self.denied(call)),
+                    Verdict::Again => refused = None,
+                    Verdict::AgainAfter(generation) => refused = Some(generation),
+                },
                 412 | 429 | 503 => {
                     let wait = match answer.retry_after {
                         Some(wait) => wait,
@@ -60,7 +65,7 @@ impl Session {
                     }
                 }
                 200..300 | 400..500 => {
-                    if was_refused {
+                    if attempt > 0 {
                         self.keeper.cured();
                     }
                     return Ok(answer);
@@ -104,6 +109,9 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
     use crate::canned::{self, Server, token};
 
@@ -179,5 +187,47 @@ mod tests {
         let words = "permission denied on kv/x: the AppRole's policy lacks 'read'";
         assert_eq!(error.to_string(), words);
         assert_eq!((count(&server, READ), count(&server, LOGIN)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_changes_something_is_sent_once() {
+        for (status, header) in
+            [(503, "Retry-After: 0\r\n"), (429, "Retry-After: 0\r\n"), (403, "")]
+        {
+            let server = Server::start(move |line, _| match line {
+                LOGIN => token(),
+                LOOKUP => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
+                _ => canned::json(status, header, r#"{"errors":["later"]}"#),
+            })
+            .await;
+            let session = server.session();
+            session.keeper.attempt().await.unwrap();
+            let mut call = Call::get("kv/x").put();
+            call.is_repeatable = false;
+            assert!(session.ask(&call, session.deadline()).await.unwrap_err().is_passing());
+            assert_eq!(count(&server, "PUT /v1/kv/x"), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denial_that_may_be_the_token_s_fault_does_not_end_a_token_that_works() {
+        let server = Server::start(|line, before| match (line, before) {
+            (LOGIN, 0) => token(),
+            (LOGIN, _) => canned::json(400, "", r#"{"errors":["invalid role or secret ID"]}"#),
+            (READ | LOOKUP, _) => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
+            _ => canned::json(200, "", "{}"),
+        })
+        .await;
+        let session = server.session();
+        session.keeper.attempt().await.unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(Arc::clone(&session.keeper).run(stop.clone()));
+        let error = session.ask(&Call::get("kv/x"), session.deadline()).await.unwrap_err();
+        assert!(matches!(error, VaultError::NoToken(_)), "{error:?}");
+        let other = session.ask(&Call::get("kv/other"), session.deadline()).await.unwrap();
+        assert_eq!(other.status, 200);
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
     }
 }

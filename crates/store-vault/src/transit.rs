@@ -54,7 +54,7 @@ impl Transit {
             plaintext: STANDARD.encode(value.expose()),
             ..EncryptDataRequest::default()
         };
-        let call = Call::of(&request)?.needing("update");
+        let call = Call::of(&request)?.needing("update").repeatable();
         let answer = self.session.ask(&call, deadline).await.map_err(|error| match error {
             VaultError::Denied { path, role, .. } => {
                 VaultError::EncryptDenied { path, role, key: self.key.clone() }
@@ -87,7 +87,7 @@ impl Transit {
             ciphertext: ciphertext.to_owned(),
             ..DecryptDataRequest::default()
         };
-        let call = Call::of(&request)?.needing("update");
+        let call = Call::of(&request)?.needing("update").repeatable();
         let answer = self.session.ask(&call, deadline).await?;
         if !answer.is_success() {
             return Err(answer.into_error());

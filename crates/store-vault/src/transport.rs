@@ -1,6 +1,6 @@
 //! HTTP towards Vault: one pool of connections, a limit and an end to everything.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -29,6 +29,9 @@ const PING: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Whoever wants to be left alone for longer is asked again all the same.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
 /// A standby sends us to the active node, which may have changed in between.
 const REDIRECTS_MAX: usize = 2;
 
@@ -37,15 +40,34 @@ const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 /// Vault can be told to answer nobody without it, against forged requests.
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
+/// How far a node must have come to answer us, and what it does when it has not: it asks the active
+/// one. Nodes that lag behind would not see what we have just written.
+const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
+const FORWARD: HeaderValue = HeaderValue::from_static("forward-active-node");
+
 /// The way to Vault.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: Client,
     /// Vault's URL, without `/v1`.
     base: String,
     /// The active node, when the endpoint last said which it is.
-    leader: Mutex<Option<Url>>,
+    leader: Arc<Mutex<Option<Url>>>,
+    /// What the answer to our last write said.
+    index: Arc<Mutex<Option<HeaderValue>>>,
     clock: Arc<dyn Clock>,
+}
+
+/// Who serves requests, as the endpoint tells.
+#[derive(Debug, Deserialize)]
+struct Leader {
+    #[serde(default)]
+    ha_enabled: bool,
+    #[serde(default)]
+    is_self: bool,
+    #[serde(default, rename = "leader_address")]
+    address: String,
 }
 
 /// In whose name a request is sent.
@@ -73,7 +95,27 @@ impl Transport {
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING_TIMEOUT);
         let client = builder.build().map_err(OpenError::Client)?;
-        Ok(Self { client, base: settings.endpoint.clone(), leader: Mutex::new(None), clock })
+        let (leader, index) = (Arc::default(), Arc::default());
+        Ok(Self { client, base: settings.endpoint.clone(), leader, index, clock })
+    }
+
+    /// The way to the active node, if the endpoint is not it: a node that lags behind does not know
+    /// what is not there. None where the endpoint speaks for all.
+    pub(crate) async fn to_active(&self, deadline: Deadline) -> Result<Option<Self>, VaultError> {
+        let call = Call::get("sys/leader");
+        let answer = self.send(&call, Sender::default(), deadline).await?;
+        if !answer.is_success() {
+            return Err(answer.into_error());
+        }
+        let leader: Leader = answer.parse()?;
+        if !leader.ha_enabled || leader.is_self {
+            return Ok(None);
+        }
+        let is_weaker = self.base.starts_with("https:") && !leader.address.starts_with("https:");
+        let address = Url::parse(&leader.address).ok().filter(|_| !is_weaker);
+        let address = address.ok_or(VaultError::NoActiveNode(leader.address))?;
+        let base = address.as_str().trim_end_matches('/').to_owned();
+        Ok(Some(Self { base, ..self.clone() }))
     }
 
     /// The end of an operation that starts now.
@@ -155,6 +197,9 @@ impl Transport {
             .header(REQUEST, HeaderValue::from_static("true"));
         if let Some(token) = sender.token {
             request = request.header(TOKEN, token);
+            if let Some(index) = lock(&self.index).clone() {
+                request = request.header(INDEX, index).header(INCONSISTENT, FORWARD);
+            }
         }
         if let Some(namespace) = sender.namespace {
             request = request.header(NAMESPACE, namespace);
@@ -165,7 +210,15 @@ impl Transport {
                 .body(call.body.expose().to_vec());
         }
         let response = request.send().await;
-        response.map_err(|error| failed(&call.target, error))
+        let response = response.map_err(|error| failed(&call.target, error))?;
+        let index = response.headers().get(INDEX);
+        if response.status() == StatusCode::PRECONDITION_FAILED {
+            // Whatever was asked for, it is not to be had, from another cluster for one.
+            *lock(&self.index) = None;
+        } else if let Some(index) = index {
+            *lock(&self.index) = Some(index.clone());
+        }
+        Ok(response)
     }
 
     /// Where a redirect leads, if it leads to one of Vault's own nodes: the endpoint's host, or the
@@ -187,34 +240,34 @@ impl Transport {
             return Err(refused());
         }
         let is_known = |node: &Url| is_same_host(node, &to);
-        let leader = || self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let leader = || lock(&self.leader).clone();
         if is_known(&parse(&self.base)?) || leader().as_ref().is_some_and(is_known) {
             return Ok(to);
         }
         let named = self.ask_for_leader().await?;
         let is_leader = named.as_ref().is_some_and(is_known);
-        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        *lock(&self.leader) = named;
         if is_leader { Ok(to) } else { Err(refused()) }
     }
 
     /// Which node the endpoint says is active. Needs no token, and must not get one.
     async fn ask_for_leader(&self) -> Result<Option<Url>, VaultError> {
-        #[derive(Deserialize)]
-        struct Leader {
-            #[serde(default)]
-            leader_address: String,
-        }
         let call = Call::get("sys/leader");
         let url = parse(&call.url(&self.base))?;
         let answer = read(&call, self.request(&call, &url, Sender::default()).await?).await?;
         let leader: Leader = answer.parse()?;
-        Ok(Url::parse(&leader.leader_address).ok())
+        Ok(Url::parse(&leader.address).ok())
     }
 }
 
 /// The error of an operation whose time is over.
 pub(crate) fn timed_out(call: &Call) -> VaultError {
     VaultError::TimedOut { target: call.target.clone(), within: OPERATION_TIMEOUT }
+}
+
+/// Every operation leaves these values whole, so a panic elsewhere does not taint them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_same_host(a: &Url, b: &Url) -> bool {
@@ -246,7 +299,7 @@ async fn read(call: &Call, mut response: Response) -> Result<Answer, VaultError>
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+        .map(|seconds: u64| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
     let bytes_max = call.answer_len_max;
     let length = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = Vec::with_capacity(length.unwrap_or(0).min(bytes_max));
@@ -359,5 +412,22 @@ mod tests {
         let error = send(&broken, &read_call()).await.unwrap_err();
         let shown = format!("{error:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("http://"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn what_we_wrote_is_to_be_seen_by_whichever_node_answers() {
+        let server =
+            Server::start(|_, _| canned::json(200, "X-Vault-Index: seven\r\n", "{}")).await;
+        let transport = Transport::new(&server.settings(), Arc::new(SystemClock)).unwrap();
+        let token = HeaderValue::from_static("t");
+        let sender = Sender { token: Some(&token), namespace: None };
+        for _ in 0..2 {
+            transport.send(&read_call(), sender, transport.deadline()).await.unwrap();
+        }
+        let [first, second] = server.seen().try_into().unwrap();
+        assert!(!first.iter().any(|line| line.starts_with("x-vault-index")));
+        for line in ["x-vault-index: seven", "x-vault-inconsistent: forward-active-node"] {
+            assert!(second.iter().any(|seen| seen == line), "{second:?}");
+        }
     }
 }
