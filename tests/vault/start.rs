@@ -86,6 +86,8 @@ async fn a_configuration_that_does_not_fit_vault_ends_the_start() {
         }
         assert!(!refused.stderr.contains(&place.role.secret), "{refused:?}");
     }
+    // Whoever could log in has given its token back.
+    assert_eq!(site.bao.audit().count("update", "auth/token/revoke-self"), 6);
 }
 
 #[tokio::test]

@@ -198,6 +198,11 @@ impl Keeper {
     /// Keeps the token alive until `stop`; then gives it back.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(self.next()).await.is_some() {}
+        self.give_back().await;
+    }
+
+    /// Revokes the token, if there is one, so that its lease does not outlive us.
+    pub(crate) async fn give_back(&self) {
         let held = self.standing.borrow().held.clone();
         let is_usable = self.life().usable(self.clock.monotonic()).is_some();
         let Some(held) = held.filter(|_| is_usable) else { return };

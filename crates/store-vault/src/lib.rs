@@ -95,9 +95,16 @@ impl VaultStore {
         let transit = transit.map(|transit| Transit::new(Arc::clone(&session), transit));
         let health = Health::new(clock);
         let store = Self { session, health, kv: Kv::new(mount), transit };
-        let warnings = store.first_look(&settings).await?;
-        tasks.spawn(keeper.run(stop));
-        Ok((store, warnings))
+        match store.first_look(&settings).await {
+            Ok(warnings) => {
+                tasks.spawn(keeper.run(stop));
+                Ok((store, warnings))
+            }
+            Err(error) => {
+                keeper.give_back().await;
+                Err(error)
+            }
+        }
     }
 
     async fn first_look(&self, settings: &VaultKeystore) -> Result<Vec<BoxError>, OpenError> {

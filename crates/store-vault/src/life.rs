@@ -123,12 +123,16 @@ impl Life {
     pub(crate) fn renewed(&mut self, lease: Lease, asked_at: Instant, luck: f64) {
         self.settled();
         let Some(held) = &mut self.held else { return };
-        held.ends_at = lease.ttl.map(|ttl| asked_at + ttl);
-        held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, luck));
+        if lease.ttl.is_some() || held.granted.is_none() {
+            held.ends_at = lease.ttl.map(|ttl| asked_at + ttl);
+            held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, luck));
+        }
         let is_shortened = match (lease.ttl, held.granted) {
             // Vault grants the whole time again, unless the token's greatest age comes first.
             (Some(ttl), Some(granted)) => ttl < granted.mul_f64(0.95),
-            _ => false,
+            // Nothing more for a token that had an end.
+            (None, Some(_)) => true,
+            (_, None) => false,
         };
         held.due = if lease.is_renewable && !is_shortened { Step::Renew } else { Step::LogIn };
     }
@@ -293,6 +297,15 @@ mod tests {
             life.renewed(lease(renewed, true), t0 + S, 0.0);
             assert_eq!(life.step(t0 + S + S * renewed * 9 / 10), due);
         }
+    }
+
+    #[test]
+    fn a_renewal_that_grants_nothing_leads_to_a_login() {
+        let (mut life, t0) = (Life::default(), start());
+        life.logged_in(lease(10, true), t0, 0.0);
+        life.renewed(lease(0, true), t0 + S * 8, 0.0);
+        assert_eq!(life.step(t0 + S * 8), Step::LogIn);
+        assert_eq!(life.usable(t0 + S * 10), None);
     }
 
     #[test]
