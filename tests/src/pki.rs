@@ -226,14 +226,7 @@ impl Authority {
     /// # Panics
     /// If a name is not a name.
     pub fn issue_server(&self, names: &[&str]) -> Credential {
-        let (key, params) = (ed25519_fresh(), server_params(names));
-        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
-        Credential(Arc::new(Parts {
-            chain: vec![certificate.der().clone()],
-            key: key.serialize_der(),
-            identity: identity_of(&key),
-            api_key: None,
-        }))
+        self.sign(&server_params(names))
     }
 
     /// The same as [`Self::issue`], valid until the first day of the given year.
@@ -241,9 +234,14 @@ impl Authority {
     /// # Panics
     /// If the year is out of range.
     pub fn issue_until(&self, year: i32) -> Credential {
-        let key = ed25519_fresh();
         let mut params = client_params("issued");
         params.not_after = date_time_ymd(year, 1, 1);
+        self.sign(&params)
+    }
+
+    /// A certificate of these parameters and a fresh key.
+    fn sign(&self, params: &CertificateParams) -> Credential {
+        let key = ed25519_fresh();
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
         Credential(Arc::new(Parts {
             chain: vec![certificate.der().clone()],

@@ -1,15 +1,10 @@
 //! What lies in the engine: what others wrote is read, what we write has the same shape.
 
 use kes_tests::vault::Kv;
-use kes_tests::{Connection, Server, Setup, vectors};
+use kes_tests::{Connection, Setup, vectors};
 use serde_json::{Value, json};
 
-use crate::site::{Site, create, decrypt, generate, uncached};
-
-async fn log_has(server: &Server, words: &[&str]) {
-    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
-}
+use crate::site::{Site, create, decrypt, generate, log_has, uncached};
 
 async fn names(connection: &mut Connection) -> Value {
     connection.get("/v1/key/list/*").await.ok().json()["names"].clone()

@@ -8,7 +8,7 @@ use kes_tests::vault::{Cluster, Kv};
 use serde_json::json;
 
 use crate::outages::until_ready;
-use crate::site::{Site, create, decrypt, generate, uncached};
+use crate::site::{Site, create, decrypt, generate, log_has, uncached};
 
 /// A site whose servers log in as the service account of a cluster, with the token in a file.
 struct Pod {
@@ -83,8 +83,7 @@ async fn a_service_account_s_token_that_ended_is_told_of_and_a_new_file_is_all_i
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
     generate(&mut admin, "no-key").await.refused(502, "failed to read key");
     let words = ["cannot log in to Vault", "auth/kubernetes/login", "permission denied"];
-    let told = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-    assert!(told.is_some(), "{:#?}", server.stderr().so_far());
+    log_has(&server, &words).await;
 
     pod.project();
     until_ready(&mut admin).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{Site, create, decrypt, generate};
+use crate::site::{Site, create, decrypt, generate, log_has};
 
 /// How long a server that does not become ready is asked: no test stands still for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -35,8 +35,7 @@ async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str
     assert_eq!(connection.get("/v1/ready").await.status, 504);
     let status = connection.get("/v1/status").await.ok().json();
     assert_eq!(status["keystore_unreachable"], json!(true));
-    let log = server.stderr().find(|line| line.contains(words)).await;
-    assert!(log.is_some(), "{:#?}", server.stderr().so_far());
+    log_has(server, &[words]).await;
 }
 
 async fn is_well(connection: &mut Connection) {

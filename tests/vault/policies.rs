@@ -3,7 +3,7 @@
 use kes_tests::vault::{Kv, rule};
 use serde_json::json;
 
-use crate::site::{Site, create, decrypt, generate};
+use crate::site::{Site, create, decrypt, generate, log_has};
 
 #[tokio::test]
 async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
@@ -56,8 +56,7 @@ async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
             assert_eq!((answer.status, answer.error().as_str()), (502, message), "{path}");
             let words =
                 format!("permission denied on {denied}: the AppRole's policy lacks '{lacking}'");
-            let line = server.stderr().find(|line| line.contains(&words)).await;
-            assert!(line.is_some(), "no '{words}' in {:#?}", server.stderr().so_far());
+            log_has(&server, &[&words]).await;
         }
         assert_eq!(site.bao.audit().logins(), 1);
         server.stop().await;

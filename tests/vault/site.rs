@@ -40,6 +40,12 @@ impl Site {
     }
 }
 
+/// Waits for a line of the server's log that has all these words.
+pub(crate) async fn log_has(server: &Server, words: &[&str]) {
+    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
+    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
+}
+
 /// Switches the cache off.
 pub(crate) fn uncached(setup: Setup) -> Setup {
     setup.with(json!({ "cache": { "expiry": { "any": "0s" } } }))

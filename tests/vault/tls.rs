@@ -4,15 +4,10 @@ use std::fs;
 
 use kes_tests::pki::Authority;
 use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Credential, Server, Setup};
+use kes_tests::{Credential, Setup};
 use serde_json::json;
 
-use crate::site::{create, generate, uncached};
-
-async fn log_has(server: &Server, words: &[&str]) {
-    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
-}
+use crate::site::{create, generate, log_has, uncached};
 
 #[tokio::test]
 async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authorities() {

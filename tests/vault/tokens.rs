@@ -1,17 +1,11 @@
 //! The life of the token, seen from both ends.
 
-use kes_tests::Server;
 use kes_tests::vault::{Api, Audit, Kv};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::outages::until_ready;
-use crate::site::{Load, Site, create, generate};
-
-async fn log_has(server: &Server, words: &[&str]) {
-    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
-}
+use crate::site::{Load, Site, create, generate, log_has};
 
 /// Revokes each token that came from a login, by its accessor, as somebody does who does not have it.
 async fn revoke(api: &Api) {

@@ -4,7 +4,7 @@ use kes_tests::vault::{Kv, rule};
 use kes_tests::{Setup, vectors};
 use serde_json::json;
 
-use crate::site::{Site, create, decrypt, generate, uncached};
+use crate::site::{Site, create, decrypt, generate, log_has, uncached};
 
 async fn with_transit(kv: Kv) -> Option<(Site, String)> {
     let mut site = Site::new(kv, json!({})).await?;
@@ -59,7 +59,7 @@ async fn a_key_that_could_not_be_decrypted_again_is_not_created() {
         let answer = admin.call("PUT", "/v1/key/create/my-other").await;
         assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
         let words = format!("permission denied on {path}: the AppRole's policy lacks 'update'");
-        assert!(server.stderr().find(|line| line.contains(&words)).await.is_some());
+        log_has(&server, &[&words]).await;
         assert_eq!(site.place.get(site.bao.root(), "my-other").await, None);
     }
     let answer = generate(&mut admin, "my-key").await;
@@ -81,8 +81,7 @@ async fn a_key_that_could_not_be_decrypted_again_is_not_created() {
             "there is no transit key 'kes'",
         ],
     ] {
-        let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-        assert!(line.is_some(), "{words:?} not in {:#?}", server.stderr().so_far());
+        log_has(&server, &words).await;
     }
     assert_eq!(site.place.get(api, "my-third").await, None);
     server.stop().await;

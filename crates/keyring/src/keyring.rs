@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kes_crypto::{ImportError, Key, Random, record};
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::{Cache, Lookup};
 use crate::flight::{Departure, Flight, FlightId, Flights, Landing};
+use crate::lock::lock;
 use crate::probe::Probe;
 use crate::{CacheExpiry, CreateError, GetError, Health};
 
@@ -339,11 +340,6 @@ impl Keyring {
         let index = usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or(0);
         lock(&self.shards[index])
     }
-}
-
-/// The maps are left whole by every operation, so a panic elsewhere does not taint them.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn started_before(flight: FlightId, arrival: FlightId) -> bool {

@@ -6,6 +6,7 @@ mod cache;
 mod error;
 mod flight;
 mod keyring;
+mod lock;
 mod probe;
 
 pub use cache::CacheExpiry;

@@ -1,13 +1,15 @@
 //! The store's health: when it is looked at, and what is told about it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use kes_store::StoreError;
 use tokio::sync::{Notify, watch};
+
+use crate::lock::lock;
 
 /// However many calls fail, the store is not asked for its health more often than this.
 const PACE: Duration = Duration::from_secs(1);
@@ -179,11 +181,6 @@ impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probe").field("chart", &self.chart).finish_non_exhaustive()
     }
-}
-
-/// Every operation leaves these values whole, so a panic elsewhere does not taint them.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

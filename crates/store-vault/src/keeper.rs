@@ -174,8 +174,8 @@ impl Keeper {
 
     /// Does what is due now, if anything is: an attempt to log in or to renew.
     pub(crate) async fn attempt(&self) -> Result<(), Arc<VaultError>> {
-        let step = self.life().step(self.clock.monotonic());
         let asked_at = self.clock.monotonic();
+        let step = self.life().step(asked_at);
         let deadline = self.transport.deadline();
         match step {
             Step::Wait(_) => return Ok(()),

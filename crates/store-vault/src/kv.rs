@@ -78,9 +78,22 @@ impl Kv {
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
         self.mount.ensure_checked(deadline).await?;
-        match &self.engine {
-            Engine::V1(kv) => kv.delete(name, deadline).await,
-            Engine::V2(kv) => kv.delete(name, deadline).await,
+        let call = match &self.engine {
+            Engine::V1(kv) => kv.removal(name),
+            Engine::V2(kv) => kv.removal(name),
+        }?;
+        loop {
+            // Vault says of an entry that is not there that it was removed.
+            let exists = match &self.engine {
+                Engine::V1(kv) => kv.exists(name, deadline).await,
+                Engine::V2(kv) => kv.exists(name, deadline).await,
+            }?;
+            if !exists {
+                return Ok(false);
+            }
+            if self.mount.remove(&call, deadline).await? {
+                return Ok(true);
+            }
         }
     }
 

@@ -111,23 +111,19 @@ impl Kv1 {
         }
     }
 
-    /// Removes an entry; tells whether there was one.
-    pub(crate) async fn delete(
+    /// Whether there is such an entry.
+    pub(crate) async fn exists(
         &self,
         name: &KeyName,
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
+        Ok(self.find(name, deadline).await?.is_some())
+    }
+
+    /// The call that removes an entry.
+    pub(crate) fn removal(&self, name: &KeyName) -> Result<Call, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
-        let call = Call::of(&DeleteSecretRequest { mount, path })?;
-        loop {
-            // Vault says of an entry that is not there that it was removed.
-            if self.find(name, deadline).await?.is_none() {
-                return Ok(false);
-            }
-            if self.mount.remove(&call, deadline).await? {
-                return Ok(true);
-            }
-        }
+        Call::of(&DeleteSecretRequest { mount, path })
     }
 
     /// The call that lists the folder of keys.

@@ -138,27 +138,28 @@ impl Kv2 {
         }
     }
 
-    /// Removes all versions of an entry; tells whether there was one.
-    pub(crate) async fn delete(
+    /// Whether there is such an entry, of whatever versions.
+    pub(crate) async fn exists(
         &self,
         name: &KeyName,
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
-        let (mount, path) = self.place(name);
-        let call = Call::of(&DeleteSecretMetadataRequest { mount, path })?;
-        loop {
-            // Vault says of an entry that is not there that it was removed.
-            if self.versions(name, deadline).await? == Versions::None {
-                let active = self.mount.confirm(deadline).await?;
-                let Some(active) = active else { return Ok(false) };
-                if Self::new(active).versions(name, deadline).await? == Versions::None {
-                    return Ok(false);
-                }
-            }
-            if self.mount.remove(&call, deadline).await? {
-                return Ok(true);
+        if self.versions(name, deadline).await? != Versions::None {
+            return Ok(true);
+        }
+        match self.mount.confirm(deadline).await? {
+            None => Ok(false),
+            Some(active) => {
+                let versions = Self::new(active).versions(name, deadline).await?;
+                Ok(versions != Versions::None)
             }
         }
+    }
+
+    /// The call that removes all versions of an entry.
+    pub(crate) fn removal(&self, name: &KeyName) -> Result<Call, VaultError> {
+        let (mount, path) = self.place(name);
+        Call::of(&DeleteSecretMetadataRequest { mount, path })
     }
 
     /// The call that lists the folder of keys.
@@ -182,9 +183,7 @@ impl Kv2 {
         if metadata.deletion_time.is_empty() {
             return Ok(Creation::Done);
         }
-        let (mount, path) = self.place(name);
-        let call = Call::of(&DeleteSecretMetadataRequest { mount, path })?;
-        let is_removed = self.mount.remove(&call, deadline).await.unwrap_or(false);
+        let is_removed = self.mount.remove(&self.removal(name)?, deadline).await.unwrap_or(false);
         let (path, at) = (self.data_path(name), metadata.deletion_time);
         Err(if is_removed {
             VaultError::TakenBack { path, at }

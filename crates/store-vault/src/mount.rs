@@ -121,11 +121,8 @@ impl Mount {
             self.judge(&answer.data()?)?;
             return Ok(Finding::Fits);
         }
-        match answer.status {
-            // Vault does not tell apart what is not there and what is not ours to see.
-            400..500 if answer.status != 429 => self.check_routing(deadline).await,
-            _ => Err(answer.into_error()),
-        }
+        // Vault does not tell apart what is not there and what is not ours to see.
+        self.check_routing(deadline).await
     }
 
     fn judge(&self, mount: &Description) -> Result<(), VaultError> {
@@ -164,10 +161,12 @@ impl Mount {
         if answer.is_unrouted() {
             return Err(VaultError::NotMounted(self.engine.clone()));
         }
-        // Not ours to see, nobody's entry, or somebody's after all. A namespace that is not there
-        // is something else.
-        let is_possible = answer.is_success() || answer.status == 403 || answer.is_absence();
-        if is_possible { Ok(Finding::Unknown) } else { Err(answer.into_error()) }
+        // Nobody's entry, or somebody's after all. A namespace that is not there is something else.
+        if answer.is_success() || answer.is_absence() {
+            Ok(Finding::Unknown)
+        } else {
+            Err(answer.into_error())
+        }
     }
 
     /// Whether the answer to a request in version 1's manner is that of an engine of version 2.
@@ -176,14 +175,11 @@ impl Mount {
     }
 
     /// Whether the engine keeps what it is given; of version 2 alone.
-    pub(crate) async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
+    async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let call = Call::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
         let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
         if !answer.is_success() {
-            return match answer.status {
-                400..500 if answer.status != 429 => Ok(Finding::Unknown),
-                _ => Err(answer.into_error()),
-            };
+            return Ok(Finding::Unknown);
         }
         let configuration: Configuration = answer.data()?;
         match configuration.delete_version_after {

@@ -111,8 +111,8 @@ impl Transport {
         if !leader.ha_enabled || leader.is_self {
             return Ok(None);
         }
-        let is_weaker = self.base.starts_with("https:") && !leader.address.starts_with("https:");
-        let address = Url::parse(&leader.address).ok().filter(|_| !is_weaker);
+        let base = parse(&self.base)?;
+        let address = Url::parse(&leader.address).ok().filter(|to| !is_weaker(&base, to));
         let address = address.ok_or(VaultError::NoActiveNode(leader.address))?;
         let base = address.as_str().trim_end_matches('/').to_owned();
         Ok(Some(Self { base, ..self.clone() }))
@@ -235,8 +235,7 @@ impl Transport {
             location: shown.chars().take(200).collect(),
         };
         let to = from.join(&shown).map_err(|_| refused())?;
-        let is_weaker = from.scheme() == "https" && to.scheme() != "https";
-        if is_weaker || to.path() != from.path() || to.query() != from.query() {
+        if is_weaker(from, &to) || to.path() != from.path() || to.query() != from.query() {
             return Err(refused());
         }
         let is_known = |node: &Url| is_same_host(node, &to);
@@ -268,6 +267,11 @@ pub(crate) fn timed_out(call: &Call) -> VaultError {
 /// Every operation leaves these values whole, so a panic elsewhere does not taint them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a token that goes there is less safe than here.
+fn is_weaker(here: &Url, there: &Url) -> bool {
+    here.scheme() == "https" && there.scheme() != "https"
 }
 
 fn is_same_host(a: &Url, b: &Url) -> bool {

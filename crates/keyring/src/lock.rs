@@ -1,0 +1,8 @@
+//! Locks that a panic elsewhere does not taint.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a value that every operation of this crate leaves whole, whoever panicked while holding it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
