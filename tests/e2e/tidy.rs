@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each of our packages may depend on of ours. `kes` may depend on everything.
-const DIRECTIONS: [(&str, &[&str]); 12] = [
+const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("kes-types", &[]),
     ("kes-crypto", &["kes-types"]),
     ("kes-policy", &["kes-types"]),
     ("kes-store", &["kes-types"]),
     ("kes-config", &["kes-crypto", "kes-policy", "kes-types"]),
+    ("kes-store-aws", &["kes-config", "kes-store", "kes-types"]),
     ("kes-store-fs", &["kes-config", "kes-store", "kes-types"]),
     ("kes-store-vault", &["kes-config", "kes-store", "kes-types"]),
     ("kes-keyring", &["kes-crypto", "kes-policy", "kes-store", "kes-types"]),
@@ -26,11 +27,18 @@ const DIRECTIONS: [(&str, &[&str]); 12] = [
 ];
 
 /// Who alone may depend on a package.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 17] = [
     ("axum", &["kes-server"]),
     ("rustls", &["kes-server", "kes-client", "kes-store-vault", "kes-tests"]),
     ("tokio-rustls", &["kes-server", "kes-client", "kes-tests"]),
     ("hyper-rustls", &["kes-client"]),
+    ("aws-config", &["kes-store-aws"]),
+    ("aws-credential-types", &["kes-store-aws"]),
+    ("aws-sdk-kms", &["kes-store-aws"]),
+    ("aws-sdk-secretsmanager", &["kes-store-aws"]),
+    ("aws-smithy-http-client", &["kes-store-aws"]),
+    ("aws-smithy-runtime-api", &["kes-store-aws"]),
+    ("kes-store-aws", &["kes"]),
     ("kes-store-fs", &["kes"]),
     ("kes-store-vault", &["kes"]),
     ("vaultrs", &["kes-store-vault"]),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_config::{FsKeystore, Keystore, KvVersion, VaultKeystore};
+use kes_config::{AwsKeystore, FsKeystore, Keystore, KvVersion, VaultKeystore};
 use kes_store::{KeyStore, MemoryStore, Metered};
+use kes_store_aws::AwsStore;
 use kes_store_fs::FsStore;
 use kes_store_vault::VaultStore;
 use kes_types::SystemClock;
@@ -65,10 +66,7 @@ pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Fa
         }),
         Storage::Configured(Keystore::Fs(settings)) => open_fs(settings).await,
         Storage::Configured(Keystore::Vault(settings)) => open_vault(*settings, upkeep).await,
-        // The configuration refuses what this build has no store for.
-        Storage::Configured(Keystore::Aws(_)) => {
-            Err(Failure::message("keystore 'aws' is not supported by this build"))
-        }
+        Storage::Configured(Keystore::Aws(settings)) => open_aws(*settings, upkeep).await,
     }
 }
 
@@ -97,6 +95,27 @@ async fn open_vault(settings: VaultKeystore, upkeep: &Upkeep) -> Result<Opened, 
         tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
     }
     Ok(Opened { store: metered(store), name, probe_every })
+}
+
+async fn open_aws(settings: AwsKeystore, upkeep: &Upkeep) -> Result<Opened, Failure> {
+    let mut name = format!("AWS Secrets Manager {} in {}", settings.endpoint, settings.region);
+    if !settings.prefix.is_empty() {
+        name = format!("{name}, {}/*", settings.prefix);
+    }
+    if let Some(key) = &settings.kms_key {
+        name = format!("{name}, KMS key {key}");
+    }
+    let opened = AwsStore::open(kes_store_aws::Parts {
+        settings,
+        clock: Arc::new(SystemClock),
+        tasks: upkeep.tasks.clone(),
+        stop: upkeep.stop.clone(),
+    });
+    let (store, warnings) = opened.await.map_err(Failure::new)?;
+    for warning in warnings {
+        tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
+    }
+    Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
 /// `Vault https://127.0.0.1:8200, K/V v2 at kv/my-folder`

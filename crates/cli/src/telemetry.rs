@@ -48,7 +48,7 @@ fn targets(level: LevelFilter) -> Targets {
         .with_default(level)
         .with_targets(libraries.map(|library| (library, level.min(LevelFilter::WARN))))
         // Their errors name keys; what comes of them is ours to tell.
-        .with_targets(["rustify", "vaultrs"].map(|library| (library, LevelFilter::OFF)))
+        .with_targets(["aws_", "rustify", "vaultrs"].map(|library| (library, LevelFilter::OFF)))
         .with_target(NOTICE, Level::INFO)
 }
 

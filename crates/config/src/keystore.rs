@@ -15,7 +15,7 @@ pub enum Keystore {
     /// `HashiCorp` Vault or `OpenBao`.
     Vault(Box<VaultKeystore>),
     /// AWS Secrets Manager.
-    Aws(AwsKeystore),
+    Aws(Box<AwsKeystore>),
 }
 
 /// Settings of the filesystem store.
@@ -26,7 +26,7 @@ pub struct FsKeystore {
 }
 
 /// The stores that this build has. The others are read, where they can be, and refused.
-const SUPPORTED: [&str; 2] = ["fs", "vault"];
+const SUPPORTED: [&str; 3] = ["fs", "vault", "aws"];
 
 /// The stores that a configuration can name.
 const KNOWN: [&str; 8] = ["fs", "vault", "aws", "gcp", "azure", "fortanix", "gemalto", "entrust"];
@@ -55,7 +55,7 @@ pub(crate) fn read(keystore: &Cursor<'_>, warnings: &mut Warnings) -> Result<Key
     match name {
         "fs" => fs(&place).map(Keystore::Fs),
         "vault" => vault::read(&place, warnings).map(Box::new).map(Keystore::Vault),
-        "aws" => aws::read(&place).map(Keystore::Aws),
+        "aws" => aws::read(&place).map(Box::new).map(Keystore::Aws),
         _ => Err(unsupported(&place, name)),
     }
 }

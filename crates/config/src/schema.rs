@@ -115,6 +115,9 @@ const SECRETS_MANAGER: Schema = Schema::Struct(&[
     text("endpoint"),
     text("region"),
     text("kmskey"),
+    text("kmsendpoint"),
+    text("prefix"),
+    field("tags", Schema::Map(&Schema::Text)),
     field("credentials", Schema::Struct(&[text("accesskey"), text("secretkey"), text("token")])),
 ]);
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use folder::Folder;
-use kes_config::{Config, Keystore, KvVersion, LogLevel, VaultCredentials, VaultJwt};
+use kes_config::{AwsCredentials, Config, Keystore, KvVersion, LogLevel, VaultCredentials, VaultJwt};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
@@ -29,7 +29,7 @@ fn all_samples_load_without_a_warning() {
         assert!(load(&name).warnings.is_empty(), "{name}");
         count += 1;
     }
-    assert!(count >= 5);
+    assert!(count >= 7);
 }
 
 #[test]
@@ -80,4 +80,16 @@ fn the_samples_for_vault_say_what_they_read_like() {
     };
     assert_eq!(role, "kes");
     assert_eq!(path, Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token"));
+}
+
+#[test]
+fn the_samples_for_aws_say_what_they_read_like() {
+    for (name, is_given) in [("aws.yaml", true), ("aws-irsa.yaml", false)] {
+        let Keystore::Aws(aws) = load(name).keystore else { panic!("not AWS") };
+        assert_eq!(aws.endpoint, "https://secretsmanager.us-east-2.amazonaws.com");
+        assert_eq!((aws.region.as_str(), aws.prefix.as_str()), ("us-east-2", "minio"));
+        assert_eq!((aws.kms_key.as_deref(), aws.kms_endpoint), (Some("alias/kes"), None));
+        assert!(aws.tags.is_none());
+        assert_eq!(matches!(aws.credentials, AwsCredentials::Static { .. }), is_given);
+    }
 }

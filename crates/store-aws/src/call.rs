@@ -1,0 +1,24 @@
+//! What is asked of AWS, as errors name it.
+
+use std::fmt;
+
+/// An action on a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The action as policies name it: `secretsmanager:GetSecretValue`.
+    pub(crate) action: &'static str,
+    /// What it is done to: a name or an ARN.
+    pub(crate) resource: String,
+}
+
+impl Call {
+    pub(crate) fn new(action: &'static str, resource: &str) -> Self {
+        Self { action, resource: resource.to_owned() }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.resource)
+    }
+}

@@ -1,0 +1,214 @@
+//! What can go wrong between us and AWS. Decided by the codes of AWS's errors, not by HTTP statuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::config::http::HttpResponse;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::RequestId as _;
+use kes_store::{BoxError, StoreError};
+
+use crate::call::Call;
+use crate::kms::KeyProblem;
+use crate::refusal::Refusal;
+use crate::secret::SECRET_LEN_MAX;
+
+/// Why a call to AWS did not bring what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AwsError {
+    /// AWS answered with an error.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// No answer came back, or not a whole one.
+    #[error("no answer to {0}")]
+    NoAnswer(Call, #[source] BoxError),
+    /// The request never left.
+    #[error("a request to {0} cannot be made")]
+    NotSent(Call, #[source] BoxError),
+    /// The answer is not what AWS's documentation says.
+    #[error("the answer to {0} cannot be understood")]
+    NotUnderstood(Call, #[source] BoxError),
+    /// The time for the operation is over.
+    #[error("no answer to {call} within {} s", .within.as_secs())]
+    TimedOut { call: Call, within: Duration },
+    /// Nobody gave us credentials.
+    #[error(
+        "there are no AWS credentials: neither the environment, the shared profile, a web \
+         identity, the container nor the EC2 instance gave any"
+    )]
+    NoCredentials(#[source] Arc<BoxError>),
+    /// The credentials are being loaded and that takes too long.
+    #[error("the AWS credentials are not there within {} s", .within.as_secs())]
+    CredentialsPending { within: Duration },
+
+    /// Somebody deleted the secret, with a recovery window.
+    #[error(
+        "secret '{secret}' is scheduled for deletion{}: until its recovery window of 7 to 30 days \
+         is over, 'aws secretsmanager restore-secret' brings it back; deleting the key gives the \
+         name free at once, and for good", at(.since.as_deref())
+    )]
+    ScheduledForDeletion { secret: String, since: Option<String> },
+    /// There is a secret, and nothing in it, or not yet.
+    #[error("secret '{secret}' ({arn}) exists, but has no current value (AWSCURRENT)")]
+    NoCurrentValue { secret: String, arn: String },
+    /// AWS gave another secret than the one asked for.
+    #[error("AWS answered with secret '{found}' where '{secret}' was asked for")]
+    OtherSecret { secret: String, found: String },
+    /// The secret is there, but is no key.
+    #[error("secret '{secret}' is not a key: it has neither a SecretString nor a SecretBinary")]
+    Empty { secret: String },
+    /// What was just created cannot be read.
+    #[error(
+        "secret '{secret}' was created, but AWS does not give it back yet; whether the key exists \
+         is not known"
+    )]
+    NotReadBack { secret: String },
+    /// The same, and AWS says why.
+    #[error("secret '{secret}' was created, but cannot be read; the name stays taken")]
+    Unreadable {
+        secret: String,
+        #[source]
+        source: Box<Self>,
+    },
+    /// Something else is under the name of what was just created.
+    #[error("secret '{secret}' was changed while it was being created")]
+    Changed { secret: String },
+
+    /// The value is longer than a secret may be.
+    #[error("the value is longer than {SECRET_LEN_MAX} bytes, the most that Secrets Manager keeps")]
+    TooLarge,
+    /// The value cannot be kept as text.
+    #[error("the value is empty or no text, which Secrets Manager does not keep")]
+    NotText,
+    /// The KMS key cannot be used.
+    #[error("KMS key '{key}' cannot be used")]
+    Key {
+        key: String,
+        #[source]
+        source: KeyProblem,
+    },
+}
+
+fn at(since: Option<&str>) -> String {
+    since.map(|since| format!(" ({since})")).unwrap_or_default()
+}
+
+impl AwsError {
+    /// Sorts an error of the SDK.
+    pub(crate) fn of<E>(call: &Call, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let call = call.clone();
+        match error {
+            SdkError::ServiceError(error) => {
+                let status = error.raw().status().as_u16();
+                let id = error.raw().request_id().map(str::to_owned);
+                let meta = error.err().meta();
+                let code = meta.code().map(str::to_owned);
+                let message = meta.message().unwrap_or_default();
+                Self::Refused(Box::new(Refusal::new(call, status, code, message, id)))
+            }
+            SdkError::ResponseError(error) => {
+                let source = SdkError::<E, HttpResponse>::ResponseError(error).into_source();
+                Self::NotUnderstood(call, source.unwrap_or_else(Into::into))
+            }
+            SdkError::ConstructionFailure(error) => {
+                let source = SdkError::<E, HttpResponse>::ConstructionFailure(error).into_source();
+                Self::NotSent(call, source.unwrap_or_else(Into::into))
+            }
+            other => Self::NoAnswer(call, other.into_source().unwrap_or_else(Into::into)),
+        }
+    }
+
+    /// Whether AWS answered with this code.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.code() == Some(code))
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Unreadable { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
+
+    /// Whether waiting helps: AWS did not answer, or said that it cannot right now. Everything else
+    /// is its definite word, or a mistake that a person has to mend.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_passing(),
+            Self::Unreadable { source, .. } => source.is_passing(),
+            Self::NoAnswer(..)
+            | Self::NotUnderstood(..)
+            | Self::TimedOut { .. }
+            | Self::NoCredentials(_)
+            | Self::CredentialsPending { .. }
+            | Self::NotReadBack { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether nobody answered at all.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer(..) | Self::TimedOut { .. })
+    }
+
+    /// Whether a write that failed in this way may have taken effect all the same.
+    pub(crate) fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_passing() && !refusal.is_throttling(),
+            Self::NoAnswer(..) | Self::NotUnderstood(..) | Self::TimedOut { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<AwsError> for StoreError {
+    fn from(error: AwsError) -> Self {
+        if error.is_passing() {
+            Self::Unreachable(error.into())
+        } else {
+            Self::Refused(error.into())
+        }
+    }
+}
+
+/// Why a store in AWS cannot be opened: none of it becomes right by waiting.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// AWS does not know the credentials of the configuration.
+    #[error("AWS refuses keystore.aws.secretsmanager.credentials")]
+    Credentials(#[source] BoxError),
+    /// The KMS key of the configuration cannot seal secrets.
+    #[error("keystore.aws.secretsmanager.kmskey cannot be used")]
+    Key(#[source] BoxError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_must_mend_is_refused_and_what_passes_is_unreachable() {
+        let call = || Call::new("secretsmanager:GetSecretValue", "my-key");
+        let said = |code: &str| {
+            let refusal = Refusal::new(call(), 400, Some(code.to_owned()), "", None);
+            AwsError::Refused(Box::new(refusal))
+        };
+        let timed_out = || AwsError::TimedOut { call: call(), within: Duration::from_secs(10) };
+        assert!(matches!(StoreError::from(timed_out()), StoreError::Unreachable(_)));
+        for (code, is_passing) in [("ThrottlingException", true), ("AccessDeniedException", false)]
+        {
+            assert_eq!(said(code).is_passing(), is_passing);
+            let after = AwsError::Unreadable { secret: "s".to_owned(), source: said(code).into() };
+            assert_eq!(after.is_passing(), is_passing);
+        }
+        // Throttled is undone; an internal error may be either.
+        assert!(!said("ThrottlingException").may_have_happened());
+        assert!(said("InternalServiceError").may_have_happened());
+        assert!(timed_out().may_have_happened());
+        assert!(!said("AccessDeniedException").may_have_happened());
+    }
+}

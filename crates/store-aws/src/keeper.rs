@@ -1,0 +1,319 @@
+//! The keeper of the credentials: replaces them in the background well before they expire, so that
+//! no request waits for new ones while the old ones are good.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, future};
+use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials, SharedHttpClient};
+use kes_store::BoxError;
+use kes_types::Clock;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::AwsError;
+use crate::session::{Deadline, OPERATION_TIMEOUT};
+
+/// How long the sources of credentials may take.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Credentials are replaced when no more than this, or a quarter of their life, is left.
+const LEFT_MAX: Duration = Duration::from_mins(5);
+
+/// A source that gave the same credentials again is asked again no later than this.
+const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// However often requests need other credentials, the sources are not asked more often than this.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The longest wait after failures in a row.
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
+
+/// Holds credentials, hands them to the SDK, and looks after them.
+pub(crate) struct Keeper {
+    source: Source,
+    clock: Arc<dyn Clock>,
+    standing: watch::Sender<Standing>,
+    /// Held while the sources are asked.
+    loading: Mutex<()>,
+    luck: RandomState,
+}
+
+/// Where credentials come from.
+pub(crate) enum Source {
+    /// The configuration: they are what they are.
+    Given(Credentials),
+    /// What the SDK finds in this region's environment.
+    Chain { http: SharedHttpClient, region: Region },
+}
+
+/// Which of the credentials, counted in the order in which they came; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Generation(u64);
+
+#[derive(Clone, Default)]
+struct Standing {
+    held: Option<Credentials>,
+    generation: Generation,
+    /// When the sources were asked last.
+    asked_at: Option<Instant>,
+    /// Why they gave nothing, if they did not.
+    trouble: Option<Arc<BoxError>>,
+    /// How often in a row.
+    failures: u32,
+    /// When to ask again, in time for the credentials not to expire.
+    due_in: Option<Duration>,
+}
+
+impl Keeper {
+    pub(crate) fn new(source: Source, clock: Arc<dyn Clock>) -> Self {
+        let mut standing = Standing::default();
+        if let Source::Given(credentials) = &source {
+            standing.held = Some(credentials.clone());
+            standing.generation = Generation(1);
+        }
+        let (standing, loading) = (watch::Sender::new(standing), Mutex::default());
+        Self { source, clock, standing, loading, luck: RandomState::new() }
+    }
+
+    /// Whether the configuration gives the credentials.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self.source, Source::Given(_))
+    }
+
+    /// Sees to it that there are credentials that have not expired. Where there are none and the
+    /// sources have just failed, it says why at once.
+    pub(crate) async fn ready(&self, deadline: Deadline) -> Result<Generation, AwsError> {
+        if let Some(generation) = self.valid() {
+            return Ok(generation);
+        }
+        let load = async {
+            let _loading = self.loading.lock().await;
+            if self.valid().is_none() && !self.has_just_asked() {
+                self.load().await;
+            }
+        };
+        if deadline.run(load).await.is_none() {
+            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
+        }
+        match (self.valid(), &self.standing.borrow().trouble) {
+            (Some(generation), _) => Ok(generation),
+            (None, Some(trouble)) => Err(AwsError::NoCredentials(Arc::clone(trouble))),
+            (None, None) => Err(AwsError::NoCredentials(Arc::new(Box::new(Expired)))),
+        }
+    }
+
+    /// AWS refused credentials of this generation: whether there are others now.
+    pub(crate) async fn replace(
+        &self,
+        refused: Generation,
+        deadline: Deadline,
+    ) -> Result<bool, AwsError> {
+        if self.is_given() {
+            return Ok(false);
+        }
+        let load = async {
+            let _loading = self.loading.lock().await;
+            if self.standing.borrow().generation == refused && !self.has_just_asked() {
+                self.load().await;
+            }
+        };
+        if deadline.run(load).await.is_none() {
+            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
+        }
+        let standing = self.standing.borrow();
+        match &standing.trouble {
+            _ if standing.generation > refused => Ok(true),
+            Some(trouble) => Err(AwsError::NoCredentials(Arc::clone(trouble))),
+            None => Ok(false),
+        }
+    }
+
+    /// Replaces credentials in time, until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        if self.is_given() {
+            return;
+        }
+        let mut standing = self.standing.subscribe();
+        let look = async {
+            loop {
+                let due_in = standing.borrow_and_update().due_in;
+                tokio::select! {
+                    () = sleep(due_in) => {
+                        let _loading = self.loading.lock().await;
+                        self.load().await;
+                    }
+                    // A request has asked meanwhile: the time is another one. The sender is a part
+                    // of this keeper, it does not end.
+                    _ = standing.changed() => {}
+                }
+            }
+        };
+        let _ = stop.run_until_cancelled(look).await;
+    }
+
+    fn valid(&self) -> Option<Generation> {
+        let standing = self.standing.borrow();
+        let expiry = standing.held.as_ref()?.expiry();
+        let is_valid = expiry.is_none_or(|expiry| expiry > self.clock.now());
+        is_valid.then_some(standing.generation)
+    }
+
+    fn has_just_asked(&self) -> bool {
+        let now = self.clock.monotonic();
+        let asked_at = self.standing.borrow().asked_at;
+        asked_at.is_some_and(|at| now.saturating_duration_since(at) < PACE)
+    }
+
+    /// Asks the sources; the caller holds `loading`.
+    async fn load(&self) {
+        let Source::Chain { http, region } = &self.source else { return };
+        let asked = Box::pin(from_chain(http.clone(), region.clone()));
+        let answer = match tokio::time::timeout(LOAD_TIMEOUT, asked).await {
+            Ok(answer) => answer.map_err(BoxError::from),
+            Err(_) => Err(TooSlow(LOAD_TIMEOUT).into()),
+        };
+        let (now, wall) = (self.clock.monotonic(), self.clock.now());
+        self.standing.send_modify(|standing| {
+            standing.asked_at = Some(now);
+            match answer {
+                Ok(credentials) => standing.take(credentials, wall),
+                Err(error) => standing.fail(error, wall, self.luck.hash_one(now)),
+            }
+        });
+    }
+}
+
+impl Standing {
+    fn take(&mut self, credentials: Credentials, now: SystemTime) {
+        if std::mem::take(&mut self.failures) > 0 {
+            tracing::warn!("the AWS credentials can be refreshed again");
+        }
+        self.trouble = None;
+        let is_new = !self.held.as_ref().is_some_and(|held| are_same(held, &credentials));
+        let expiry = credentials.expiry();
+        self.due_in = expiry.map(|expiry| refresh_in(left(expiry, now), is_new));
+        self.held = Some(credentials);
+        self.generation = Generation(self.generation.0 + u64::from(is_new));
+    }
+
+    fn fail(&mut self, error: BoxError, now: SystemTime, luck: u64) {
+        let error = Arc::new(error);
+        if self.failures == 0 {
+            let cause: &dyn std::error::Error = &**error;
+            let expiry = self.held.as_ref().and_then(Credentials::expiry);
+            let left_seconds = expiry.map(|expiry| left(expiry, now).as_secs());
+            tracing::warn!(cause, left_seconds, "the AWS credentials cannot be refreshed");
+        }
+        self.due_in = Some(backoff(self.failures, luck));
+        self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(error);
+    }
+}
+
+impl ProvideCredentials for Keeper {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let held = self.standing.borrow().held.clone();
+        future::ProvideCredentials::ready(held.ok_or_else(CredentialsError::not_loaded_no_source))
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("is_given", &self.is_given()).finish_non_exhaustive()
+    }
+}
+
+/// Asks the SDK's chain, a new one each time: a chain remembers files that have been rotated since,
+/// sessions that were ended, failures, and credentials that it gives again when its source fails.
+async fn from_chain(http: SharedHttpClient, region: Region) -> provider::Result {
+    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).region(region);
+    match config.load().await.credentials_provider() {
+        Some(chain) => chain.provide_credentials().await,
+        None => Err(CredentialsError::not_loaded_no_source()),
+    }
+}
+
+/// Whether both are signed with alike. An expiry may be made up: the SDK puts it off for credentials
+/// that EC2 did not replace in time.
+fn are_same(one: &Credentials, other: &Credentials) -> bool {
+    one.access_key_id() == other.access_key_id()
+        && one.session_token() == other.session_token()
+        && one.secret_access_key().as_bytes().ct_eq(other.secret_access_key().as_bytes()).into()
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn left(expiry: SystemTime, now: SystemTime) -> Duration {
+    expiry.duration_since(now).unwrap_or_default()
+}
+
+/// When to replace credentials that live so long from now on. The same ones again mean that their
+/// source has no new ones yet: EC2 has them a few minutes before the end.
+fn refresh_in(left: Duration, is_new: bool) -> Duration {
+    let wait = if is_new {
+        left.saturating_sub(LEFT_MAX.min(left / 4))
+    } else {
+        SAME_WAIT_MAX.min(left / 2)
+    };
+    wait.max(PACE)
+}
+
+/// Twice as long after each failure, of which the half is luck.
+fn backoff(failures: u32, luck: u64) -> Duration {
+    let whole = PACE.saturating_mul(1 << failures.min(6)).min(BACKOFF_MAX);
+    let share = u32::try_from(luck % 1024).unwrap_or(0);
+    (whole / 2 + whole / 2048 * share).max(PACE / 2)
+}
+
+/// The sources of credentials take too long.
+#[derive(Debug, thiserror::Error)]
+#[error("no source of credentials answered within {} s", .0.as_secs())]
+struct TooSlow(Duration);
+
+/// The credentials have expired, and there are no others.
+#[derive(Debug, thiserror::Error)]
+#[error("the credentials have expired, and their source gives no others")]
+struct Expired;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn credentials_are_replaced_well_before_they_expire() {
+        assert_eq!(refresh_in(S * 3600 * 6, true), S * (3600 * 6 - 300));
+        assert_eq!(refresh_in(S * 900, true), S * (900 - 225));
+        assert_eq!(refresh_in(S * 8, true), S * 6);
+        // A source that has no new ones yet is asked again, ever sooner.
+        assert_eq!(refresh_in(S * 300, false), S * 60);
+        assert_eq!(refresh_in(S * 60, false), S * 30);
+        for is_new in [true, false] {
+            assert_eq!(refresh_in(Duration::ZERO, is_new), PACE);
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_are_ever_farther_apart() {
+        for (failures, whole) in [(0, 1), (1, 2), (5, 32), (6, 60), (60, 60)] {
+            assert_eq!(backoff(failures, 0), S * whole / 2);
+            let most = backoff(failures, 1023);
+            assert!(most > S * whole * 9 / 10 && most < S * whole, "{failures}: {most:?}");
+        }
+    }
+}

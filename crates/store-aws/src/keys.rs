@@ -1,0 +1,288 @@
+//! Keys as secrets: what Secrets Manager's answers mean.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use kes_store::{ListQuery, Page};
+use kes_types::{KeyName, Secret};
+
+use crate::error::AwsError;
+use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
+use crate::refusal::Refusal;
+use crate::secret::{CreationToken, Current, Look, SECRET_LEN_MAX};
+use crate::session::Deadline;
+
+/// How a creation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The value is stored, and was read again.
+    Done,
+    /// The name is taken.
+    Exists,
+}
+
+/// What becomes of a creation after an error.
+enum Sequel {
+    /// It ended in this way all the same.
+    Ended(Creation),
+    /// It is sent again.
+    Again,
+    /// The error stands.
+    Failed,
+}
+
+impl Manager {
+    /// Reads a value; none if AWS says twice that there is no such secret: the same code stands for
+    /// a secret without a current value and, for a moment, for a new one.
+    pub(crate) async fn read(
+        &self,
+        key: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Option<Secret>, AwsError> {
+        let secret = self.names.secret(key);
+        let mut pauses = Pauses::new(REREADS_MAX);
+        loop {
+            let error = match self.current(&secret, deadline).await {
+                Ok(current) => return Ok(Some(current.value)),
+                Err(error) => error,
+            };
+            if !error.has_code(NOT_FOUND) && !error.has_code(INVALID) {
+                return Err(error);
+            }
+            match self.look(&secret, deadline).await? {
+                Look::Absent => return Ok(None),
+                Look::Denied if error.has_code(NOT_FOUND) => return Ok(None),
+                Look::Deleted { since, .. } => {
+                    return Err(AwsError::ScheduledForDeletion { secret, since: Some(since) });
+                }
+                Look::Present(_) | Look::Denied if error.has_code(INVALID) => return Err(error),
+                Look::Present(found) => {
+                    if !pauses.pause(deadline).await {
+                        return Err(AwsError::NoCurrentValue { secret, arn: found.arn });
+                    }
+                }
+                Look::Denied => return Err(error),
+            }
+        }
+    }
+
+    /// Creates a secret, and reads it: only what AWS gives back is there.
+    pub(crate) async fn create(
+        &self,
+        key: &KeyName,
+        value: &Secret,
+        deadline: Deadline,
+    ) -> Result<Creation, AwsError> {
+        if value.expose().len() > SECRET_LEN_MAX {
+            return Err(AwsError::TooLarge);
+        }
+        let text = as_text(value)?;
+        let secret = self.names.secret(key);
+        let token = CreationToken::fresh();
+        match self.write(&secret, text, &token, deadline).await? {
+            Creation::Done => self.read_back(&secret, value, &token, deadline).await,
+            Creation::Exists => Ok(Creation::Exists),
+        }
+    }
+
+    /// Sends the creation until AWS has said how it ended. What may have happened is looked at
+    /// before it is sent again, and is then sent with the same token.
+    async fn write(
+        &self,
+        secret: &str,
+        text: &str,
+        token: &CreationToken,
+        deadline: Deadline,
+    ) -> Result<Creation, AwsError> {
+        let mut pauses = Pauses::new(REWRITES_MAX);
+        let mut is_in_doubt = false;
+        loop {
+            let error = match self.put(secret, text, token, deadline).await {
+                Ok(()) => return Ok(Creation::Done),
+                Err(error) => error,
+            };
+            is_in_doubt |= error.may_have_happened();
+            let is_anothers = error.has_code(EXISTS) && !is_in_doubt;
+            let is_last = pauses.is_over();
+            match self.after(&error, secret, token, is_in_doubt, is_last, deadline).await? {
+                Sequel::Ended(creation) => return Ok(creation),
+                Sequel::Again if pauses.pause(deadline).await => {}
+                Sequel::Again if is_anothers => return Ok(Creation::Exists),
+                Sequel::Again | Sequel::Failed => return Err(error),
+            }
+        }
+    }
+
+    /// What becomes of a creation that was answered with an error.
+    async fn after(
+        &self,
+        error: &AwsError,
+        secret: &str,
+        token: &CreationToken,
+        is_in_doubt: bool,
+        is_last: bool,
+        deadline: Deadline,
+    ) -> Result<Sequel, AwsError> {
+        let (is_taken, is_invalid) = (error.has_code(EXISTS), error.has_code(INVALID));
+        if error.refusal().is_some_and(Refusal::is_throttling) {
+            return Ok(Sequel::Again);
+        }
+        if !is_taken && !is_invalid && !error.may_have_happened() {
+            return Ok(Sequel::Failed);
+        }
+        Ok(match self.look(secret, deadline).await {
+            Ok(Look::Present(found)) if found.has_version(token) => Sequel::Ended(Creation::Done),
+            Ok(Look::Present(_)) if is_invalid => Sequel::Failed,
+            Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
+            // A deletion that AWS is not done with yet looks the same for a moment.
+            Ok(Look::Deleted { since, .. }) if is_last => {
+                let (secret, since) = (secret.to_owned(), Some(since));
+                return Err(AwsError::ScheduledForDeletion { secret, since });
+            }
+            // AWS's own word stands.
+            Ok(Look::Denied) | Err(_) if is_taken && !is_in_doubt => {
+                Sequel::Ended(Creation::Exists)
+            }
+            Ok(Look::Denied) if is_taken => {
+                Sequel::Ended(self.by_reading(secret, token, deadline).await?)
+            }
+            Ok(Look::Denied) if is_invalid => Sequel::Failed,
+            Ok(Look::Absent | Look::Deleted { .. } | Look::Denied) => Sequel::Again,
+            Err(unseen) if is_taken => return Err(unseen),
+            Err(_) => Sequel::Failed,
+        })
+    }
+
+    /// Whose a secret is, where a look is denied.
+    async fn by_reading(
+        &self,
+        secret: &str,
+        token: &CreationToken,
+        deadline: Deadline,
+    ) -> Result<Creation, AwsError> {
+        let current = self.current(secret, deadline).await?;
+        let is_ours = current.version == token.as_str();
+        Ok(if is_ours { Creation::Done } else { Creation::Exists })
+    }
+
+    /// Demands what was written, as every other server will read it.
+    async fn read_back(
+        &self,
+        secret: &str,
+        value: &Secret,
+        token: &CreationToken,
+        deadline: Deadline,
+    ) -> Result<Creation, AwsError> {
+        let secret = || secret.to_owned();
+        let mut pauses = Pauses::new(REREADS_MAX);
+        loop {
+            match self.current(&secret(), deadline).await {
+                Ok(Current { value: found, version, .. }) => {
+                    let is_ours = found == *value && version == token.as_str();
+                    let changed = AwsError::Changed { secret: secret() };
+                    return if is_ours { Ok(Creation::Done) } else { Err(changed) };
+                }
+                Err(error) if error.has_code(NOT_FOUND) => {
+                    if !pauses.pause(deadline).await {
+                        return Err(AwsError::NotReadBack { secret: secret() });
+                    }
+                }
+                Err(source) => {
+                    let source = Box::new(source);
+                    return Err(AwsError::Unreadable { secret: secret(), source });
+                }
+            }
+        }
+    }
+
+    /// Deletes a secret for good, also one that is scheduled for deletion; tells whether there was
+    /// one.
+    pub(crate) async fn delete(&self, key: &KeyName, deadline: Deadline) -> Result<bool, AwsError> {
+        let secret = self.names.secret(key);
+        let mut pauses = Pauses::new(REWRITES_MAX);
+        let mut may_be_done = false;
+        loop {
+            let id = match self.look(&secret, deadline).await? {
+                Look::Absent => return Ok(may_be_done),
+                // Not the name: somebody may create another secret under it meanwhile.
+                Look::Present(found) | Look::Deleted { found, .. } => found.arn,
+                Look::Denied => match self.current(&secret, deadline).await {
+                    Ok(current) => current.arn,
+                    Err(error) if error.has_code(NOT_FOUND) => return Ok(may_be_done),
+                    Err(error) if error.has_code(INVALID) => secret.clone(),
+                    Err(error) => return Err(error),
+                },
+            };
+            match self.remove(&id, deadline).await {
+                Ok(()) => break,
+                Err(error) if error.has_code(NOT_FOUND) => return Ok(may_be_done),
+                Err(error) if error.is_passing() && pauses.pause(deadline).await => {
+                    may_be_done |= error.may_have_happened();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.settle(&secret, deadline).await;
+        Ok(true)
+    }
+
+    /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has
+    /// said that it is done: nothing that goes wrong here changes that.
+    async fn settle(&self, secret: &str, deadline: Deadline) {
+        let mut pauses = Pauses::new(REREADS_MAX);
+        while let Ok(Look::Present(_)) = self.look(secret, deadline).await {
+            if !pauses.pause(deadline).await {
+                return;
+            }
+        }
+    }
+
+    /// Lists keys, a page of them. AWS gives secrets in no order that is promised.
+    pub(crate) async fn page(
+        &self,
+        query: &ListQuery,
+        deadline: Deadline,
+    ) -> Result<Page, AwsError> {
+        Ok(Page::select(self.list(&query.prefix, deadline).await?, query))
+    }
+}
+
+/// How often a read is repeated that AWS may answer otherwise in a moment.
+const REREADS_MAX: u32 = 5;
+
+/// How often a write is sent again that did not happen, or waits for a deletion to be done.
+const REWRITES_MAX: u32 = 5;
+
+/// The first of the waits between them; each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits between attempts.
+#[derive(Debug)]
+struct Pauses {
+    done: u32,
+    max: u32,
+    luck: RandomState,
+}
+
+impl Pauses {
+    fn new(max: u32) -> Self {
+        Self { done: 0, max, luck: RandomState::new() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.done >= self.max
+    }
+
+    /// Waits before the next attempt; no if there is none, for want of time or because there were
+    /// enough. A half of each wait is luck: those who were refused together must not come back
+    /// together.
+    async fn pause(&mut self, deadline: Deadline) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let whole = PAUSE * (1 << self.done);
+        let share = u32::try_from(self.luck.hash_one(self.done) % 1024).unwrap_or(0);
+        self.done += 1;
+        deadline.wait(whole / 2 + whole / 2048 * share).await
+    }
+}

@@ -1,0 +1,194 @@
+//! Keys as secrets of AWS Secrets Manager.
+//!
+//! A key is the current value of the secret `<prefix>/<name>`, encrypted by Secrets Manager under a
+//! key of AWS KMS. `keys.rs` says what Secrets Manager's answers mean, `refusal.rs` what its errors
+//! do, `keeper.rs` when credentials are replaced.
+
+mod call;
+mod error;
+mod health;
+mod http;
+mod keeper;
+mod keys;
+mod kms;
+mod manager;
+mod refusal;
+mod secret;
+mod session;
+mod versions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::types::Tag;
+use kes_config::AwsKeystore;
+use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
+use kes_types::{Clock, KeyName, Secret};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::OpenError;
+
+use crate::error::AwsError;
+use crate::health::Health;
+use crate::keys::Creation;
+use crate::kms::{KmsKey, Seen};
+use crate::manager::Manager;
+use crate::refusal::Refusal;
+use crate::secret::Names;
+use crate::session::{Deadline, Session};
+use crate::versions::Versions;
+
+/// What an AWS store is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where AWS is, and what is ours in it.
+    pub settings: AwsKeystore,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Owner of the task that replaces credentials, and of looks in the background.
+    pub tasks: TaskTracker,
+    /// Ends them.
+    pub stop: CancellationToken,
+}
+
+/// A key store in AWS Secrets Manager.
+///
+/// Every operation ends within 10 s, whatever AWS does.
+#[derive(Debug)]
+pub struct AwsStore {
+    manager: Arc<Manager>,
+    kms_key: Option<KmsKey>,
+    health: Health,
+    versions: Versions,
+}
+
+impl AwsStore {
+    /// Finds credentials, and looks whether AWS knows them and the KMS key can be used, within
+    /// 10 s each.
+    ///
+    /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
+    /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
+    /// refuses and a key that cannot be used are errors.
+    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let Parts { settings, clock, tasks, stop } = parts;
+        let session = Arc::new(Session::new(&settings, clock));
+        let keeper = Arc::clone(&session.keeper);
+        let names = Names::new(&settings.prefix);
+        let tags = settings.tags.as_deref().map(tags);
+        let kms_key = settings.kms_key.clone();
+        let manager = Arc::new(Manager::new(session, names, kms_key.clone(), tags));
+        let store = Self {
+            manager,
+            kms_key: kms_key.map(|key| KmsKey::new(key, settings.region)),
+            health: Health::default(),
+            versions: Versions::new(tasks.clone(), stop.clone()),
+        };
+        let warnings = store.first_look().await?;
+        tasks.spawn(keeper.run(stop));
+        Ok((store, warnings))
+    }
+
+    async fn first_look(&self) -> Result<Vec<BoxError>, OpenError> {
+        let session = &self.manager.session;
+        if let Err(error) = session.keeper.ready(Deadline::of_operation()).await {
+            return Ok(vec![Warning::NotNow(error).into()]);
+        }
+        let deadline = Deadline::of_operation();
+        let key = async {
+            match &self.kms_key {
+                Some(key) => Some((key, key.check(session, deadline).await)),
+                None => None,
+            }
+        };
+        let (greeting, key) = tokio::join!(self.manager.greet(deadline), key);
+        let mut warnings: Vec<BoxError> = Vec::new();
+        match greeting {
+            Ok(()) => {}
+            Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
+                warnings.push(Warning::NoList(error).into());
+            }
+            Err(error)
+                if session.keeper.is_given()
+                    && error.refusal().is_some_and(Refusal::is_about_credentials) =>
+            {
+                return Err(OpenError::Credentials(error.into()));
+            }
+            Err(error) => warnings.push(Warning::NotNow(error).into()),
+        }
+        match key {
+            None | Some((_, Ok(Seen::Usable(_)))) => {}
+            Some((key, Ok(_))) => {
+                warnings.push(Warning::HiddenKey(key.name().to_owned()).into());
+            }
+            Some((_, Err(error @ AwsError::Key { .. }))) => {
+                return Err(OpenError::Key(error.into()));
+            }
+            Some((key, Err(error))) => {
+                warnings.push(Warning::UnseenKey(key.name().to_owned(), error).into());
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+#[async_trait]
+impl KeyStore for AwsStore {
+    async fn status(&self) -> Result<Duration, StoreError> {
+        Ok(self.health.check(&self.manager, self.kms_key.as_ref()).await?)
+    }
+
+    async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
+        match self.manager.create(name, &value, Deadline::of_operation()).await? {
+            Creation::Done => Ok(()),
+            Creation::Exists => Err(StoreError::Exists(name.clone())),
+        }
+    }
+
+    async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
+        match self.manager.read(name, Deadline::of_operation()).await? {
+            Some(value) => {
+                self.versions.read(&self.manager, name);
+                Ok(value)
+            }
+            None => Err(StoreError::NotFound(name.clone())),
+        }
+    }
+
+    async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
+        let is_removed = self.manager.delete(name, Deadline::of_operation()).await?;
+        if is_removed { Ok(()) } else { Err(StoreError::NotFound(name.clone())) }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
+        Ok(self.manager.page(query, Deadline::of_operation()).await?)
+    }
+}
+
+/// The tags of new secrets: ours, where the configuration does not have them.
+fn tags(given: &[(String, String)]) -> Vec<Tag> {
+    let ours = [("kes:created-by", "kes"), ("kes:version", env!("CARGO_PKG_VERSION"))];
+    let is_given = |key: &str| given.iter().any(|(given, _)| given == key);
+    let ours = ours.into_iter().filter(|(key, _)| !is_given(key));
+    let given = given.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    ours.chain(given).map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// What the operator should know after a start.
+#[derive(Debug, thiserror::Error)]
+enum Warning {
+    #[error("AWS cannot be used now; the server starts all the same, and tries again")]
+    NotNow(#[source] AwsError),
+    #[error("keys cannot be listed")]
+    NoList(#[source] AwsError),
+    #[error(
+        "KMS key '{0}' may not be described with these credentials (kms:DescribeKey): whether it \
+         can be used is not checked"
+    )]
+    HiddenKey(String),
+    #[error(
+        "KMS key '{0}' cannot be looked at now; the server starts all the same, and tries again"
+    )]
+    UnseenKey(String, #[source] AwsError),
+}

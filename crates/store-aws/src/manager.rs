@@ -1,0 +1,188 @@
+//! What Secrets Manager is asked, one request at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
+use kes_types::{KeyName, Secret};
+
+use crate::call::Call;
+use crate::error::AwsError;
+use crate::refusal::Refusal;
+use crate::secret::{CreationToken, Current, Look, Names};
+use crate::session::{Deadline, Session};
+
+/// The most secrets on a page (*`ListSecrets`*).
+const PAGE_SECRETS: i32 = 100;
+
+/// Secrets Manager.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    pub(crate) session: Arc<Session>,
+    pub(crate) names: Names,
+    pub(crate) kms_key: Option<String>,
+    tags: Option<Vec<Tag>>,
+    is_look_denied: AtomicBool,
+}
+
+impl Manager {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        names: Names,
+        kms_key: Option<String>,
+        tags: Option<Vec<Tag>>,
+    ) -> Self {
+        Self { session, names, kms_key, tags, is_look_denied: AtomicBool::new(false) }
+    }
+
+    /// Creates a secret; the token makes that another request with it changes nothing.
+    pub(crate) async fn put(
+        &self,
+        secret: &str,
+        value: &str,
+        token: &CreationToken,
+        deadline: Deadline,
+    ) -> Result<(), AwsError> {
+        let send = || {
+            let request = self.session.secrets_once.create_secret();
+            let request = request.name(secret).secret_string(value);
+            let request = request.client_request_token(token.as_str());
+            request.set_kms_key_id(self.kms_key.clone()).set_tags(self.tags.clone()).send()
+        };
+        let call = Call::new("secretsmanager:CreateSecret", secret);
+        self.session.ask(&call, deadline, send).await.map(drop).map_err(|mut error| {
+            name_key(&mut error, self.kms_key.as_deref());
+            error
+        })
+    }
+
+    /// The current value of a secret.
+    pub(crate) async fn current(
+        &self,
+        secret: &str,
+        deadline: Deadline,
+    ) -> Result<Current, AwsError> {
+        let send = || self.session.secrets.get_secret_value().secret_id(secret).send();
+        let call = Call::new("secretsmanager:GetSecretValue", secret);
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => Current::of(output, secret),
+            Err(mut error) => {
+                if error.refusal().is_some_and(Refusal::is_about_kms) {
+                    let key = match self.look(secret, deadline).await {
+                        // None is the key that AWS manages.
+                        Ok(Look::Present(found) | Look::Deleted { found, .. }) => {
+                            Some(found.kms_key.unwrap_or_else(|| "aws/secretsmanager".to_owned()))
+                        }
+                        _ => None,
+                    };
+                    name_key(&mut error, key.as_deref());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What is under a name, without what is in it.
+    pub(crate) async fn look(&self, secret: &str, deadline: Deadline) -> Result<Look, AwsError> {
+        let send = || self.session.secrets.describe_secret().secret_id(secret).send();
+        let call = Call::new("secretsmanager:DescribeSecret", secret);
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => match output.name() {
+                Some(found) if found != secret => {
+                    let (secret, found) = (secret.to_owned(), found.to_owned());
+                    Err(AwsError::OtherSecret { secret, found })
+                }
+                _ => Ok(output.into()),
+            },
+            Err(error) if error.has_code(NOT_FOUND) => Ok(Look::Absent),
+            Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
+                if !self.is_look_denied.swap(true, Ordering::Relaxed) {
+                    let cause: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        cause,
+                        "without secretsmanager:DescribeSecret a key that is there, but has no \
+                         current value, looks like one that does not exist"
+                    );
+                }
+                Ok(Look::Denied)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether we may not look, as far as we know.
+    pub(crate) fn is_look_denied(&self) -> bool {
+        self.is_look_denied.load(Ordering::Relaxed)
+    }
+
+    /// Deletes a secret for good: the one of that ARN, or of that name. AWS says of a secret that
+    /// is not there that it was deleted.
+    pub(crate) async fn remove(&self, id: &str, deadline: Deadline) -> Result<(), AwsError> {
+        let send = || {
+            let request = self.session.secrets_once.delete_secret();
+            request.secret_id(id).force_delete_without_recovery(true).send()
+        };
+        let call = Call::new("secretsmanager:DeleteSecret", id);
+        self.session.ask(&call, deadline, send).await.map(drop)
+    }
+
+    /// All keys whose names start with this.
+    pub(crate) async fn list(
+        &self,
+        start: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<KeyName>, AwsError> {
+        let start = self.names.below(start);
+        // A prefix to AWS; to others whatever they make of it.
+        let filter = (!start.is_empty()).then(|| {
+            Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
+        });
+        let call = Call::new("secretsmanager:ListSecrets", &start);
+        let (mut keys, mut next) = (Vec::new(), None);
+        loop {
+            let send = || {
+                let request = self.session.secrets.list_secrets().max_results(PAGE_SECRETS);
+                let request = request.set_filters(filter.clone().map(|filter| vec![filter]));
+                request.set_next_token(next.clone()).send()
+            };
+            let page = self.session.ask(&call, deadline, send).await?;
+            let live = page.secret_list().iter().filter(|entry| entry.deleted_date().is_none());
+            let names = live.filter_map(|entry| entry.name());
+            let ours = names.filter(|name| name.starts_with(&start));
+            keys.extend(ours.filter_map(|name| self.names.key(name)));
+            match page.next_token {
+                // A page that leads to itself would never end.
+                Some(token) if next.as_ref() != Some(&token) => next = Some(token),
+                _ => return Ok(keys),
+            }
+        }
+    }
+
+    /// The cheapest request that shows that AWS is there and knows us.
+    pub(crate) async fn greet(&self, deadline: Deadline) -> Result<(), AwsError> {
+        let send = || self.session.secrets.list_secrets().max_results(1).send();
+        let call = Call::new("secretsmanager:ListSecrets", "*");
+        self.session.ask(&call, deadline, send).await.map(drop)
+    }
+}
+
+fn name_key(error: &mut AwsError, key: Option<&str>) {
+    if let (AwsError::Refused(refusal), Some(key)) = (error, key) {
+        refusal.name_key(key);
+    }
+}
+
+/// The code for a secret that is not there, and for one without the version that was asked for.
+pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
+/// The code for a name that is taken.
+pub(crate) const EXISTS: &str = "ResourceExistsException";
+/// The code for a secret that is scheduled for deletion, among others.
+pub(crate) const INVALID: &str = "InvalidRequestException";
+
+/// Whether the value is what Secrets Manager keeps as text.
+pub(crate) fn as_text(value: &Secret) -> Result<&str, AwsError> {
+    match std::str::from_utf8(value.expose()) {
+        Ok(text) if !text.is_empty() => Ok(text),
+        _ => Err(AwsError::NotText),
+    }
+}

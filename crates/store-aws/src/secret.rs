@@ -1,0 +1,170 @@
+//! Secrets: what they are called, and what Secrets Manager says of one.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use kes_types::{KeyName, Secret};
+
+use crate::error::AwsError;
+
+/// The longest secret, in bytes (*Secrets Manager quotas*).
+pub(crate) const SECRET_LEN_MAX: usize = 65_536;
+
+/// How keys' names and secrets' names belong together: `<prefix>/<key>`, or the key's name alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// With the slash at its end; or empty.
+    head: String,
+}
+
+impl Names {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self { head: if prefix.is_empty() { String::new() } else { format!("{prefix}/") } }
+    }
+
+    /// The name of a key's secret.
+    pub(crate) fn secret(&self, key: &KeyName) -> String {
+        self.below(key.as_str())
+    }
+
+    /// What the names of all secrets of keys start with that start with this.
+    pub(crate) fn below(&self, start: &str) -> String {
+        format!("{}{start}", self.head)
+    }
+
+    /// The key whose secret has this name, if it is one's.
+    pub(crate) fn key(&self, secret: &str) -> Option<KeyName> {
+        KeyName::parse(secret.strip_prefix(&self.head)?).ok()
+    }
+}
+
+/// The idempotency token of a creation, which becomes the version's id. Unique, not secret:
+/// [`RandomState`] draws its 128 bits from the system's randomness per thread and counts on from
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CreationToken(String);
+
+impl CreationToken {
+    pub(crate) fn fresh() -> Self {
+        let state = RandomState::new();
+        Self(format!("kes-{:016x}-{:016x}", state.hash_one(0), state.hash_one(1)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is under a name, as `DescribeSecret` tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing.
+    Absent,
+    /// A secret.
+    Present(Found),
+    /// A secret that somebody deleted, with a recovery window.
+    Deleted {
+        found: Found,
+        /// The date that AWS gives.
+        since: String,
+    },
+    /// We may not look.
+    Denied,
+}
+
+/// A secret, without what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Names this secret alone: it ends in characters that a later one of that name has not.
+    pub(crate) arn: String,
+    /// The ids of its versions.
+    pub(crate) versions: Vec<String>,
+    pub(crate) kms_key: Option<String>,
+}
+
+impl Found {
+    pub(crate) fn has_version(&self, token: &CreationToken) -> bool {
+        self.versions.iter().any(|id| id == token.as_str())
+    }
+}
+
+impl From<DescribeSecretOutput> for Look {
+    fn from(output: DescribeSecretOutput) -> Self {
+        let since = output.deleted_date().map(ToString::to_string);
+        let versions = output.version_ids_to_stages().into_iter().flat_map(|map| map.keys());
+        let found = Found {
+            versions: versions.cloned().collect(),
+            kms_key: output.kms_key_id().map(str::to_owned),
+            arn: output.arn.unwrap_or_default(),
+        };
+        match since {
+            Some(since) => Self::Deleted { found, since },
+            None => Self::Present(found),
+        }
+    }
+}
+
+/// A secret's current value.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) arn: String,
+    pub(crate) version: String,
+    pub(crate) value: Secret,
+}
+
+impl Current {
+    /// Demands that the answer is about the secret that was asked for, and holds something.
+    pub(crate) fn of(output: GetSecretValueOutput, secret: &str) -> Result<Self, AwsError> {
+        let secret = || secret.to_owned();
+        if let Some(found) = output.name().filter(|name| **name != *secret()) {
+            return Err(AwsError::OtherSecret { secret: secret(), found: found.to_owned() });
+        }
+        let value = match (output.secret_string, output.secret_binary) {
+            (Some(text), _) => Secret::from(text),
+            (None, Some(bytes)) => Secret::new(bytes.into_inner()),
+            (None, None) => return Err(AwsError::Empty { secret: secret() }),
+        };
+        let (arn, version) =
+            (output.arn.unwrap_or_default(), output.version_id.unwrap_or_default());
+        Ok(Self { arn, version, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_folder() {
+        let (bare, folder) = (Names::new(""), Names::new("team/kes"));
+        let key = KeyName::parse("my-key").unwrap();
+        assert_eq!(
+            (bare.secret(&key), folder.secret(&key)),
+            ("my-key".into(), "team/kes/my-key".into())
+        );
+        assert_eq!(folder.key("team/kes/my-key"), Some(key.clone()));
+        assert_eq!(bare.key("my-key"), Some(key));
+        for other in ["team/kes2/my-key", "team/kes/x/my-key", "TEAM/KES/my-key", "my-key", ""] {
+            assert_eq!(folder.key(other), None, "{other}");
+        }
+        assert_eq!(bare.key("team/kes/my-key"), None);
+    }
+
+    #[test]
+    fn a_token_has_the_length_that_aws_wants_and_never_comes_twice() {
+        let (one, other) = (CreationToken::fresh(), CreationToken::fresh());
+        assert!((32..=64).contains(&one.as_str().len()));
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn an_answer_about_another_secret_is_refused() {
+        let output = |name: &str| {
+            GetSecretValueOutput::builder().name(name).secret_string("v").version_id("1").build()
+        };
+        assert_eq!(Current::of(output("a"), "a").unwrap().value.expose(), b"v");
+        let said = Current::of(output("A"), "a").unwrap_err().to_string();
+        assert_eq!(said, "AWS answered with secret 'A' where 'a' was asked for");
+    }
+}

@@ -1,0 +1,298 @@
+//! The way of a request to AWS.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_sdk_secretsmanager::config::http::HttpResponse;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::config::{
+    AppName, BehaviorVersion, Credentials, IdentityCache, Region, SharedCredentialsProvider,
+    SharedHttpClient,
+};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use kes_config::{AwsCredentials, AwsKeystore};
+use kes_types::{Clock, Secret};
+
+use crate::call::Call;
+use crate::error::AwsError;
+use crate::http::Http;
+use crate::keeper::{Keeper, Source};
+use crate::refusal::Refusal;
+
+/// How long an operation may take, all its requests together.
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a request may take, connecting included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The most times that the SDK sends a request which it may send again.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// The waits between them: twice as long each time, by luck shorter.
+const BACKOFF: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Clients of AWS, and the credentials that they share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) keeper: Arc<Keeper>,
+    /// Secrets Manager, for what may be asked again.
+    pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    /// The same, for what must not be sent again without a look.
+    pub(crate) secrets_once: aws_sdk_secretsmanager::Client,
+    pub(crate) kms: aws_sdk_kms::Client,
+    clock: Arc<dyn Clock>,
+    /// A call failed since somebody last looked whether AWS is there.
+    is_in_doubt: AtomicBool,
+}
+
+/// When an operation must be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    /// The end of an operation that starts now.
+    pub(crate) fn of_operation() -> Self {
+        Self(tokio::time::Instant::now() + OPERATION_TIMEOUT)
+    }
+
+    /// Runs it until then; none if it takes longer.
+    pub(crate) async fn run<T>(self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.0, future).await.ok()
+    }
+
+    /// Waits, if there is time to do something after it.
+    pub(crate) async fn wait(self, time: Duration) -> bool {
+        if tokio::time::Instant::now() + time >= self.0 {
+            return false;
+        }
+        tokio::time::sleep(time).await;
+        true
+    }
+}
+
+impl Session {
+    pub(crate) fn new(settings: &AwsKeystore, clock: Arc<dyn Clock>) -> Self {
+        let http = SharedHttpClient::new(Http::default());
+        let region = Region::new(settings.region.clone());
+        let source = match &settings.credentials {
+            AwsCredentials::Default => Source::Chain { http: http.clone(), region: region.clone() },
+            AwsCredentials::Static { access_key, secret_key, token } => {
+                Source::Given(Credentials::new(
+                    access_key,
+                    text(secret_key),
+                    token.as_ref().map(text),
+                    None,
+                    "kes",
+                ))
+            }
+        };
+        let keeper = Arc::new(Keeper::new(source, Arc::clone(&clock)));
+        let provider = SharedCredentialsProvider::new(Arc::clone(&keeper) as Arc<_>);
+        let secrets = secrets_config(settings, &http, &provider);
+        let secrets_once = secrets.clone().retry_config(RetryConfig::disabled());
+        Self {
+            keeper,
+            secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+            secrets_once: aws_sdk_secretsmanager::Client::from_conf(secrets_once.build()),
+            kms: aws_sdk_kms::Client::from_conf(kms_config(settings, http, provider)),
+            clock,
+            is_in_doubt: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.monotonic()
+    }
+
+    /// Whether a call failed since this was asked last.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.is_in_doubt.swap(false, Ordering::Relaxed)
+    }
+
+    /// Sends a request, with credentials that are good; and once more if AWS does not know them and
+    /// there are others.
+    pub(crate) async fn ask<T, E, F>(
+        &self,
+        call: &Call,
+        deadline: Deadline,
+        send: impl Fn() -> F,
+    ) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let result = self.try_ask(call, deadline, send).await;
+        if result.as_ref().is_err_and(AwsError::is_passing) {
+            self.is_in_doubt.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn try_ask<T, E, F>(
+        &self,
+        call: &Call,
+        deadline: Deadline,
+        send: impl Fn() -> F,
+    ) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let mut may_replace = true;
+        loop {
+            let generation = self.keeper.ready(deadline).await?;
+            // The SDK's futures are large.
+            let Some(answer) = deadline.run(Box::pin(send())).await else {
+                return Err(AwsError::TimedOut { call: call.clone(), within: OPERATION_TIMEOUT });
+            };
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => AwsError::of(call, error),
+            };
+            let is_unknown = error.refusal().is_some_and(Refusal::is_about_credentials);
+            if !(is_unknown && std::mem::take(&mut may_replace)) {
+                return Err(error);
+            }
+            if !self.keeper.replace(generation, deadline).await? {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn secrets_config(
+    settings: &AwsKeystore,
+    http: &SharedHttpClient,
+    provider: &SharedCredentialsProvider,
+) -> aws_sdk_secretsmanager::config::Builder {
+    let mut config = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .endpoint_url(&settings.endpoint)
+        .credentials_provider(provider.clone())
+        // The keeper is the cache.
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(http.clone())
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    config.set_app_name(AppName::new("kes").ok());
+    config
+}
+
+fn kms_config(
+    settings: &AwsKeystore,
+    http: SharedHttpClient,
+    provider: SharedCredentialsProvider,
+) -> aws_sdk_kms::Config {
+    let mut config = aws_sdk_kms::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(provider)
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(http)
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    config.set_app_name(AppName::new("kes").ok());
+    config = match KmsEndpoint::of(settings) {
+        KmsEndpoint::At(url) => config.endpoint_url(url),
+        KmsEndpoint::Regional { use_fips, use_dual_stack } => {
+            config.use_fips(use_fips).use_dual_stack(use_dual_stack)
+        }
+    };
+    config.build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS_MAX)
+        .with_initial_backoff(BACKOFF)
+        .with_max_backoff(BACKOFF_MAX)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
+
+/// Where KMS is.
+#[derive(Debug, PartialEq, Eq)]
+enum KmsEndpoint<'a> {
+    At(&'a str),
+    /// AWS's own, of the region.
+    Regional {
+        use_fips: bool,
+        use_dual_stack: bool,
+    },
+}
+
+impl<'a> KmsEndpoint<'a> {
+    /// Where the configuration says; else AWS's own beside a Secrets Manager of AWS, and the same
+    /// place beside any other, which is an emulator.
+    fn of(settings: &'a AwsKeystore) -> Self {
+        if let Some(url) = &settings.kms_endpoint {
+            return Self::At(url);
+        }
+        let url = settings.endpoint.as_str();
+        let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next());
+        let host = host.unwrap_or_default();
+        let use_dual_stack = host.ends_with(".api.aws");
+        let is_aws = use_dual_stack
+            || host.ends_with(".amazonaws.com")
+            || host.ends_with(".amazonaws.com.cn");
+        if !is_aws {
+            return Self::At(url);
+        }
+        let use_fips = host.split('.').any(|label| label == "secretsmanager-fips");
+        Self::Regional { use_fips, use_dual_stack }
+    }
+}
+
+fn text(secret: &Secret) -> String {
+    String::from_utf8_lossy(secret.expose()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kms_is_beside_secrets_manager() {
+        let regional =
+            |use_fips, use_dual_stack| KmsEndpoint::Regional { use_fips, use_dual_stack };
+        for (endpoint, kms_endpoint, want) in [
+            ("https://secretsmanager.us-east-2.amazonaws.com", None, regional(false, false)),
+            (
+                "https://secretsmanager-fips.us-east-2.amazonaws.com:443",
+                None,
+                regional(true, false),
+            ),
+            ("https://secretsmanager.us-east-2.api.aws", None, regional(false, true)),
+            ("https://secretsmanager.cn-north-1.amazonaws.com.cn", None, regional(false, false)),
+            (
+                "https://vpce-1.secretsmanager.us-east-2.vpce.amazonaws.com",
+                Some("https://vpce-2.kms.us-east-2.vpce.amazonaws.com"),
+                KmsEndpoint::At("https://vpce-2.kms.us-east-2.vpce.amazonaws.com"),
+            ),
+            ("http://localhost:4566", None, KmsEndpoint::At("http://localhost:4566")),
+        ] {
+            let settings = AwsKeystore {
+                endpoint: endpoint.to_owned(),
+                region: "us-east-2".to_owned(),
+                kms_key: None,
+                kms_endpoint: kms_endpoint.map(str::to_owned),
+                prefix: String::new(),
+                tags: None,
+                credentials: AwsCredentials::Default,
+            };
+            assert_eq!(KmsEndpoint::of(&settings), want, "{endpoint}");
+        }
+    }
+}
