@@ -117,9 +117,15 @@ impl Keeper {
         if self.is_given() {
             return Ok(false);
         }
+        let refused_at = self.clock.monotonic();
         let load = async {
             let _loading = self.loading.lock().await;
-            if self.standing.borrow().generation == refused && !self.has_just_asked() {
+            // Whoever waited here behind another load takes what that brought.
+            let asked_at = self.standing.borrow().asked_at;
+            if self.standing.borrow().generation == refused
+                && asked_at.is_none_or(|at| at < refused_at)
+            {
+                self.keep_pace().await;
                 self.load().await;
             }
         };
@@ -168,6 +174,14 @@ impl Keeper {
         let now = self.clock.monotonic();
         let asked_at = self.standing.borrow().asked_at;
         asked_at.is_some_and(|at| now.saturating_duration_since(at) < PACE)
+    }
+
+    async fn keep_pace(&self) {
+        let now = self.clock.monotonic();
+        let asked_at = self.standing.borrow().asked_at;
+        if let Some(since) = asked_at.map(|at| now.saturating_duration_since(at)) {
+            tokio::time::sleep(PACE.saturating_sub(since)).await;
+        }
     }
 
     /// Asks the sources; the caller holds `loading`.

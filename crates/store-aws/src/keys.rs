@@ -9,7 +9,7 @@ use kes_types::{KeyName, Secret};
 use crate::error::AwsError;
 use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
 use crate::refusal::Refusal;
-use crate::secret::{CreationToken, Current, Look, SECRET_LEN_MAX};
+use crate::secret::{CreationToken, Look, SECRET_LEN_MAX};
 use crate::session::Deadline;
 
 /// How a creation ended.
@@ -19,6 +19,16 @@ pub(crate) enum Creation {
     Done,
     /// The name is taken.
     Exists,
+}
+
+/// A creation.
+struct Write<'a> {
+    secret: String,
+    value: &'a Secret,
+    /// The same as a text.
+    text: &'a str,
+    token: CreationToken,
+    deadline: Deadline,
 }
 
 /// What becomes of a creation after an error.
@@ -76,37 +86,35 @@ impl Manager {
         if value.expose().len() > SECRET_LEN_MAX {
             return Err(AwsError::TooLarge);
         }
-        let text = as_text(value)?;
-        let secret = self.names.secret(key);
-        let token = CreationToken::fresh();
-        match self.write(&secret, text, &token, deadline).await? {
-            Creation::Done => self.read_back(&secret, value, &token, deadline).await,
+        let write = Write {
+            secret: self.names.secret(key),
+            value,
+            text: as_text(value)?,
+            token: CreationToken::fresh(),
+            deadline,
+        };
+        match self.write(&write).await? {
+            Creation::Done => self.read_back(&write).await,
             Creation::Exists => Ok(Creation::Exists),
         }
     }
 
     /// Sends the creation until AWS has said how it ended. What may have happened is looked at
     /// before it is sent again, and is then sent with the same token.
-    async fn write(
-        &self,
-        secret: &str,
-        text: &str,
-        token: &CreationToken,
-        deadline: Deadline,
-    ) -> Result<Creation, AwsError> {
+    async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let mut pauses = Pauses::new(REWRITES_MAX);
         let mut is_in_doubt = false;
         loop {
-            let error = match self.put(secret, text, token, deadline).await {
+            let Write { secret, text, token, deadline, .. } = write;
+            let error = match self.put(secret, text, token, *deadline).await {
                 Ok(()) => return Ok(Creation::Done),
                 Err(error) => error,
             };
             is_in_doubt |= error.may_have_happened();
             let is_anothers = error.has_code(EXISTS) && !is_in_doubt;
-            let is_last = pauses.is_over();
-            match self.after(&error, secret, token, is_in_doubt, is_last, deadline).await? {
+            match self.after(&error, write, is_in_doubt, pauses.is_over()).await? {
                 Sequel::Ended(creation) => return Ok(creation),
-                Sequel::Again if pauses.pause(deadline).await => {}
+                Sequel::Again if pauses.pause(*deadline).await => {}
                 Sequel::Again if is_anothers => return Ok(Creation::Exists),
                 Sequel::Again | Sequel::Failed => return Err(error),
             }
@@ -117,11 +125,9 @@ impl Manager {
     async fn after(
         &self,
         error: &AwsError,
-        secret: &str,
-        token: &CreationToken,
+        write: &Write<'_>,
         is_in_doubt: bool,
         is_last: bool,
-        deadline: Deadline,
     ) -> Result<Sequel, AwsError> {
         let (is_taken, is_invalid) = (error.has_code(EXISTS), error.has_code(INVALID));
         if error.refusal().is_some_and(Refusal::is_throttling) {
@@ -130,22 +136,20 @@ impl Manager {
         if !is_taken && !is_invalid && !error.may_have_happened() {
             return Ok(Sequel::Failed);
         }
-        Ok(match self.look(secret, deadline).await {
-            Ok(Look::Present(found)) if found.has_version(token) => Sequel::Ended(Creation::Done),
+        Ok(match self.look(&write.secret, write.deadline).await {
+            Ok(Look::Present(_)) if is_in_doubt => self.whose(write).await?,
             Ok(Look::Present(_)) if is_invalid => Sequel::Failed,
             Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
             // A deletion that AWS is not done with yet looks the same for a moment.
             Ok(Look::Deleted { since, .. }) if is_last => {
-                let (secret, since) = (secret.to_owned(), Some(since));
+                let (secret, since) = (write.secret.clone(), Some(since));
                 return Err(AwsError::ScheduledForDeletion { secret, since });
             }
             // AWS's own word stands.
             Ok(Look::Denied) | Err(_) if is_taken && !is_in_doubt => {
                 Sequel::Ended(Creation::Exists)
             }
-            Ok(Look::Denied) if is_taken => {
-                Sequel::Ended(self.by_reading(secret, token, deadline).await?)
-            }
+            Ok(Look::Denied) if is_taken => self.whose(write).await?,
             Ok(Look::Denied) if is_invalid => Sequel::Failed,
             Ok(Look::Absent | Look::Deleted { .. } | Look::Denied) => Sequel::Again,
             Err(unseen) if is_taken => return Err(unseen),
@@ -153,37 +157,26 @@ impl Manager {
         })
     }
 
-    /// Whose a secret is, where a look is denied.
-    async fn by_reading(
-        &self,
-        secret: &str,
-        token: &CreationToken,
-        deadline: Deadline,
-    ) -> Result<Creation, AwsError> {
-        let current = self.current(secret, deadline).await?;
-        let is_ours = current.version == token.as_str();
-        Ok(if is_ours { Creation::Done } else { Creation::Exists })
+    /// Whether the secret under the name is the one that we sent: no other has its bytes.
+    async fn whose(&self, write: &Write<'_>) -> Result<Sequel, AwsError> {
+        match self.current(&write.secret, write.deadline).await {
+            Ok(current) if current.value == *write.value => Ok(Sequel::Ended(Creation::Done)),
+            Ok(_) => Ok(Sequel::Ended(Creation::Exists)),
+            Err(error) if error.has_code(NOT_FOUND) => Ok(Sequel::Again),
+            Err(error) => Err(error),
+        }
     }
 
     /// Demands what was written, as every other server will read it.
-    async fn read_back(
-        &self,
-        secret: &str,
-        value: &Secret,
-        token: &CreationToken,
-        deadline: Deadline,
-    ) -> Result<Creation, AwsError> {
-        let secret = || secret.to_owned();
+    async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
+        let secret = || write.secret.clone();
         let mut pauses = Pauses::new(REREADS_MAX);
         loop {
-            match self.current(&secret(), deadline).await {
-                Ok(Current { value: found, version, .. }) => {
-                    let is_ours = found == *value && version == token.as_str();
-                    let changed = AwsError::Changed { secret: secret() };
-                    return if is_ours { Ok(Creation::Done) } else { Err(changed) };
-                }
+            match self.current(&write.secret, write.deadline).await {
+                Ok(current) if current.value == *write.value => return Ok(Creation::Done),
+                Ok(_) => return Err(AwsError::Changed { secret: secret() }),
                 Err(error) if error.has_code(NOT_FOUND) => {
-                    if !pauses.pause(deadline).await {
+                    if !pauses.pause(write.deadline).await {
                         return Err(AwsError::NotReadBack { secret: secret() });
                     }
                 }

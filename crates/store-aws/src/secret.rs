@@ -1,5 +1,6 @@
 //! Secrets: what they are called, and what Secrets Manager says of one.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
@@ -39,7 +40,7 @@ impl Names {
     }
 }
 
-/// The idempotency token of a creation, which becomes the version's id. Unique, not secret:
+/// The idempotency token of a creation: AWS carries requests with the same one out once. Unique, not secret:
 /// [`RandomState`] draws its 128 bits from the system's randomness per thread and counts on from
 /// there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,23 +79,16 @@ pub(crate) enum Look {
 pub(crate) struct Found {
     /// Names this secret alone: it ends in characters that a later one of that name has not.
     pub(crate) arn: String,
-    /// The ids of its versions.
-    pub(crate) versions: Vec<String>,
+    /// How many versions it has.
+    pub(crate) versions: usize,
     pub(crate) kms_key: Option<String>,
-}
-
-impl Found {
-    pub(crate) fn has_version(&self, token: &CreationToken) -> bool {
-        self.versions.iter().any(|id| id == token.as_str())
-    }
 }
 
 impl From<DescribeSecretOutput> for Look {
     fn from(output: DescribeSecretOutput) -> Self {
         let since = output.deleted_date().map(ToString::to_string);
-        let versions = output.version_ids_to_stages().into_iter().flat_map(|map| map.keys());
         let found = Found {
-            versions: versions.cloned().collect(),
+            versions: output.version_ids_to_stages().map_or(0, HashMap::len),
             kms_key: output.kms_key_id().map(str::to_owned),
             arn: output.arn.unwrap_or_default(),
         };
@@ -109,7 +103,6 @@ impl From<DescribeSecretOutput> for Look {
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) arn: String,
-    pub(crate) version: String,
     pub(crate) value: Secret,
 }
 
@@ -125,9 +118,7 @@ impl Current {
             (None, Some(bytes)) => Secret::new(bytes.into_inner()),
             (None, None) => return Err(AwsError::Empty { secret: secret() }),
         };
-        let (arn, version) =
-            (output.arn.unwrap_or_default(), output.version_id.unwrap_or_default());
-        Ok(Self { arn, version, value })
+        Ok(Self { arn: output.arn.unwrap_or_default(), value })
     }
 }
 

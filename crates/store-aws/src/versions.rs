@@ -61,12 +61,12 @@ async fn count(manager: &Manager, key: &KeyName) -> bool {
     let secret = manager.names.secret(key);
     let Ok(look) = manager.look(&secret, Deadline::of_operation()).await else { return false };
     if let Look::Present(found) = look
-        && found.versions.len() > 1
+        && found.versions > 1
     {
         tracing::warn!(
             "secret '{secret}' has {} versions: the current one is used, and what was encrypted \
              under another one cannot be decrypted with it; do not rotate the secrets of keys",
-            found.versions.len()
+            found.versions
         );
     }
     true
