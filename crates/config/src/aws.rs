@@ -15,14 +15,28 @@ pub struct AwsKeystore {
     pub region: String,
     /// The KMS key that seals the secrets: id, ARN or alias; none is the account's default key.
     pub kms_key: Option<String>,
-    /// The URL of KMS, as the other endpoint; none is the one that belongs to that.
-    pub kms_endpoint: Option<String>,
+    /// Where KMS is.
+    pub kms_endpoint: KmsEndpoint,
     /// The folder of the secrets, without slashes at its ends; empty is none.
     pub prefix: String,
     /// Tags for new secrets beside those of ours; none is no tags at all.
     pub tags: Option<Vec<(String, String)>>,
     /// Who calls.
     pub credentials: AwsCredentials,
+}
+
+/// Where KMS is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KmsEndpoint {
+    /// At this URL, as the other endpoint.
+    At(String),
+    /// AWS's own, of the region.
+    Regional {
+        /// The one with validated cryptography.
+        use_fips: bool,
+        /// The one that has IPv6 too.
+        use_dual_stack: bool,
+    },
 }
 
 /// AWS credentials.
@@ -48,12 +62,18 @@ pub(crate) fn read(aws: &Cursor<'_>) -> Result<AwsKeystore, Fault> {
     let endpoint =
         endpoint.required("a host like secretsmanager.us-east-2.amazonaws.com, or its URL")?;
     let endpoint = endpoint::read(&endpoint, endpoint::Scheme::Optional)?;
-    let region = region(&section.field("region"), &endpoint)?;
+    let host = AwsHost::of(&endpoint);
+    let region = region(&section.field("region"), host.as_ref())?;
     let kms_endpoint = section.field("kmsendpoint").text()?;
-    let kms_endpoint = if kms_endpoint.is_empty() {
-        None
-    } else {
-        Some(endpoint::read(&kms_endpoint, endpoint::Scheme::Optional)?)
+    let kms_endpoint = match host {
+        _ if !kms_endpoint.is_empty() => {
+            KmsEndpoint::At(endpoint::read(&kms_endpoint, endpoint::Scheme::Optional)?)
+        }
+        Some(AwsHost { use_fips, use_dual_stack, .. }) => {
+            KmsEndpoint::Regional { use_fips, use_dual_stack }
+        }
+        // An emulator, which is everything at one place.
+        None => KmsEndpoint::At(endpoint.clone()),
     };
     Ok(AwsKeystore {
         kms_key: kms_key(&section.field("kmskey"), &region)?,
@@ -66,7 +86,7 @@ pub(crate) fn read(aws: &Cursor<'_>) -> Result<AwsKeystore, Fault> {
     })
 }
 
-fn region(place: &Cursor<'_>, endpoint: &str) -> Result<String, Fault> {
+fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
     let region = place.required("an AWS region like us-east-2")?;
     if !region.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(region.fault(format!(
@@ -74,7 +94,7 @@ fn region(place: &Cursor<'_>, endpoint: &str) -> Result<String, Fault> {
             region.shown()
         )));
     }
-    match region_of(endpoint) {
+    match host.and_then(|host| host.region.as_deref()) {
         Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
             "{} is not the region of the endpoint, which is {of_endpoint}",
             region.shown()
@@ -83,16 +103,32 @@ fn region(place: &Cursor<'_>, endpoint: &str) -> Result<String, Fault> {
     }
 }
 
-/// The region that the name of one of AWS's own hosts tells:
-/// `[vpce-….]secretsmanager[-fips].<region>.…`.
-fn region_of(endpoint: &str) -> Option<&str> {
-    let host = endpoint.split("://").nth(1)?.split(['/', ':']).next()?;
-    if ![".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end)) {
-        return None;
+/// What the name of one of AWS's own hosts tells: `[vpce-….]secretsmanager[-fips].<region>.…`.
+struct AwsHost {
+    region: Option<String>,
+    use_fips: bool,
+    use_dual_stack: bool,
+}
+
+impl AwsHost {
+    /// The host of a URL, if it is AWS's.
+    fn of(url: &str) -> Option<Self> {
+        let host = url.split("://").nth(1)?.split(['/', ':']).next()?.to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        let ends_in = |suffixes: &[&str]| {
+            let rests = suffixes.iter().filter_map(|suffix| host.strip_suffix(suffix));
+            rests.into_iter().any(|rest| rest.ends_with('.'))
+        };
+        let use_dual_stack = ends_in(&DUAL_STACK_SUFFIXES);
+        if !use_dual_stack && !ends_in(&SUFFIXES) {
+            return None;
+        }
+        let mut labels = host.split('.');
+        let service = labels.find(|label| label.starts_with("secretsmanager"));
+        let use_fips = service == Some("secretsmanager-fips");
+        let region = service.and_then(|_| labels.next()).map(str::to_owned);
+        Some(Self { region, use_fips, use_dual_stack })
     }
-    let mut labels = host.split('.');
-    labels.find(|label| ["secretsmanager", "secretsmanager-fips"].contains(label))?;
-    labels.next()
 }
 
 fn kms_key(place: &Cursor<'_>, region: &str) -> Result<Option<String>, Fault> {
@@ -179,6 +215,26 @@ fn credentials(place: &Cursor<'_>) -> Result<AwsCredentials, Fault> {
     })
 }
 
+/// The partitions of AWS, as the SDK has them.
+const SUFFIXES: [&str; 7] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+    "sc2s.sgov.gov",
+];
+const DUAL_STACK_SUFFIXES: [&str; 7] = [
+    "api.amazonwebservices.com.cn",
+    "api.amazonwebservices.eu",
+    "api.aws",
+    "api.aws.hci.ic.gov",
+    "api.aws.ic.gov",
+    "api.aws.scloud",
+    "api.cloud-aws.adc-e.uk",
+];
+
 /// A secret's name has 512 characters at most; a slash and the longest key name take 81.
 const PREFIX_LEN_MAX: usize = 431;
 
@@ -245,16 +301,40 @@ mod tests {
     #[test]
     fn what_is_ours_is_optional() {
         let least = aws("{ endpoint: e, region: r }").unwrap();
-        assert_eq!((least.kms_endpoint, least.prefix.as_str(), least.tags), (None, "", None));
+        assert_eq!((least.prefix.as_str(), least.tags), ("", None));
         let full = aws("{ endpoint: e, region: r, kmsendpoint: 'kms:1/', prefix: /team/kes/, \
                         tags: { 'kes:created-by': me, cost: 0123 } }")
         .unwrap();
-        assert_eq!(full.kms_endpoint.as_deref(), Some("https://kms:1"));
+        assert_eq!(full.kms_endpoint, KmsEndpoint::At("https://kms:1".to_owned()));
         assert_eq!(full.prefix, "team/kes");
         let tags = [("kes:created-by", "me"), ("cost", "0123")];
         assert_eq!(full.tags, Some(tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into()));
         let empty = aws("{ endpoint: e, region: r, tags: {} }").unwrap();
         assert_eq!(empty.tags, Some(Vec::new()));
+    }
+
+    #[test]
+    fn kms_is_beside_secrets_manager() {
+        let regional =
+            |use_fips, use_dual_stack| KmsEndpoint::Regional { use_fips, use_dual_stack };
+        let at = |url: &str| KmsEndpoint::At(url.to_owned());
+        for (endpoint, kms_endpoint, want) in [
+            ("secretsmanager.r.amazonaws.com", "", regional(false, false)),
+            ("SecretsManager.r.AmazonAWS.com.", "", regional(false, false)),
+            ("https://secretsmanager-fips.r.amazonaws.com:443", "", regional(true, false)),
+            ("secretsmanager.r.api.aws", "", regional(false, true)),
+            ("secretsmanager-fips.r.api.amazonwebservices.com.cn", "", regional(true, true)),
+            ("secretsmanager.r.amazonaws.com.cn", "", regional(false, false)),
+            ("secretsmanager.r.amazonaws.eu", "", regional(false, false)),
+            ("vpce-1.secretsmanager.r.vpce.amazonaws.com", "", regional(false, false)),
+            ("vpce-1.secretsmanager.r.vpce.amazonaws.com", "vpce-2.kms", at("https://vpce-2.kms")),
+            ("http://localhost:4566", "", at("http://localhost:4566")),
+            ("https://notamazonaws.com", "", at("https://notamazonaws.com")),
+        ] {
+            let text =
+                format!("{{ endpoint: '{endpoint}', region: r, kmsendpoint: '{kms_endpoint}' }}");
+            assert_eq!(aws(&text).unwrap().kms_endpoint, want, "{endpoint}");
+        }
     }
 
     #[test]

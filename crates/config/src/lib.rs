@@ -31,7 +31,7 @@ mod yaml;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub use api::ApiOverride;
-pub use aws::{AwsCredentials, AwsKeystore};
+pub use aws::{AwsCredentials, AwsKeystore, KmsEndpoint};
 pub use cache::CacheExpiry;
 pub use certificate::ClientIdentity;
 pub use config::{Config, Live, load, parse};

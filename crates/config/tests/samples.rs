@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use folder::Folder;
-use kes_config::{AwsCredentials, Config, Keystore, KvVersion, LogLevel, VaultCredentials, VaultJwt};
+use kes_config::{
+    AwsCredentials, Config, Keystore, KmsEndpoint, KvVersion, LogLevel, VaultCredentials, VaultJwt,
+};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
@@ -88,7 +90,9 @@ fn the_samples_for_aws_say_what_they_read_like() {
         let Keystore::Aws(aws) = load(name).keystore else { panic!("not AWS") };
         assert_eq!(aws.endpoint, "https://secretsmanager.us-east-2.amazonaws.com");
         assert_eq!((aws.region.as_str(), aws.prefix.as_str()), ("us-east-2", "minio"));
-        assert_eq!((aws.kms_key.as_deref(), aws.kms_endpoint), (Some("alias/kes"), None));
+        assert_eq!(aws.kms_key.as_deref(), Some("alias/kes"));
+        let regional = KmsEndpoint::Regional { use_fips: false, use_dual_stack: false };
+        assert_eq!(aws.kms_endpoint, regional);
         assert!(aws.tags.is_none());
         assert_eq!(matches!(aws.credentials, AwsCredentials::Static { .. }), is_given);
     }

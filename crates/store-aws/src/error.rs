@@ -1,17 +1,18 @@
 //! What can go wrong between us and AWS. Decided by the codes of AWS's errors, not by HTTP statuses.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId as _;
+use aws_sdk_secretsmanager::primitives::DateTime;
 use kes_store::{BoxError, StoreError};
 
 use crate::call::Call;
 use crate::kms::KeyProblem;
 use crate::refusal::Refusal;
 use crate::secret::SECRET_LEN_MAX;
+use crate::told::Told;
 
 /// Why a call to AWS did not bring what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +22,13 @@ pub(crate) enum AwsError {
     Refused(Box<Refusal>),
     /// No answer came back, or not a whole one.
     #[error("no answer to {0}")]
-    NoAnswer(Call, #[source] BoxError),
+    NoAnswer(Call, #[source] Told),
     /// The request never left.
     #[error("a request to {0} cannot be made")]
-    NotSent(Call, #[source] BoxError),
+    NotSent(Call, #[source] Told),
     /// The answer is not what AWS's documentation says.
     #[error("the answer to {0} cannot be understood")]
-    NotUnderstood(Call, #[source] BoxError),
+    NotUnderstood(Call, #[source] Told),
     /// The time for the operation is over.
     #[error("no answer to {call} within {} s", .within.as_secs())]
     TimedOut { call: Call, within: Duration },
@@ -36,18 +37,18 @@ pub(crate) enum AwsError {
         "there are no AWS credentials: neither the environment, the shared profile, a web \
          identity, the container nor the EC2 instance gave any"
     )]
-    NoCredentials(#[source] Arc<BoxError>),
+    NoCredentials(#[source] Told),
     /// The credentials are being loaded and that takes too long.
     #[error("the AWS credentials are not there within {} s", .within.as_secs())]
     CredentialsPending { within: Duration },
 
     /// Somebody deleted the secret, with a recovery window.
     #[error(
-        "secret '{secret}' is scheduled for deletion{}: until its recovery window of 7 to 30 days \
+        "secret '{secret}' is scheduled for deletion (AWS gives the date {}): until its recovery window of 7 to 30 days \
          is over, 'aws secretsmanager restore-secret' brings it back; deleting the key gives the \
-         name free at once, and for good", at(.since.as_deref())
+         name free at once, and for good", DateTime::from_secs(*.since)
     )]
-    ScheduledForDeletion { secret: String, since: Option<String> },
+    ScheduledForDeletion { secret: String, since: i64 },
     /// There is a secret, and nothing in it, or not yet.
     #[error("secret '{secret}' ({arn}) exists, but has no current value (AWSCURRENT)")]
     NoCurrentValue { secret: String, arn: String },
@@ -89,10 +90,6 @@ pub(crate) enum AwsError {
     },
 }
 
-fn at(since: Option<&str>) -> String {
-    since.map(|since| format!(" ({since})")).unwrap_or_default()
-}
-
 impl AwsError {
     /// Sorts an error of the SDK.
     pub(crate) fn of<E>(call: &Call, error: SdkError<E, HttpResponse>) -> Self
@@ -100,7 +97,7 @@ impl AwsError {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let call = call.clone();
-        match error {
+        match &error {
             SdkError::ServiceError(error) => {
                 let status = error.raw().status().as_u16();
                 let id = error.raw().request_id().map(str::to_owned);
@@ -109,15 +106,9 @@ impl AwsError {
                 let message = meta.message().unwrap_or_default();
                 Self::Refused(Box::new(Refusal::new(call, status, code, message, id)))
             }
-            SdkError::ResponseError(error) => {
-                let source = SdkError::<E, HttpResponse>::ResponseError(error).into_source();
-                Self::NotUnderstood(call, source.unwrap_or_else(Into::into))
-            }
-            SdkError::ConstructionFailure(error) => {
-                let source = SdkError::<E, HttpResponse>::ConstructionFailure(error).into_source();
-                Self::NotSent(call, source.unwrap_or_else(Into::into))
-            }
-            other => Self::NoAnswer(call, other.into_source().unwrap_or_else(Into::into)),
+            SdkError::ResponseError(_) => Self::NotUnderstood(call, Told::of(&error)),
+            SdkError::ConstructionFailure(_) => Self::NotSent(call, Told::of(&error)),
+            _ => Self::NoAnswer(call, Told::of(&error)),
         }
     }
 
@@ -150,15 +141,10 @@ impl AwsError {
         }
     }
 
-    /// Whether nobody answered at all.
-    pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::NoAnswer(..) | Self::TimedOut { .. })
-    }
-
     /// Whether a write that failed in this way may have taken effect all the same.
     pub(crate) fn may_have_happened(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.is_passing() && !refusal.is_throttling(),
+            Self::Refused(refusal) => refusal.may_have_happened(),
             Self::NoAnswer(..) | Self::NotUnderstood(..) | Self::TimedOut { .. } => true,
             _ => false,
         }
@@ -205,10 +191,6 @@ mod tests {
             let after = AwsError::Unreadable { secret: "s".to_owned(), source: said(code).into() };
             assert_eq!(after.is_passing(), is_passing);
         }
-        // Throttled is undone; an internal error may be either.
-        assert!(!said("ThrottlingException").may_have_happened());
-        assert!(said("InternalServiceError").may_have_happened());
         assert!(timed_out().may_have_happened());
-        assert!(!said("AccessDeniedException").may_have_happened());
     }
 }

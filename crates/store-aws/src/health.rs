@@ -1,5 +1,6 @@
 //! Whether AWS is there, knows us, and has the key.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use crate::kms::KmsKey;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::session::Deadline;
+use crate::{NOTICE, Warning};
 
 /// How long a good answer is good for, unless a call fails.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -16,6 +18,8 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     good: Mutex<Option<Good>>,
+    /// Secrets Manager has given us what we asked for.
+    was_allowed: AtomicBool,
 }
 
 /// A good answer.
@@ -48,14 +52,28 @@ impl Health {
         };
         let key = async {
             match kms_key {
-                Some(key) => key.check(session, deadline).await.map(drop),
+                Some(key) => {
+                    if let Some(error) = key.check(session, deadline).await? {
+                        let warning = Warning::hidden(key, error);
+                        let cause = &warning as &dyn std::error::Error;
+                        tracing::warn!(target: NOTICE, cause, "the KMS key is not looked at");
+                    }
+                    Ok(())
+                }
                 None => Ok(()),
             }
         };
         let ((answer, latency), key) = tokio::join!(greeting, key);
+        self.was_allowed.fetch_or(answer.is_ok(), Ordering::Relaxed);
         let verdict = match answer {
-            // Who is denied something is known.
-            Err(error) if error.refusal().is_some_and(Refusal::is_denial) => key,
+            // Who may not list is known all the same, if it never could and keys can be read.
+            Err(error)
+                if error.refusal().is_some_and(Refusal::is_denial)
+                    && !self.was_allowed.load(Ordering::Relaxed)
+                    && !session.is_read_denied() =>
+            {
+                key
+            }
             answer => answer.and(key),
         };
         let good = verdict.is_ok().then_some(Good { at: start, latency });

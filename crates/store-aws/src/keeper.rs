@@ -8,19 +8,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{self, future};
+use aws_credential_types::provider::future;
 use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials, SharedHttpClient};
-use kes_store::BoxError;
 use kes_types::Clock;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::NOTICE;
 use crate::error::AwsError;
-use crate::session::{Deadline, OPERATION_TIMEOUT};
+use crate::session::{Deadline, OPERATION_TIMEOUT, chain_timeouts};
+use crate::told::Told;
 
 /// How long the sources of credentials may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long they may take when nobody waits for them any more.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 
 /// Credentials are replaced when no more than this, or a quarter of their life, is left.
 const LEFT_MAX: Duration = Duration::from_mins(5);
@@ -39,10 +45,15 @@ pub(crate) struct Keeper {
     source: Source,
     clock: Arc<dyn Clock>,
     standing: watch::Sender<Standing>,
-    /// Held while the sources are asked.
-    loading: Mutex<()>,
+    /// The question to the sources, while it is not answered; locked by who waits for the answer.
+    loading: Mutex<Option<JoinHandle<Answer>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
     luck: RandomState,
 }
+
+/// What the sources answer; none if the server ends before.
+type Answer = Option<Result<Credentials, Told>>;
 
 /// Where credentials come from.
 pub(crate) enum Source {
@@ -63,7 +74,7 @@ struct Standing {
     /// When the sources were asked last.
     asked_at: Option<Instant>,
     /// Why they gave nothing, if they did not.
-    trouble: Option<Arc<BoxError>>,
+    trouble: Option<Told>,
     /// How often in a row.
     failures: u32,
     /// When to ask again, in time for the credentials not to expire.
@@ -71,14 +82,19 @@ struct Standing {
 }
 
 impl Keeper {
-    pub(crate) fn new(source: Source, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let mut standing = Standing::default();
         if let Source::Given(credentials) = &source {
             standing.held = Some(credentials.clone());
             standing.generation = Generation(1);
         }
         let (standing, loading) = (watch::Sender::new(standing), Mutex::default());
-        Self { source, clock, standing, loading, luck: RandomState::new() }
+        Self { source, clock, standing, loading, tasks, stop, luck: RandomState::new() }
     }
 
     /// Whether the configuration gives the credentials.
@@ -93,9 +109,9 @@ impl Keeper {
             return Ok(generation);
         }
         let load = async {
-            let _loading = self.loading.lock().await;
+            let mut loading = self.loading.lock().await;
             if self.valid().is_none() && !self.has_just_asked() {
-                self.load().await;
+                self.load(&mut loading).await;
             }
         };
         if deadline.run(load).await.is_none() {
@@ -103,8 +119,8 @@ impl Keeper {
         }
         match (self.valid(), &self.standing.borrow().trouble) {
             (Some(generation), _) => Ok(generation),
-            (None, Some(trouble)) => Err(AwsError::NoCredentials(Arc::clone(trouble))),
-            (None, None) => Err(AwsError::NoCredentials(Arc::new(Box::new(Expired)))),
+            (None, Some(trouble)) => Err(AwsError::NoCredentials(trouble.clone())),
+            (None, None) => Err(AwsError::NoCredentials(Told::new(EXPIRED))),
         }
     }
 
@@ -119,14 +135,14 @@ impl Keeper {
         }
         let refused_at = self.clock.monotonic();
         let load = async {
-            let _loading = self.loading.lock().await;
+            let mut loading = self.loading.lock().await;
             // Whoever waited here behind another load takes what that brought.
             let asked_at = self.standing.borrow().asked_at;
             if self.standing.borrow().generation == refused
                 && asked_at.is_none_or(|at| at < refused_at)
             {
                 self.keep_pace().await;
-                self.load().await;
+                self.load(&mut loading).await;
             }
         };
         if deadline.run(load).await.is_none() {
@@ -135,13 +151,13 @@ impl Keeper {
         let standing = self.standing.borrow();
         match &standing.trouble {
             _ if standing.generation > refused => Ok(true),
-            Some(trouble) => Err(AwsError::NoCredentials(Arc::clone(trouble))),
+            Some(trouble) => Err(AwsError::NoCredentials(trouble.clone())),
             None => Ok(false),
         }
     }
 
     /// Replaces credentials in time, until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>) {
         if self.is_given() {
             return;
         }
@@ -151,8 +167,8 @@ impl Keeper {
                 let due_in = standing.borrow_and_update().due_in;
                 tokio::select! {
                     () = sleep(due_in) => {
-                        let _loading = self.loading.lock().await;
-                        self.load().await;
+                        let mut loading = self.loading.lock().await;
+                        self.load(&mut loading).await;
                     }
                     // A request has asked meanwhile: the time is another one. The sender is a part
                     // of this keeper, it does not end.
@@ -160,7 +176,7 @@ impl Keeper {
                 }
             }
         };
-        let _ = stop.run_until_cancelled(look).await;
+        let _ = self.stop.run_until_cancelled(look).await;
     }
 
     fn valid(&self) -> Option<Generation> {
@@ -184,21 +200,33 @@ impl Keeper {
         }
     }
 
-    /// Asks the sources; the caller holds `loading`.
-    async fn load(&self) {
+    /// Asks the sources, and waits for an answer, but not for ever. A question that is not answered
+    /// stays the only one: a process of the profile's, say, goes on when nobody waits for it.
+    async fn load(&self, loading: &mut Option<JoinHandle<Answer>>) {
         let Source::Chain { http, region } = &self.source else { return };
-        let asked = Box::pin(from_chain(http.clone(), region.clone()));
-        let answer = match tokio::time::timeout(LOAD_TIMEOUT, asked).await {
-            Ok(answer) => answer.map_err(BoxError::from),
-            Err(_) => Err(TooSlow(LOAD_TIMEOUT).into()),
+        self.standing.send_modify(|standing| standing.asked_at = Some(self.clock.monotonic()));
+        let asking = loading.get_or_insert_with(|| {
+            let asked = Box::pin(from_chain(http.clone(), region.clone()));
+            let asked = tokio::time::timeout(GIVE_UP_AFTER, asked);
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move {
+                let answer = stop.run_until_cancelled(asked).await?;
+                Some(answer.unwrap_or_else(|_| Err(no_answer(GIVE_UP_AFTER))))
+            })
+        });
+        let answer = match tokio::time::timeout(LOAD_TIMEOUT, &mut *asking).await {
+            Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) => Err(Told::new("the server ends")),
+            Ok(Err(died)) => Err(Told::of(&died)),
+            Err(_) => Err(no_answer(LOAD_TIMEOUT)),
         };
-        let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        self.standing.send_modify(|standing| {
-            standing.asked_at = Some(now);
-            match answer {
-                Ok(credentials) => standing.take(credentials, wall),
-                Err(error) => standing.fail(error, wall, self.luck.hash_one(now)),
-            }
+        if asking.is_finished() {
+            *loading = None;
+        }
+        let (wall, luck) = (self.clock.now(), self.luck.hash_one(self.clock.monotonic()));
+        self.standing.send_modify(|standing| match answer {
+            Ok(credentials) => standing.take(credentials, wall),
+            Err(error) => standing.fail(error, wall, luck),
         });
     }
 }
@@ -206,7 +234,7 @@ impl Keeper {
 impl Standing {
     fn take(&mut self, credentials: Credentials, now: SystemTime) {
         if std::mem::take(&mut self.failures) > 0 {
-            tracing::warn!("the AWS credentials can be refreshed again");
+            tracing::warn!(target: NOTICE, "the AWS credentials can be refreshed again");
         }
         self.trouble = None;
         let is_new = !self.held.as_ref().is_some_and(|held| are_same(held, &credentials));
@@ -216,13 +244,12 @@ impl Standing {
         self.generation = Generation(self.generation.0 + u64::from(is_new));
     }
 
-    fn fail(&mut self, error: BoxError, now: SystemTime, luck: u64) {
-        let error = Arc::new(error);
+    fn fail(&mut self, error: Told, now: SystemTime, luck: u64) {
         if self.failures == 0 {
-            let cause: &dyn std::error::Error = &**error;
+            let cause: &dyn std::error::Error = &error;
             let expiry = self.held.as_ref().and_then(Credentials::expiry);
             let left_seconds = expiry.map(|expiry| left(expiry, now).as_secs());
-            tracing::warn!(cause, left_seconds, "the AWS credentials cannot be refreshed");
+            tracing::error!(cause, left_seconds, "the AWS credentials cannot be refreshed");
         }
         self.due_in = Some(backoff(self.failures, luck));
         self.failures = self.failures.saturating_add(1);
@@ -248,12 +275,21 @@ impl fmt::Debug for Keeper {
 
 /// Asks the SDK's chain, a new one each time: a chain remembers files that have been rotated since,
 /// sessions that were ended, failures, and credentials that it gives again when its source fails.
-async fn from_chain(http: SharedHttpClient, region: Region) -> provider::Result {
-    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).region(region);
-    match config.load().await.credentials_provider() {
+async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credentials, Told> {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .region(region)
+        // Without, the chain waits for ever for an STS that does not answer.
+        .timeout_config(chain_timeouts());
+    let answer = match config.load().await.credentials_provider() {
         Some(chain) => chain.provide_credentials().await,
         None => Err(CredentialsError::not_loaded_no_source()),
-    }
+    };
+    answer.map_err(|error| Told::of(&error))
+}
+
+fn no_answer(within: Duration) -> Told {
+    Told::new(&format!("no source of credentials answered within {} s", within.as_secs()))
 }
 
 /// Whether both are signed with alike. An expiry may be made up: the SDK puts it off for credentials
@@ -293,15 +329,8 @@ fn backoff(failures: u32, luck: u64) -> Duration {
     (whole / 2 + whole / 2048 * share).max(PACE / 2)
 }
 
-/// The sources of credentials take too long.
-#[derive(Debug, thiserror::Error)]
-#[error("no source of credentials answered within {} s", .0.as_secs())]
-struct TooSlow(Duration);
-
-/// The credentials have expired, and there are no others.
-#[derive(Debug, thiserror::Error)]
-#[error("the credentials have expired, and their source gives no others")]
-struct Expired;
+/// Why there are none where a source did answer.
+const EXPIRED: &str = "the credentials have expired, and their source gives no others";
 
 #[cfg(test)]
 mod tests {

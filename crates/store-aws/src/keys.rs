@@ -42,15 +42,15 @@ enum Sequel {
 }
 
 impl Manager {
-    /// Reads a value; none if AWS says twice that there is no such secret: the same code stands for
-    /// a secret without a current value and, for a moment, for a new one.
+    /// Reads a value; none if AWS says so again and again: the same code stands for a secret without
+    /// a current value, and for one that somebody has just created elsewhere.
     pub(crate) async fn read(
         &self,
         key: &KeyName,
         deadline: Deadline,
     ) -> Result<Option<Secret>, AwsError> {
         let secret = self.names.secret(key);
-        let mut pauses = Pauses::new(REREADS_MAX);
+        let (mut pauses, mut was_absent) = (Pauses::new(REREADS_MAX), false);
         loop {
             let error = match self.current(&secret, deadline).await {
                 Ok(current) => return Ok(Some(current.value)),
@@ -59,19 +59,27 @@ impl Manager {
             if !error.has_code(NOT_FOUND) && !error.has_code(INVALID) {
                 return Err(error);
             }
-            match self.look(&secret, deadline).await? {
-                Look::Absent => return Ok(None),
-                Look::Denied if error.has_code(NOT_FOUND) => return Ok(None),
+            let look = self.look(&secret, deadline).await?;
+            let is_absent =
+                look == Look::Absent || (look == Look::Denied && error.has_code(NOT_FOUND));
+            if is_absent && (was_absent || !deadline.wait(CONFIRM_AFTER).await) {
+                return if was_absent { Ok(None) } else { Err(error) };
+            }
+            was_absent = is_absent;
+            match look {
+                _ if is_absent => {}
                 Look::Deleted { since, .. } => {
-                    return Err(AwsError::ScheduledForDeletion { secret, since: Some(since) });
+                    // A deletion for good looks like that until AWS is done with it.
+                    if !(self.session.is_recent(since) && pauses.pause(deadline).await) {
+                        return Err(AwsError::ScheduledForDeletion { secret, since });
+                    }
                 }
-                Look::Present(_) | Look::Denied if error.has_code(INVALID) => return Err(error),
-                Look::Present(found) => {
+                Look::Present(found) if error.has_code(NOT_FOUND) => {
                     if !pauses.pause(deadline).await {
                         return Err(AwsError::NoCurrentValue { secret, arn: found.arn });
                     }
                 }
-                Look::Denied => return Err(error),
+                Look::Present(_) | Look::Denied | Look::Absent => return Err(error),
             }
         }
     }
@@ -142,7 +150,7 @@ impl Manager {
             Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
             // A deletion that AWS is not done with yet looks the same for a moment.
             Ok(Look::Deleted { since, .. }) if is_last => {
-                let (secret, since) = (write.secret.clone(), Some(since));
+                let secret = write.secret.clone();
                 return Err(AwsError::ScheduledForDeletion { secret, since });
             }
             // AWS's own word stands.
@@ -189,42 +197,54 @@ impl Manager {
     }
 
     /// Deletes a secret for good, also one that is scheduled for deletion; tells whether there was
-    /// one.
+    /// one. Only the secret that was there at first: another may be created under the name
+    /// meanwhile.
     pub(crate) async fn delete(&self, key: &KeyName, deadline: Deadline) -> Result<bool, AwsError> {
         let secret = self.names.secret(key);
+        let mut look = self.look(&secret, deadline).await?;
+        if look == Look::Absent && deadline.wait(CONFIRM_AFTER).await {
+            look = self.look(&secret, deadline).await?;
+        }
+        let arn = match look {
+            Look::Absent => return Ok(false),
+            Look::Present(found) | Look::Deleted { found, .. } => found.arn,
+            Look::Denied => match self.current(&secret, deadline).await {
+                Ok(current) => current.arn,
+                Err(error) if error.has_code(NOT_FOUND) => return Ok(false),
+                // It is scheduled for deletion.
+                Err(error) if error.has_code(INVALID) => String::new(),
+                Err(error) => return Err(error),
+            },
+        };
+        let id = if arn.is_empty() { &secret } else { &arn };
         let mut pauses = Pauses::new(REWRITES_MAX);
         let mut may_be_done = false;
         loop {
-            let id = match self.look(&secret, deadline).await? {
-                Look::Absent => return Ok(may_be_done),
-                // Not the name: somebody may create another secret under it meanwhile.
-                Look::Present(found) | Look::Deleted { found, .. } => found.arn,
-                Look::Denied => match self.current(&secret, deadline).await {
-                    Ok(current) => current.arn,
-                    Err(error) if error.has_code(NOT_FOUND) => return Ok(may_be_done),
-                    Err(error) if error.has_code(INVALID) => secret.clone(),
-                    Err(error) => return Err(error),
-                },
-            };
-            match self.remove(&id, deadline).await {
+            let error = match self.remove(id, deadline).await {
                 Ok(()) => break,
                 Err(error) if error.has_code(NOT_FOUND) => return Ok(may_be_done),
-                Err(error) if error.is_passing() && pauses.pause(deadline).await => {
-                    may_be_done |= error.may_have_happened();
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            may_be_done |= error.may_have_happened();
+            // Under its name it may be another by now.
+            let is_undone = error.refusal().is_some_and(Refusal::is_throttling);
+            let may_again = is_undone || (error.may_have_happened() && !arn.is_empty());
+            if !(may_again && pauses.pause(deadline).await) {
+                return Err(error);
             }
         }
-        self.settle(&secret, deadline).await;
+        self.settle(&secret, &arn, deadline).await;
         Ok(true)
     }
 
     /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has
     /// said that it is done: nothing that goes wrong here changes that.
-    async fn settle(&self, secret: &str, deadline: Deadline) {
+    async fn settle(&self, secret: &str, arn: &str, deadline: Deadline) {
         let mut pauses = Pauses::new(REREADS_MAX);
-        while let Ok(Look::Present(_)) = self.look(secret, deadline).await {
-            if !pauses.pause(deadline).await {
+        while let Ok(Look::Present(found) | Look::Deleted { found, .. }) =
+            self.look(secret, deadline).await
+        {
+            if found.arn != arn || !pauses.pause(deadline).await {
                 return;
             }
         }
@@ -239,6 +259,10 @@ impl Manager {
         Ok(Page::select(self.list(&query.prefix, deadline).await?, query))
     }
 }
+
+/// How long after AWS said that there is no such secret it is asked again: the servers of one that
+/// lags behind say so both, and a key that was just created must not look lost.
+const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
 /// How often a read is repeated that AWS may answer otherwise in a moment.
 const REREADS_MAX: u32 = 5;

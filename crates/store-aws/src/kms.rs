@@ -7,14 +7,12 @@ use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
 
 use crate::call::Call;
 use crate::error::AwsError;
-use crate::refusal::Refusal;
 use crate::session::{Deadline, Session};
 
 /// How long what is known of the key is good for.
 const GOOD_FOR: Duration = Duration::from_mins(5);
 
-/// How long we wait for a KMS that never answers before we do without: Secrets Manager uses the key
-/// on its own, and in a private network KMS may not be reachable from here at all.
+/// How long a KMS that never answered keeps us from being ready.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks after the key of the configuration.
@@ -27,17 +25,15 @@ pub(crate) struct KmsKey {
 
 /// What is known of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+enum Seen {
     /// Nothing yet.
     Nothing,
-    /// Nothing, and KMS has not answered since then.
-    Silence(Instant),
-    /// It can be used, or that cannot be seen from here; as of then.
+    /// Nothing, and KMS has been in trouble since then.
+    Trouble(Instant),
+    /// It could be used, then.
     Usable(Instant),
-    /// We may not see it; whether it can be used shows when it is.
+    /// It cannot be seen from here; whether it can be used shows when it is.
     Hidden,
-    /// It cannot be used.
-    Unusable,
 }
 
 /// Why a key cannot be used for secrets.
@@ -76,55 +72,29 @@ impl KmsKey {
     }
 
     /// Demands that the key can be used, as far as we may know, and by an answer that is not too
-    /// old.
+    /// old. What is returned is, once, why it cannot be seen.
     pub(crate) async fn check(
         &self,
         session: &Session,
         deadline: Deadline,
-    ) -> Result<Seen, AwsError> {
+    ) -> Result<Option<AwsError>, AwsError> {
         let (now, before) = (session.now(), *self.seen());
         match before {
-            Seen::Usable(at) if now.saturating_duration_since(at) < GOOD_FOR => return Ok(before),
-            Seen::Hidden => return Ok(before),
+            Seen::Usable(at) if now.saturating_duration_since(at) < GOOD_FOR => return Ok(None),
+            Seen::Hidden => return Ok(None),
             _ => {}
         }
         let looked = self.look(session, deadline).await;
-        let (seen, result) = self.weigh(before, looked, now);
+        let (seen, result) = weigh(before, looked, now);
         *self.seen() = seen;
         result
-    }
-
-    /// A KMS that answered once and does not now is no reason to doubt the key.
-    fn weigh(
-        &self,
-        before: Seen,
-        looked: Result<Seen, AwsError>,
-        now: Instant,
-    ) -> (Seen, Result<Seen, AwsError>) {
-        match (looked, before) {
-            (Ok(seen), _) => (seen, Ok(seen)),
-            (Err(error), Seen::Usable(_)) if error.is_passing() => {
-                (Seen::Usable(now), Ok(Seen::Usable(now)))
-            }
-            (Err(error), Seen::Silence(since)) if error.is_silence() => {
-                if now.saturating_duration_since(since) < PATIENCE {
-                    return (before, Err(error));
-                }
-                let (key, cause) = (&self.key, &error as &dyn std::error::Error);
-                tracing::warn!(cause, key, "KMS cannot be reached: the key is not looked at");
-                (Seen::Usable(now), Ok(Seen::Usable(now)))
-            }
-            (Err(error), _) if error.is_silence() => (Seen::Silence(now), Err(error)),
-            (Err(error), _) if error.is_passing() => (Seen::Nothing, Err(error)),
-            (Err(error), _) => (Seen::Unusable, Err(error)),
-        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look(&self, session: &Session, deadline: Deadline) -> Result<Seen, AwsError> {
+    async fn look(&self, session: &Session, deadline: Deadline) -> Result<(), AwsError> {
         let call = Call::new("kms:DescribeKey", &self.key);
         let send = || session.kms.describe_key().key_id(&self.key).send();
         let problem = match session.ask(&call, deadline, send).await {
@@ -138,15 +108,35 @@ impl KmsKey {
             Err(error) if BAD_NAMES.iter().any(|code| error.has_code(code)) => {
                 Some(KeyProblem::Name(Box::new(error)))
             }
-            Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
-                return Ok(Seen::Hidden);
-            }
             Err(error) => return Err(error),
         };
         match problem {
             Some(source) => Err(AwsError::Key { key: self.key.clone(), source }),
-            None => Ok(Seen::Usable(session.now())),
+            None => Ok(()),
         }
+    }
+}
+
+/// Only what KMS says about the key is a reason not to use it. Secrets Manager uses it on its own:
+/// KMS may not let us see it, may not be where we ask, or not be reachable from here at all.
+fn weigh(
+    before: Seen,
+    looked: Result<(), AwsError>,
+    now: Instant,
+) -> (Seen, Result<Option<AwsError>, AwsError>) {
+    match (looked, before) {
+        (Err(error @ AwsError::Key { .. }), _) => (Seen::Nothing, Err(error)),
+        (Err(error), _) if !error.is_passing() => (Seen::Hidden, Ok(Some(error))),
+        // KMS answered once: that it does not now says nothing about the key.
+        (Ok(()), _) | (Err(_), Seen::Usable(_)) => (Seen::Usable(now), Ok(None)),
+        (Err(error), Seen::Trouble(since)) => {
+            if now.saturating_duration_since(since) < PATIENCE {
+                (before, Err(error))
+            } else {
+                (Seen::Hidden, Ok(Some(error)))
+            }
+        }
+        (Err(error), _) => (Seen::Trouble(now), Err(error)),
     }
 }
 
@@ -187,7 +177,39 @@ fn judge(key: &KeyMetadata, region: &str) -> Result<(), KeyProblem> {
 mod tests {
     use aws_sdk_kms::primitives::DateTime;
 
+    use kes_types::{Clock as _, SystemClock};
+
     use super::*;
+    use crate::refusal::Refusal;
+    use crate::told::Told;
+
+    #[test]
+    fn only_what_is_said_about_the_key_speaks_against_it() {
+        let now = SystemClock.monotonic();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let call = || Call::new("kms:DescribeKey", "k");
+        let refused = |code: &str| {
+            let refusal = Refusal::new(call(), 400, Some(code.to_owned()), "", None);
+            Err(AwsError::Refused(Box::new(refusal)))
+        };
+        let disabled = || Err(AwsError::Key { key: "k".to_owned(), source: KeyProblem::Disabled });
+        let silent = || Err(AwsError::NoAnswer(call(), Told::new("reset")));
+
+        let (seen, result) = weigh(Seen::Usable(now), disabled(), after(1));
+        assert!(seen == Seen::Nothing && result.is_err());
+        for code in ["AccessDeniedException", "UnknownOperationException"] {
+            let (seen, result) = weigh(Seen::Nothing, refused(code), now);
+            assert!(seen == Seen::Hidden && result.unwrap().is_some(), "{code}");
+        }
+        let (seen, result) = weigh(Seen::Nothing, silent(), now);
+        assert!(seen == Seen::Trouble(now) && result.is_err());
+        let (seen, result) = weigh(seen, refused("ThrottlingException"), after(59));
+        assert!(seen == Seen::Trouble(now) && result.is_err());
+        let (seen, result) = weigh(seen, silent(), after(60));
+        assert!(seen == Seen::Hidden && result.unwrap().is_some());
+        let (seen, result) = weigh(Seen::Usable(now), silent(), after(1));
+        assert!(seen == Seen::Usable(after(1)) && result.unwrap().is_none());
+    }
 
     #[test]
     fn a_key_for_secrets_is_enabled_symmetric_and_here() {

@@ -15,6 +15,7 @@ mod manager;
 mod refusal;
 mod secret;
 mod session;
+mod told;
 mod versions;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub use error::OpenError;
 use crate::error::AwsError;
 use crate::health::Health;
 use crate::keys::Creation;
-use crate::kms::{KmsKey, Seen};
+use crate::kms::KmsKey;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
 use crate::secret::Names;
@@ -73,7 +74,8 @@ impl AwsStore {
     /// refuses and a key that cannot be used are errors.
     pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
         let Parts { settings, clock, tasks, stop } = parts;
-        let session = Arc::new(Session::new(&settings, clock));
+        let session = Session::new(&settings, clock, tasks.clone(), stop.clone());
+        let session = Arc::new(session);
         let keeper = Arc::clone(&session.keeper);
         let names = Names::new(&settings.prefix);
         let tags = settings.tags.as_deref().map(tags);
@@ -83,10 +85,10 @@ impl AwsStore {
             manager,
             kms_key: kms_key.map(|key| KmsKey::new(key, settings.region)),
             health: Health::default(),
-            versions: Versions::new(tasks.clone(), stop.clone()),
+            versions: Versions::new(tasks.clone(), stop),
         };
         let warnings = store.first_look().await?;
-        tasks.spawn(keeper.run(stop));
+        tasks.spawn(keeper.run());
         Ok((store, warnings))
     }
 
@@ -111,17 +113,17 @@ impl AwsStore {
             }
             Err(error)
                 if session.keeper.is_given()
-                    && error.refusal().is_some_and(Refusal::is_about_credentials) =>
+                    && error
+                        .refusal()
+                        .is_some_and(|it| it.is_about_credentials() && !it.is_about_time()) =>
             {
                 return Err(OpenError::Credentials(error.into()));
             }
             Err(error) => warnings.push(Warning::NotNow(error).into()),
         }
         match key {
-            None | Some((_, Ok(Seen::Usable(_)))) => {}
-            Some((key, Ok(_))) => {
-                warnings.push(Warning::HiddenKey(key.name().to_owned()).into());
-            }
+            None | Some((_, Ok(None))) => {}
+            Some((key, Ok(Some(error)))) => warnings.push(Warning::hidden(key, error).into()),
             Some((_, Err(error @ AwsError::Key { .. }))) => {
                 return Err(OpenError::Key(error.into()));
             }
@@ -183,12 +185,21 @@ enum Warning {
     #[error("keys cannot be listed")]
     NoList(#[source] AwsError),
     #[error(
-        "KMS key '{0}' may not be described with these credentials (kms:DescribeKey): whether it \
-         can be used is not checked"
+        "KMS key '{0}' cannot be seen with these credentials from here: whether it can be used is \
+         not checked; that wants kms:DescribeKey, and kmsendpoint where KMS is elsewhere"
     )]
-    HiddenKey(String),
+    HiddenKey(String, #[source] AwsError),
     #[error(
         "KMS key '{0}' cannot be looked at now; the server starts all the same, and tries again"
     )]
     UnseenKey(String, #[source] AwsError),
 }
+
+impl Warning {
+    fn hidden(key: &KmsKey, error: AwsError) -> Self {
+        Self::HiddenKey(key.name().to_owned(), error)
+    }
+}
+
+/// The target of what an operator is told whatever the log level.
+const NOTICE: &str = "notice";

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use kes_types::{KeyName, Secret};
 
+use crate::NOTICE;
 use crate::call::Call;
 use crate::error::AwsError;
 use crate::refusal::Refusal;
 use crate::secret::{CreationToken, Current, Look, Names};
 use crate::session::{Deadline, Session};
+use crate::told::Told;
 
 /// The most secrets on a page (*`ListSecrets`*).
 const PAGE_SECRETS: i32 = 100;
@@ -65,8 +67,14 @@ impl Manager {
         let send = || self.session.secrets.get_secret_value().secret_id(secret).send();
         let call = Call::new("secretsmanager:GetSecretValue", secret);
         match self.session.ask(&call, deadline, send).await {
-            Ok(output) => Current::of(output, secret),
+            Ok(output) => {
+                self.session.note_read(false);
+                Current::of(output, secret)
+            }
             Err(mut error) => {
+                if error.refusal().is_some_and(Refusal::is_denial) {
+                    self.session.note_read(true);
+                }
                 if error.refusal().is_some_and(Refusal::is_about_kms) {
                     let key = match self.look(secret, deadline).await {
                         // None is the key that AWS manages.
@@ -99,6 +107,7 @@ impl Manager {
                 if !self.is_look_denied.swap(true, Ordering::Relaxed) {
                     let cause: &dyn std::error::Error = &error;
                     tracing::warn!(
+                        target: NOTICE,
                         cause,
                         "without secretsmanager:DescribeSecret a key that is there, but has no \
                          current value, looks like one that does not exist"
@@ -151,9 +160,11 @@ impl Manager {
             let ours = names.filter(|name| name.starts_with(&start));
             keys.extend(ours.filter_map(|name| self.names.key(name)));
             match page.next_token {
-                // A page that leads to itself would never end.
-                Some(token) if next.as_ref() != Some(&token) => next = Some(token),
-                _ => return Ok(keys),
+                Some(token) if next.as_ref() == Some(&token) => {
+                    return Err(AwsError::NotUnderstood(call, Told::new("a page leads to itself")));
+                }
+                Some(token) => next = Some(token),
+                None => return Ok(keys),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::call::Call;
+use crate::told::on_a_line;
 
 /// An error that AWS answered with.
 #[derive(Debug)]
@@ -44,18 +45,34 @@ impl Refusal {
         self.code().is_some_and(|code| THROTTLING.contains(&code))
     }
 
-    /// AWS cannot right now; nor can what stands between us, which has no codes.
+    /// AWS cannot right now; nor can what stands between us, which has no codes. That it does not
+    /// know us is no word about what was asked: expired credentials are replaced, clocks set, and
+    /// new keys known everywhere after a while.
     pub(crate) fn is_passing(&self) -> bool {
         match self.code() {
             None => true,
             Some(code) if THROTTLING.contains(&code) || FAILING.contains(&code) => true,
-            Some(code) => !self.is_known(code) && self.status >= 500,
+            Some(_) if self.is_about_credentials() => true,
+            Some(_) => !self.is_denial() && !self.is_about_kms() && self.status >= 500,
         }
+    }
+
+    /// Whether what was asked may have been done all the same.
+    pub(crate) fn may_have_happened(&self) -> bool {
+        self.is_passing() && !self.is_throttling() && !self.is_about_credentials()
     }
 
     /// AWS does not know who we are, or not any more.
     pub(crate) fn is_about_credentials(&self) -> bool {
         self.code().is_some_and(|code| CREDENTIALS.contains(&code))
+    }
+
+    /// It is this machine's clock that is wrong, or was.
+    pub(crate) fn is_about_time(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        let speaks_of_it = ["signature expired", "signature not yet current"];
+        self.code().is_some_and(|code| ["RequestExpired", "RequestTimeTooSkewed"].contains(&code))
+            || (self.is_about_credentials() && speaks_of_it.iter().any(|it| message.contains(it)))
     }
 
     /// AWS knows who we are, and we may not.
@@ -69,10 +86,6 @@ impl Refusal {
             code.starts_with("KMS") || ["DecryptionFailure", "EncryptionFailure"].contains(&code)
         });
         is_kms_code || (self.is_denial() && self.message.to_ascii_lowercase().contains("kms"))
-    }
-
-    fn is_known(&self, code: &str) -> bool {
-        CREDENTIALS.contains(&code) || DENIAL.contains(&code) || self.is_about_kms()
     }
 
     /// What was denied: AWS names it, or it is what Secrets Manager needs of KMS.
@@ -120,9 +133,7 @@ impl fmt::Display for Refusal {
         if let Some(id) = &self.request_id {
             write!(f, " (request {id})")?;
         }
-        if self.is_about_credentials()
-            && self.message.to_ascii_lowercase().contains("signature expired")
-        {
+        if self.is_about_time() {
             f.write_str("; is this machine's clock right?")?;
         }
         Ok(())
@@ -194,25 +205,6 @@ const DENIAL: [&str; 5] = [
     "UnauthorizedOperation",
 ];
 
-/// The longest text of AWS's that goes into an error, in bytes.
-const WORDS_LEN_MAX: usize = 512;
-
-/// AWS's own words, on one line.
-fn on_a_line(message: &str) -> String {
-    let mut text = String::new();
-    for word in message.split_whitespace() {
-        if text.len() + word.len() > WORDS_LEN_MAX {
-            text.push_str(" …");
-            break;
-        }
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.extend(word.chars().filter(|char| !char.is_control()));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,12 +251,34 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_clock_is_named() {
+        let early = "Signature not yet current: 20261124T130000Z is still later than …";
+        let said = refusal(Some("InvalidSignatureException"), early);
+        assert!(said.is_about_time() && said.to_string().ends_with("clock right?"), "{said}");
+        let wrong = refusal(Some("InvalidSignatureException"), "does not match");
+        assert!(!wrong.is_about_time());
+    }
+
+    #[test]
+    fn only_what_may_have_been_done_is_in_doubt() {
+        for (code, may_have_happened) in [
+            (Some("InternalServiceError"), true),
+            (None, true),
+            (Some("ThrottlingException"), false),
+            (Some("ExpiredTokenException"), false),
+            (Some("AccessDeniedException"), false),
+        ] {
+            assert_eq!(refusal(code, "").may_have_happened(), may_have_happened, "{code:?}");
+        }
+    }
+
+    #[test]
     fn a_code_decides_and_where_there_is_none_the_answer_is_not_aws_s() {
         for (code, status, is_passing) in [
             (Some("ThrottlingException"), 400, true),
             (Some("InternalServiceError"), 500, true),
             (Some("AccessDeniedException"), 503, false),
-            (Some("ExpiredTokenException"), 500, false),
+            (Some("ExpiredTokenException"), 400, true),
             (Some("KMSInvalidStateException"), 500, false),
             (Some("DecryptionFailure"), 500, false),
             (Some("KMSThrottlingException"), 400, true),
@@ -276,11 +290,5 @@ mod tests {
             let refusal = Refusal { status, ..refusal(code, "") };
             assert_eq!(refusal.is_passing(), is_passing, "{code:?} {status}");
         }
-    }
-
-    #[test]
-    fn aws_s_words_fit_on_a_line() {
-        let long = format!("1 error\n\t* occurred\u{1b}\n\n{}", "x".repeat(600));
-        assert_eq!(refusal(None, &long).message, "1 error * occurred …");
     }
 }

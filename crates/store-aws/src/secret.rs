@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_sdk_secretsmanager::primitives::DateTime;
 use kes_types::{KeyName, Secret};
 
 use crate::error::AwsError;
@@ -67,8 +68,8 @@ pub(crate) enum Look {
     /// A secret that somebody deleted, with a recovery window.
     Deleted {
         found: Found,
-        /// The date that AWS gives.
-        since: String,
+        /// The date that AWS gives, in seconds of Unix time.
+        since: i64,
     },
     /// We may not look.
     Denied,
@@ -86,7 +87,7 @@ pub(crate) struct Found {
 
 impl From<DescribeSecretOutput> for Look {
     fn from(output: DescribeSecretOutput) -> Self {
-        let since = output.deleted_date().map(ToString::to_string);
+        let since = output.deleted_date().map(DateTime::secs);
         let found = Found {
             versions: output.version_ids_to_stages().map_or(0, HashMap::len),
             kms_key: output.kms_key_id().map(str::to_owned),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -12,8 +12,10 @@ use aws_sdk_secretsmanager::config::{
     SharedHttpClient,
 };
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use kes_config::{AwsCredentials, AwsKeystore};
+use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
 use kes_types::{Clock, Secret};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::call::Call;
 use crate::error::AwsError;
@@ -30,8 +32,14 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The same where credentials come from: an STS may be far away.
+const SOURCE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The most times that the SDK sends a request which it may send again.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// How long a deletion for good may take.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// The waits between them: twice as long each time, by luck shorter.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -49,6 +57,8 @@ pub(crate) struct Session {
     clock: Arc<dyn Clock>,
     /// A call failed since somebody last looked whether AWS is there.
     is_in_doubt: AtomicBool,
+    /// The last secret that was read was denied.
+    is_read_denied: AtomicBool,
 }
 
 /// When an operation must be over.
@@ -77,7 +87,12 @@ impl Deadline {
 }
 
 impl Session {
-    pub(crate) fn new(settings: &AwsKeystore, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        settings: &AwsKeystore,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let http = SharedHttpClient::new(Http::default());
         let region = Region::new(settings.region.clone());
         let source = match &settings.credentials {
@@ -92,7 +107,7 @@ impl Session {
                 ))
             }
         };
-        let keeper = Arc::new(Keeper::new(source, Arc::clone(&clock)));
+        let keeper = Arc::new(Keeper::new(source, Arc::clone(&clock), tasks, stop));
         let provider = SharedCredentialsProvider::new(Arc::clone(&keeper) as Arc<_>);
         let secrets = secrets_config(settings, &http, &provider);
         let secrets_once = secrets.clone().retry_config(RetryConfig::disabled());
@@ -103,11 +118,28 @@ impl Session {
             kms: aws_sdk_kms::Client::from_conf(kms_config(settings, http, provider)),
             clock,
             is_in_doubt: AtomicBool::new(false),
+            is_read_denied: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.clock.monotonic()
+    }
+
+    /// Whether a date, in seconds of Unix time, is not long ago by this machine's clock.
+    pub(crate) fn is_recent(&self, date: i64) -> bool {
+        let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        i64::try_from(now).is_ok_and(|now| now.abs_diff(date) < RECENT.as_secs())
+    }
+
+    /// Whether the last secret that was read was denied.
+    pub(crate) fn is_read_denied(&self) -> bool {
+        self.is_read_denied.load(Ordering::Relaxed)
+    }
+
+    /// Takes note whether secrets may be read.
+    pub(crate) fn note_read(&self, is_denied: bool) {
+        self.is_read_denied.store(is_denied, Ordering::Relaxed);
     }
 
     /// Whether a call failed since this was asked last.
@@ -199,10 +231,10 @@ fn kms_config(
         .retry_config(retries())
         .timeout_config(timeouts());
     config.set_app_name(AppName::new("kes").ok());
-    config = match KmsEndpoint::of(settings) {
+    config = match &settings.kms_endpoint {
         KmsEndpoint::At(url) => config.endpoint_url(url),
         KmsEndpoint::Regional { use_fips, use_dual_stack } => {
-            config.use_fips(use_fips).use_dual_stack(use_dual_stack)
+            config.use_fips(*use_fips).use_dual_stack(*use_dual_stack)
         }
     };
     config.build()
@@ -222,77 +254,14 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// Where KMS is.
-#[derive(Debug, PartialEq, Eq)]
-enum KmsEndpoint<'a> {
-    At(&'a str),
-    /// AWS's own, of the region.
-    Regional {
-        use_fips: bool,
-        use_dual_stack: bool,
-    },
-}
-
-impl<'a> KmsEndpoint<'a> {
-    /// Where the configuration says; else AWS's own beside a Secrets Manager of AWS, and the same
-    /// place beside any other, which is an emulator.
-    fn of(settings: &'a AwsKeystore) -> Self {
-        if let Some(url) = &settings.kms_endpoint {
-            return Self::At(url);
-        }
-        let url = settings.endpoint.as_str();
-        let host = url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next());
-        let host = host.unwrap_or_default();
-        let use_dual_stack = host.ends_with(".api.aws");
-        let is_aws = use_dual_stack
-            || host.ends_with(".amazonaws.com")
-            || host.ends_with(".amazonaws.com.cn");
-        if !is_aws {
-            return Self::At(url);
-        }
-        let use_fips = host.split('.').any(|label| label == "secretsmanager-fips");
-        Self::Regional { use_fips, use_dual_stack }
-    }
+/// The times of questions to sources of credentials.
+pub(crate) fn chain_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(SOURCE_ATTEMPT_TIMEOUT)
+        .build()
 }
 
 fn text(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kms_is_beside_secrets_manager() {
-        let regional =
-            |use_fips, use_dual_stack| KmsEndpoint::Regional { use_fips, use_dual_stack };
-        for (endpoint, kms_endpoint, want) in [
-            ("https://secretsmanager.us-east-2.amazonaws.com", None, regional(false, false)),
-            (
-                "https://secretsmanager-fips.us-east-2.amazonaws.com:443",
-                None,
-                regional(true, false),
-            ),
-            ("https://secretsmanager.us-east-2.api.aws", None, regional(false, true)),
-            ("https://secretsmanager.cn-north-1.amazonaws.com.cn", None, regional(false, false)),
-            (
-                "https://vpce-1.secretsmanager.us-east-2.vpce.amazonaws.com",
-                Some("https://vpce-2.kms.us-east-2.vpce.amazonaws.com"),
-                KmsEndpoint::At("https://vpce-2.kms.us-east-2.vpce.amazonaws.com"),
-            ),
-            ("http://localhost:4566", None, KmsEndpoint::At("http://localhost:4566")),
-        ] {
-            let settings = AwsKeystore {
-                endpoint: endpoint.to_owned(),
-                region: "us-east-2".to_owned(),
-                kms_key: None,
-                kms_endpoint: kms_endpoint.map(str::to_owned),
-                prefix: String::new(),
-                tags: None,
-                credentials: AwsCredentials::Default,
-            };
-            assert_eq!(KmsEndpoint::of(&settings), want, "{endpoint}");
-        }
-    }
 }

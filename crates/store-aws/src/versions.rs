@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::NOTICE;
 use crate::manager::Manager;
 use crate::secret::Look;
 use crate::session::Deadline;
@@ -64,6 +65,7 @@ async fn count(manager: &Manager, key: &KeyName) -> bool {
         && found.versions > 1
     {
         tracing::warn!(
+            target: NOTICE,
             "secret '{secret}' has {} versions: the current one is used, and what was encrypted \
              under another one cannot be decrypted with it; do not rotate the secrets of keys",
             found.versions

@@ -1,0 +1,88 @@
+//! What the SDK and AWS say, on one line.
+
+use std::error::Error;
+use std::fmt;
+
+/// The longest text that goes into an error, in bytes.
+const TEXT_LEN_MAX: usize = 2048;
+
+/// An error of the SDK with all its causes, as a text. The SDK's own texts have many lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told(String);
+
+impl Told {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(on_a_line(text))
+    }
+
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut texts: Vec<String> = Vec::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            // Some repeat their cause.
+            if !texts.last().is_some_and(|last| last.contains(&text)) {
+                texts.push(text);
+            }
+            next = error.source();
+        }
+        Self::new(&texts.join(": "))
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Told {}
+
+/// Lines joined by semicolons, without control characters, not too long.
+pub(crate) fn on_a_line(text: &str) -> String {
+    let mut line = String::new();
+    for part in text.lines() {
+        let mut words = part.split_whitespace().peekable();
+        if words.peek().is_some() && !line.is_empty() && !line.ends_with([':', ';', ',']) {
+            line.push(';');
+        }
+        for word in words {
+            if line.len() + word.len() >= TEXT_LEN_MAX {
+                line.push_str(" …");
+                return line;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.extend(word.chars().filter(|char| !char.is_control()));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lines_become_one_that_is_not_too_long() {
+        let text = "no credentials. Attempted:\n  Environment: not set\n\n  Profile:\tnone\u{1b}\n";
+        let want = "no credentials. Attempted: Environment: not set; Profile: none";
+        assert_eq!(on_a_line(text), want);
+        assert_eq!(on_a_line(&format!("1 error {}", "x".repeat(TEXT_LEN_MAX))), "1 error …");
+        assert_eq!(on_a_line(""), "");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Layer(&'static str, #[source] Option<Box<Layer>>);
+        let layer = |text, below| Layer(text, below);
+        let error = layer(
+            "io error: reset",
+            Some(layer("reset", Some(layer("by peer", None).into())).into()),
+        );
+        assert_eq!(Told::of(&error).to_string(), "io error: reset: by peer");
+    }
+}

@@ -1,0 +1,108 @@
+//! The exam of every store, on two emulators of AWS.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
+
+use std::sync::Arc;
+
+use kes_config::{AwsCredentials, AwsKeystore};
+use kes_store::conformance::{self, Profile};
+use kes_store::{Fleet, KeyStore};
+use kes_store_aws::{AwsStore, Parts};
+use kes_tests::aws::{Ministack, Moto, is_action, ministack, moto};
+use kes_tests::proxy::Proxy;
+use kes_types::SystemClock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How keys are kept.
+#[derive(Clone, Copy, Default)]
+struct Layout {
+    prefix: &'static str,
+    has_tags: bool,
+    /// How many servers share them.
+    servers: usize,
+}
+
+const LAYOUTS: [Layout; 2] = [
+    Layout { prefix: "", has_tags: false, servers: 1 },
+    Layout { prefix: "team/kes", has_tags: true, servers: 1 },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moto_with_and_without_a_prefix() {
+    let Some(need) = moto() else { return };
+    let moto = Moto::start(&need).await;
+    for layout in LAYOUTS {
+        examine(&in_turns(&moto).await, layout).await;
+    }
+    assert_eq!(moto.api().names().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moto_shared_by_three_servers() {
+    let Some(need) = moto() else { return };
+    let moto = Moto::start(&need).await;
+    examine(&in_turns(&moto).await, Layout { servers: 3, ..Layout::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ministack_with_and_without_a_prefix() {
+    let Some(need) = ministack() else { return };
+    let cloud = Ministack::start(&need).await;
+    for layout in LAYOUTS {
+        examine(&Proxy::to(cloud.address()).await, layout).await;
+    }
+    assert_eq!(cloud.api().names().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ministack_shared_by_three_servers() {
+    let Some(need) = ministack() else { return };
+    let cloud = Ministack::start(&need).await;
+    let proxy = Proxy::to(cloud.address()).await;
+    examine(&proxy, Layout { servers: 3, ..Layout::default() }).await;
+}
+
+/// Before a moto: its check that a name is free and its taking of it are two steps.
+async fn in_turns(moto: &Moto) -> Proxy {
+    let proxy = Proxy::to(moto.address()).await;
+    proxy.one_at_a_time(|asked| is_action(asked, "CreateSecret"));
+    proxy
+}
+
+async fn examine(proxy: &Proxy, layout: Layout) {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let mut stores = Vec::new();
+    for _ in 0..layout.servers.max(1) {
+        let opened = AwsStore::open(Parts {
+            settings: settings(proxy, layout),
+            clock: Arc::new(SystemClock),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
+        let (store, warnings) = opened.await.unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        stores.push(Arc::new(store) as Arc<dyn KeyStore>);
+    }
+    let fleet = Fleet::new(stores.pop().unwrap(), stores);
+    conformance::run(Arc::new(fleet), Profile { binary: false }).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+fn settings(proxy: &Proxy, layout: Layout) -> AwsKeystore {
+    AwsKeystore {
+        endpoint: proxy.url(),
+        region: "eu-central-1".to_owned(),
+        kms_key: None,
+        kms_endpoint: None,
+        prefix: layout.prefix.to_owned(),
+        tags: layout.has_tags.then(|| vec![("team".to_owned(), "storage".to_owned())]),
+        credentials: AwsCredentials::Static {
+            access_key: "AKIAKESTESTS00000001".to_owned(),
+            secret_key: "secret".to_owned().into(),
+            token: None,
+        },
+    }
+}
