@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ::http::Uri;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -14,9 +14,10 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use http_body_util::Limited;
+use http::Uri;
+use http_body_util::{BodyExt as _, Limited};
 
 /// The longest answer that is read, in bytes. A page of a hundred secrets with fifty tags each is
 /// the longest that AWS has reason to give: some 4 MiB.
@@ -25,7 +26,7 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 /// Makes connectors, one for each kind of settings: a connector is a pool of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Http {
-    connectors: Mutex<HashMap<Timeouts, SharedHttpConnector>>,
+    connectors: Mutex<HashMap<Timeouts, Ways>>,
 }
 
 /// What tells connectors apart: the times for connecting and reading.
@@ -39,42 +40,80 @@ impl HttpClient for Http {
     ) -> SharedHttpConnector {
         let timeouts = (settings.connect_timeout(), settings.read_timeout());
         let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            SharedHttpConnector::new(Ways {
-                // As every program in a network with a proxy does, and KES did.
-                proxied: connector(settings.clone(), ProxyConfig::from_env()),
-                direct: connector(settings.clone(), ProxyConfig::disabled()),
-            })
-        };
-        connectors.entry(timeouts).or_insert_with(make).clone()
+        let ways = connectors.entry(timeouts).or_insert_with(|| Ways::new(settings));
+        if ways.is_suspect.load(Ordering::Relaxed) {
+            *ways = Ways::new(settings);
+        }
+        SharedHttpConnector::new(ways.clone())
     }
 }
 
-fn connector(settings: HttpConnectorSettings, proxy: ProxyConfig) -> Connector {
-    Connector::builder()
-        .connector_settings(settings)
-        .proxy_config(proxy)
-        .enable_tcp_nodelay(true)
-        .tls_provider(Provider::rustls(CryptoMode::AwsLc))
-        .build()
+/// The way through the environment's proxy, and the one past it.
+#[derive(Clone, Debug)]
+struct Ways {
+    proxied: Arc<Connector>,
+    direct: Arc<Connector>,
+    /// Somebody gave up waiting. With HTTP/2 all share a connection, and one that is dead without a
+    /// word stays in the pool: there is to be another pool.
+    is_suspect: Arc<AtomicBool>,
 }
 
-/// The way through the environment's proxy, and the one past it. Reads no more of an answer than
-/// any has reason to hold.
-#[derive(Debug)]
-struct Ways {
-    proxied: Connector,
-    direct: Connector,
+impl Ways {
+    fn new(settings: &HttpConnectorSettings) -> Self {
+        let connector = |proxy| {
+            let connector = Connector::builder()
+                .connector_settings(settings.clone())
+                .proxy_config(proxy)
+                .enable_tcp_nodelay(true)
+                .tls_provider(Provider::rustls(CryptoMode::AwsLc));
+            Arc::new(connector.build())
+        };
+        Self {
+            // As every program in a network with a proxy does, and KES did.
+            proxied: connector(ProxyConfig::from_env()),
+            direct: connector(ProxyConfig::disabled()),
+            is_suspect: Arc::default(),
+        }
+    }
 }
 
 impl HttpConnector for Ways {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let way = if is_here(request.uri()) { &self.direct } else { &self.proxied };
         let answer = way.call(request);
+        let wait = Wait { is_suspect: Arc::clone(&self.is_suspect), is_over: false };
         HttpConnectorFuture::new(async move {
-            let answer = answer.await?;
-            Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, BODY_BYTES_MAX))))
+            let whole = async {
+                let mut answer = answer.await?;
+                let body = Limited::new(answer.take_body(), BODY_BYTES_MAX).collect().await;
+                *answer.body_mut() = body.map_err(ConnectorError::io)?.to_bytes().into();
+                Ok(answer)
+            };
+            let whole = whole.await;
+            wait.end();
+            whole
         })
+    }
+}
+
+/// Somebody waits for an answer.
+#[derive(Debug)]
+struct Wait {
+    is_suspect: Arc<AtomicBool>,
+    is_over: bool,
+}
+
+impl Wait {
+    fn end(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.is_suspect.store(true, Ordering::Relaxed);
+        }
     }
 }
 
