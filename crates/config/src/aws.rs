@@ -94,7 +94,7 @@ fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
             region.shown()
         )));
     }
-    match host.and_then(|host| host.region.as_deref()) {
+    match host.map(|host| host.region.as_str()) {
         Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
             "{} is not the region of the endpoint, which is {of_endpoint}",
             region.shown()
@@ -105,13 +105,13 @@ fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
 
 /// What the name of one of AWS's own hosts tells: `[vpce-….]secretsmanager[-fips].<region>.…`.
 struct AwsHost {
-    region: Option<String>,
+    region: String,
     use_fips: bool,
     use_dual_stack: bool,
 }
 
 impl AwsHost {
-    /// The host of a URL, if it is AWS's.
+    /// The host of a URL, if it is AWS's own.
     fn of(url: &str) -> Option<Self> {
         let host = url.split("://").nth(1)?.split(['/', ':']).next()?.to_ascii_lowercase();
         let host = host.trim_end_matches('.');
@@ -124,9 +124,11 @@ impl AwsHost {
             return None;
         }
         let mut labels = host.split('.');
-        let service = labels.find(|label| label.starts_with("secretsmanager"));
-        let use_fips = service == Some("secretsmanager-fips");
-        let region = service.and_then(|_| labels.next()).map(str::to_owned);
+        // Whatever else is there may be anybody's.
+        let service =
+            labels.find(|label| ["secretsmanager", "secretsmanager-fips"].contains(label))?;
+        let use_fips = service == "secretsmanager-fips";
+        let region = labels.next().unwrap_or_default().to_owned();
         Some(Self { region, use_fips, use_dual_stack })
     }
 }
@@ -207,6 +209,15 @@ fn credentials(place: &Cursor<'_>) -> Result<AwsCredentials, Fault> {
     }
     if secret_key.is_empty() {
         return Err(secret_key.missing("the secret access key"));
+    }
+    for part in [&access_key, &secret_key, &token] {
+        // The text is a secret, or beside one: it is not shown.
+        if !part.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(part.fault(
+                "has a blank, a line end or another character that no credentials have; was a file \
+                 with a line end at its end encoded?",
+            ));
+        }
     }
     Ok(AwsCredentials::Static {
         access_key: access_key.as_str().to_owned(),
@@ -329,6 +340,7 @@ mod tests {
             ("vpce-1.secretsmanager.r.vpce.amazonaws.com", "", regional(false, false)),
             ("vpce-1.secretsmanager.r.vpce.amazonaws.com", "vpce-2.kms", at("https://vpce-2.kms")),
             ("http://localhost:4566", "", at("http://localhost:4566")),
+            ("http://i.elb.amazonaws.com:1", "", at("http://i.elb.amazonaws.com:1")),
             ("https://notamazonaws.com", "", at("https://notamazonaws.com")),
         ] {
             let text =
@@ -371,6 +383,16 @@ mod tests {
                 "{ endpoint: e, region: r, credentials: { accesskey: '${EMPTY}' } }",
                 "secretsmanager.credentials.accesskey: the environment variable `EMPTY` is empty; \
                  it wants the id of the access key",
+            ),
+            (
+                "{ endpoint: e, region: r, credentials: { accesskey: \"A\\n\", secretkey: s } }",
+                "secretsmanager.credentials.accesskey: has a blank, a line end or another character \
+                 that no credentials have; was a file with a line end at its end encoded?",
+            ),
+            (
+                "{ endpoint: 'http://a:b:c', region: r }",
+                "secretsmanager.endpoint: 'http://a:b:c' is no URL; it wants a host name or an IP \
+                 address, and a port where it is not the usual one",
             ),
             (
                 "{ endpoint: secretsmanager.eu-west-1.amazonaws.com, region: us-east-2 }",

@@ -1,5 +1,7 @@
 //! URLs of other people's servers.
 
+use std::net::Ipv6Addr;
+
 use crate::cursor::Text;
 use crate::error::Fault;
 
@@ -28,9 +30,8 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
         return Err(refuse("http:// or https:// in front"));
     }
     let rest = rest.trim_end_matches('/');
-    let host = rest.split('/').next().unwrap_or_default();
-    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if host.is_empty() || host.starts_with(':') || !host.bytes().all(is_host_byte) {
+    let authority = rest.split('/').next().unwrap_or_default();
+    if !is_authority(authority) {
         return Err(refuse(
             "a host name or an IP address, and a port where it is not the usual one",
         ));
@@ -39,4 +40,42 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
         return Err(refuse("no blanks, queries or fragments"));
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// Whether it is `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+fn is_authority(text: &str) -> bool {
+    let (is_host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((ip, rest)) = rest.split_once(']') else { return false };
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')) };
+        (ip.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (host, port) = match text.split_once(':') {
+            Some((host, port)) => (host, Some(Some(port))),
+            None => (text, None),
+        };
+        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        (!host.is_empty() && host.bytes().all(is_host_byte), port)
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0)
+    };
+    is_host && port.is_none_or(|port| port.is_some_and(is_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for good in ["a", "a.b-c_d", "127.0.0.1:8200", "[::1]", "[fd00:ec2::1]:443", "a:65535"] {
+            assert!(is_authority(good), "{good}");
+        }
+        for bad in [
+            "", ":1", "a:", "a:0", "a:65536", "a:b", "a:+1", "a:b:c", "::1", "[::1", "::1]",
+            "[::1]1", "[a]", "[::1]:", "a]b", "a b",
+        ] {
+            assert!(!is_authority(bad), "{bad}");
+        }
+    }
 }

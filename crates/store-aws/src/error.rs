@@ -1,5 +1,6 @@
 //! What can go wrong between us and AWS. Decided by the codes of AWS's errors, not by HTTP statuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
@@ -44,7 +45,7 @@ pub(crate) enum AwsError {
 
     /// Somebody deleted the secret, with a recovery window.
     #[error(
-        "secret '{secret}' is scheduled for deletion (AWS gives the date {}): until its recovery window of 7 to 30 days \
+        "secret '{secret}' is scheduled for deletion ({}): until its recovery window of 7 to 30 days \
          is over, 'aws secretsmanager restore-secret' brings it back; deleting the key gives the \
          name free at once, and for good", DateTime::from_secs(*.since)
     )]
@@ -52,6 +53,9 @@ pub(crate) enum AwsError {
     /// There is a secret, and nothing in it, or not yet.
     #[error("secret '{secret}' ({arn}) exists, but has no current value (AWSCURRENT)")]
     NoCurrentValue { secret: String, arn: String },
+    /// So many secrets are not there that whether this one is cannot be asked twice.
+    #[error("too many secrets that do not exist are asked for at the same time")]
+    TooManyAbsent,
     /// AWS gave another secret than the one asked for.
     #[error("AWS answered with secret '{found}' where '{secret}' was asked for")]
     OtherSecret { secret: String, found: String },
@@ -81,6 +85,9 @@ pub(crate) enum AwsError {
     /// The value cannot be kept as text.
     #[error("the value is empty or no text, which Secrets Manager does not keep")]
     NotText,
+    /// An error that was met before.
+    #[error(transparent)]
+    Known(Arc<Self>),
     /// The KMS key cannot be used.
     #[error("KMS key '{key}' cannot be used")]
     Key {
@@ -121,6 +128,7 @@ impl AwsError {
         match self {
             Self::Refused(refusal) => Some(refusal),
             Self::Unreadable { source, .. } => source.refusal(),
+            Self::Known(error) => error.refusal(),
             _ => None,
         }
     }
@@ -131,11 +139,14 @@ impl AwsError {
         match self {
             Self::Refused(refusal) => refusal.is_passing(),
             Self::Unreadable { source, .. } => source.is_passing(),
+            Self::Known(error) => error.is_passing(),
+            Self::Key { source, .. } => matches!(source, KeyProblem::NotNow(_)),
             Self::NoAnswer(..)
             | Self::NotUnderstood(..)
             | Self::TimedOut { .. }
             | Self::NoCredentials(_)
             | Self::CredentialsPending { .. }
+            | Self::TooManyAbsent
             | Self::NotReadBack { .. } => true,
             _ => false,
         }

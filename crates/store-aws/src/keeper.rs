@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{BehaviorVersion, Region};
@@ -37,6 +37,9 @@ const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
 /// However often requests need other credentials, the sources are not asked more often than this.
 const PACE: Duration = Duration::from_secs(1);
 
+/// The same for requests that were denied what they asked.
+const DENIED_PACE: Duration = Duration::from_mins(1);
+
 /// The longest wait after failures in a row.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
@@ -47,6 +50,8 @@ pub(crate) struct Keeper {
     standing: watch::Sender<Standing>,
     /// The question to the sources, while it is not answered; locked by who waits for the answer.
     loading: Mutex<Option<JoinHandle<Answer>>>,
+    /// When the sources were last asked because something was denied.
+    denied_at: std::sync::Mutex<Option<Instant>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     luck: RandomState,
@@ -73,12 +78,14 @@ struct Standing {
     generation: Generation,
     /// When the sources were asked last.
     asked_at: Option<Instant>,
+    /// When somebody last learned what they answer, or that they do not.
+    told_at: Option<Instant>,
     /// Why they gave nothing, if they did not.
     trouble: Option<Told>,
     /// How often in a row.
     failures: u32,
     /// When to ask again, in time for the credentials not to expire.
-    due_in: Option<Duration>,
+    due_at: Option<Instant>,
 }
 
 impl Keeper {
@@ -94,7 +101,8 @@ impl Keeper {
             standing.generation = Generation(1);
         }
         let (standing, loading) = (watch::Sender::new(standing), Mutex::default());
-        Self { source, clock, standing, loading, tasks, stop, luck: RandomState::new() }
+        let denied_at = std::sync::Mutex::default();
+        Self { source, clock, standing, loading, denied_at, tasks, stop, luck: RandomState::new() }
     }
 
     /// Whether the configuration gives the credentials.
@@ -110,7 +118,7 @@ impl Keeper {
         }
         let load = async {
             let mut loading = self.loading.lock().await;
-            if self.valid().is_none() && !self.has_just_asked() {
+            if self.valid().is_none() && !self.was_just_told() {
                 self.load(&mut loading).await;
             }
         };
@@ -156,6 +164,29 @@ impl Keeper {
         }
     }
 
+    /// AWS denied something to credentials of this generation: whether there are others now. An
+    /// operator who revokes a role's sessions has all that the old ones ask denied. Sources are not
+    /// asked about that more than once a minute, and not for credentials that are newer.
+    pub(crate) async fn replace_denied(&self, denied: Generation, deadline: Deadline) -> bool {
+        let now = self.clock.monotonic();
+        let may_ask = {
+            let mut denied_at = self.denied_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let standing = self.standing.borrow();
+            let is_long_ago = |at: Option<Instant>| {
+                at.is_none_or(|at| now.saturating_duration_since(at) >= DENIED_PACE)
+            };
+            if standing.generation > denied {
+                return true;
+            }
+            let may_ask = is_long_ago(standing.told_at) && is_long_ago(*denied_at);
+            if may_ask {
+                *denied_at = Some(now);
+            }
+            may_ask
+        };
+        may_ask && self.replace(denied, deadline).await.unwrap_or(false)
+    }
+
     /// Replaces credentials in time, until `stop`.
     pub(crate) async fn run(self: Arc<Self>) {
         if self.is_given() {
@@ -164,7 +195,8 @@ impl Keeper {
         let mut standing = self.standing.subscribe();
         let look = async {
             loop {
-                let due_in = standing.borrow_and_update().due_in;
+                let due_at = standing.borrow_and_update().due_at;
+                let due_in = due_at.map(|at| at.saturating_duration_since(self.clock.monotonic()));
                 tokio::select! {
                     () = sleep(due_in) => {
                         let mut loading = self.loading.lock().await;
@@ -186,10 +218,10 @@ impl Keeper {
         is_valid.then_some(standing.generation)
     }
 
-    fn has_just_asked(&self) -> bool {
+    fn was_just_told(&self) -> bool {
         let now = self.clock.monotonic();
-        let asked_at = self.standing.borrow().asked_at;
-        asked_at.is_some_and(|at| now.saturating_duration_since(at) < PACE)
+        let told_at = self.standing.borrow().told_at;
+        told_at.is_some_and(|at| now.saturating_duration_since(at) < PACE)
     }
 
     async fn keep_pace(&self) {
@@ -223,37 +255,53 @@ impl Keeper {
         if asking.is_finished() {
             *loading = None;
         }
-        let (wall, luck) = (self.clock.now(), self.luck.hash_one(self.clock.monotonic()));
-        self.standing.send_modify(|standing| match answer {
-            Ok(credentials) => standing.take(credentials, wall),
-            Err(error) => standing.fail(error, wall, luck),
+        let (now, wall) = (self.clock.monotonic(), self.clock.now());
+        self.standing.send_modify(|standing| {
+            standing.told_at = Some(now);
+            let answer = answer.and_then(sendable).and_then(|it| standing.worth_having(it, wall));
+            let due_in = match answer {
+                Ok(credentials) => standing.take(credentials, wall),
+                Err(error) => Some(standing.fail(error, wall, self.luck.hash_one(now))),
+            };
+            standing.due_at = due_in.and_then(|time| now.checked_add(time));
         });
     }
 }
 
 impl Standing {
-    fn take(&mut self, credentials: Credentials, now: SystemTime) {
+    /// Refuses credentials that have expired while there are others that have not.
+    fn worth_having(&self, new: Credentials, now: SystemTime) -> Result<Credentials, Told> {
+        let has_expired = |it: &Credentials| it.expiry().is_some_and(|expiry| expiry <= now);
+        if has_expired(&new) && self.held.as_ref().is_some_and(|held| !has_expired(held)) {
+            return Err(Told::new("the source gives credentials that have expired"));
+        }
+        Ok(new)
+    }
+
+    /// Takes credentials over; returns when to replace them.
+    fn take(&mut self, credentials: Credentials, now: SystemTime) -> Option<Duration> {
         if std::mem::take(&mut self.failures) > 0 {
             tracing::warn!(target: NOTICE, "the AWS credentials can be refreshed again");
         }
         self.trouble = None;
         let is_new = !self.held.as_ref().is_some_and(|held| are_same(held, &credentials));
         let expiry = credentials.expiry();
-        self.due_in = expiry.map(|expiry| refresh_in(left(expiry, now), is_new));
         self.held = Some(credentials);
         self.generation = Generation(self.generation.0 + u64::from(is_new));
+        expiry.map(|expiry| refresh_in(left(expiry, now), is_new))
     }
 
-    fn fail(&mut self, error: Told, now: SystemTime, luck: u64) {
+    /// Notes why there are no new ones; returns when to ask again.
+    fn fail(&mut self, error: Told, now: SystemTime, luck: u64) -> Duration {
         if self.failures == 0 {
             let cause: &dyn std::error::Error = &error;
             let expiry = self.held.as_ref().and_then(Credentials::expiry);
             let left_seconds = expiry.map(|expiry| left(expiry, now).as_secs());
             tracing::error!(cause, left_seconds, "the AWS credentials cannot be refreshed");
         }
-        self.due_in = Some(backoff(self.failures, luck));
-        self.failures = self.failures.saturating_add(1);
         self.trouble = Some(error);
+        self.failures = self.failures.saturating_add(1);
+        backoff(self.failures - 1, luck)
     }
 }
 
@@ -286,6 +334,15 @@ async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credential
         None => Err(CredentialsError::not_loaded_no_source()),
     };
     answer.map_err(|error| Told::of(&error))
+}
+
+/// Refuses credentials that cannot be part of a request's head.
+fn sendable(credentials: Credentials) -> Result<Credentials, Told> {
+    let is_good = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good(credentials.access_key_id()) && credentials.session_token().is_none_or(is_good) {
+        return Ok(credentials);
+    }
+    Err(Told::new("the credentials have a blank, a line end or another character that none have"))
 }
 
 fn no_answer(within: Duration) -> Told {
@@ -349,6 +406,18 @@ mod tests {
         for is_new in [true, false] {
             assert_eq!(refresh_in(Duration::ZERO, is_new), PACE);
         }
+    }
+
+    #[test]
+    fn expired_credentials_do_not_replace_good_ones() {
+        let now = SystemTime::UNIX_EPOCH + S * 1000;
+        let credentials = |expiry| Credentials::new("A", "s", None, Some(expiry), "test");
+        let mut standing = Standing::default();
+        assert!(standing.worth_having(credentials(now - S), now).is_ok());
+        standing.take(credentials(now + S), now);
+        assert!(standing.worth_having(credentials(now - S), now).is_err());
+        assert!(standing.worth_having(credentials(now + S), now).is_ok());
+        assert!(standing.worth_having(credentials(now - S), now + S).is_ok());
     }
 
     #[test]

@@ -62,8 +62,11 @@ impl Manager {
             let look = self.look(&secret, deadline).await?;
             let is_absent =
                 look == Look::Absent || (look == Look::Denied && error.has_code(NOT_FOUND));
-            if is_absent && (was_absent || !deadline.wait(CONFIRM_AFTER).await) {
-                return if was_absent { Ok(None) } else { Err(error) };
+            if is_absent && was_absent {
+                return Ok(None);
+            }
+            if is_absent && !self.pause_to_confirm(deadline).await? {
+                return Err(error);
             }
             was_absent = is_absent;
             match look {
@@ -82,6 +85,12 @@ impl Manager {
                 Look::Present(_) | Look::Denied | Look::Absent => return Err(error),
             }
         }
+    }
+
+    /// Waits before AWS is asked again for a secret that is not there, if there is time.
+    async fn pause_to_confirm(&self, deadline: Deadline) -> Result<bool, AwsError> {
+        let _place = self.confirmations.try_acquire().map_err(|_| AwsError::TooManyAbsent)?;
+        Ok(deadline.wait(CONFIRM_AFTER).await)
     }
 
     /// Creates a secret, and reads it: only what AWS gives back is there.
@@ -140,6 +149,14 @@ impl Manager {
         let (is_taken, is_invalid) = (error.has_code(EXISTS), error.has_code(INVALID));
         if error.refusal().is_some_and(Refusal::is_throttling) {
             return Ok(Sequel::Again);
+        }
+        let is_denied = error.refusal().is_some_and(Refusal::is_denial);
+        if is_denied && !is_in_doubt {
+            // AWS denies before it looks whether the name is taken.
+            return Ok(match self.look(&write.secret, write.deadline).await {
+                Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
+                _ => Sequel::Failed,
+            });
         }
         if !is_taken && !is_invalid && !error.may_have_happened() {
             return Ok(Sequel::Failed);
@@ -202,7 +219,7 @@ impl Manager {
     pub(crate) async fn delete(&self, key: &KeyName, deadline: Deadline) -> Result<bool, AwsError> {
         let secret = self.names.secret(key);
         let mut look = self.look(&secret, deadline).await?;
-        if look == Look::Absent && deadline.wait(CONFIRM_AFTER).await {
+        if look == Look::Absent && self.pause_to_confirm(deadline).await? {
             look = self.look(&secret, deadline).await?;
         }
         let arn = match look {

@@ -1,16 +1,16 @@
-//! The KMS key that new secrets are encrypted under, looked at before it is needed.
+//! The KMS key that new secrets are encrypted under, looked at before it is needed, and from time
+//! to time; nobody waits for that but a start.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
+use tokio_util::sync::CancellationToken;
 
+use crate::NOTICE;
 use crate::call::Call;
 use crate::error::AwsError;
 use crate::session::{Deadline, Session};
-
-/// How long what is known of the key is good for.
-const GOOD_FOR: Duration = Duration::from_mins(5);
 
 /// How long a KMS that never answered keeps us from being ready.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -24,16 +24,29 @@ pub(crate) struct KmsKey {
 }
 
 /// What is known of the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Seen {
     /// Nothing yet.
     Nothing,
     /// Nothing, and KMS has been in trouble since then.
-    Trouble(Instant),
-    /// It could be used, then.
-    Usable(Instant),
-    /// It cannot be seen from here; whether it can be used shows when it is.
-    Hidden,
+    Trouble { since: Instant, error: Arc<AwsError> },
+    /// It can be used.
+    Usable,
+    /// It cannot.
+    Unusable(Arc<AwsError>),
+    /// It cannot be seen from here, for this reason; whether it can be used shows when it is.
+    Hidden(Arc<AwsError>),
+}
+
+impl Seen {
+    /// When to look again.
+    fn look_in(&self) -> Duration {
+        match self {
+            Self::Nothing | Self::Trouble { .. } | Self::Unusable(_) => Duration::from_secs(10),
+            Self::Usable => Duration::from_mins(5),
+            Self::Hidden(_) => Duration::from_hours(1),
+        }
+    }
 }
 
 /// Why a key cannot be used for secrets.
@@ -47,6 +60,8 @@ pub(crate) enum KeyProblem {
     Disabled,
     #[error("the key is in state {0}; a key for secrets is Enabled")]
     State(String),
+    #[error("the key is in state {0}, which passes")]
+    NotNow(String),
     #[error("the key is made for {0}; a key for secrets has the usage ENCRYPT_DECRYPT")]
     Usage(String),
     #[error("the key is of kind {0}; a key for secrets is SYMMETRIC_DEFAULT")]
@@ -71,33 +86,56 @@ impl KmsKey {
         &self.key
     }
 
-    /// Demands that the key can be used, as far as we may know, and by an answer that is not too
-    /// old. What is returned is, once, why it cannot be seen.
-    pub(crate) async fn check(
-        &self,
-        session: &Session,
-        deadline: Deadline,
-    ) -> Result<Option<AwsError>, AwsError> {
-        let (now, before) = (session.now(), *self.seen());
-        match before {
-            Seen::Usable(at) if now.saturating_duration_since(at) < GOOD_FOR => return Ok(None),
-            Seen::Hidden => return Ok(None),
-            _ => {}
+    /// Demands that nothing that is known speaks against using the key.
+    pub(crate) fn verdict(&self) -> Result<(), AwsError> {
+        match &*self.seen() {
+            Seen::Trouble { error, .. } | Seen::Unusable(error) => {
+                Err(AwsError::Known(Arc::clone(error)))
+            }
+            Seen::Nothing | Seen::Usable | Seen::Hidden(_) => Ok(()),
         }
-        let looked = self.look(session, deadline).await;
-        let (seen, result) = weigh(before, looked, now);
-        *self.seen() = seen;
-        result
+    }
+
+    /// Why the key cannot be seen, if it cannot.
+    pub(crate) fn hidden(&self) -> Option<AwsError> {
+        match &*self.seen() {
+            Seen::Hidden(error) => Some(AwsError::Known(Arc::clone(error))),
+            _ => None,
+        }
+    }
+
+    /// Looks at the key now.
+    pub(crate) async fn look(&self, session: &Session, deadline: Deadline) {
+        let looked = self.ask(session, deadline).await;
+        let mut seen = self.seen();
+        *seen = weigh(&seen, looked, session.now());
+    }
+
+    /// Looks from time to time, until `stop`.
+    pub(crate) async fn watch(self: Arc<Self>, session: Arc<Session>, stop: CancellationToken) {
+        let look = async {
+            loop {
+                let look_in = self.seen().look_in();
+                tokio::time::sleep(look_in).await;
+                let was_hidden = self.hidden().is_some();
+                self.look(&session, Deadline::of_operation()).await;
+                if let Some(error) = self.hidden().filter(|_| !was_hidden) {
+                    let (key, cause) = (&self.key, &error as &dyn std::error::Error);
+                    tracing::warn!(target: NOTICE, key, cause, "the KMS key cannot be seen");
+                }
+            }
+        };
+        let _ = stop.run_until_cancelled(look).await;
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn look(&self, session: &Session, deadline: Deadline) -> Result<(), AwsError> {
+    async fn ask(&self, session: &Session, deadline: Deadline) -> Result<(), AwsError> {
         let call = Call::new("kms:DescribeKey", &self.key);
         let send = || session.kms.describe_key().key_id(&self.key).send();
-        let problem = match session.ask(&call, deadline, send).await {
+        let problem = match session.ask_beside(&call, deadline, send).await {
             Ok(answer) => match answer.key_metadata() {
                 Some(key) => judge(key, &self.region).err(),
                 None => Some(KeyProblem::NotFound(self.region.clone())),
@@ -119,24 +157,21 @@ impl KmsKey {
 
 /// Only what KMS says about the key is a reason not to use it. Secrets Manager uses it on its own:
 /// KMS may not let us see it, may not be where we ask, or not be reachable from here at all.
-fn weigh(
-    before: Seen,
-    looked: Result<(), AwsError>,
-    now: Instant,
-) -> (Seen, Result<Option<AwsError>, AwsError>) {
-    match (looked, before) {
-        (Err(error @ AwsError::Key { .. }), _) => (Seen::Nothing, Err(error)),
-        (Err(error), _) if !error.is_passing() => (Seen::Hidden, Ok(Some(error))),
+fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
+    let error = match looked {
+        Ok(()) => return Seen::Usable,
+        Err(error) => Arc::new(error),
+    };
+    match before {
+        _ if matches!(*error, AwsError::Key { .. }) => Seen::Unusable(error),
+        _ if !error.is_passing() => Seen::Hidden(error),
         // KMS answered once: that it does not now says nothing about the key.
-        (Ok(()), _) | (Err(_), Seen::Usable(_)) => (Seen::Usable(now), Ok(None)),
-        (Err(error), Seen::Trouble(since)) => {
-            if now.saturating_duration_since(since) < PATIENCE {
-                (before, Err(error))
-            } else {
-                (Seen::Hidden, Ok(Some(error)))
-            }
+        Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
+        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= PATIENCE => {
+            Seen::Hidden(error)
         }
-        (Err(error), _) => (Seen::Trouble(now), Err(error)),
+        Seen::Trouble { since, .. } => Seen::Trouble { since: *since, error },
+        Seen::Nothing => Seen::Trouble { since: now, error },
     }
 }
 
@@ -159,6 +194,9 @@ fn judge(key: &KeyMetadata, region: &str) -> Result<(), KeyProblem> {
         Some(KeyState::Disabled) => return Err(KeyProblem::Disabled),
         // Updating is the state of a key whose primary region changes; it works meanwhile.
         Some(KeyState::Enabled | KeyState::Updating) => {}
+        Some(state @ (KeyState::Creating | KeyState::Unavailable)) => {
+            return Err(KeyProblem::NotNow(state.as_str().to_owned()));
+        }
         Some(state) => return Err(KeyProblem::State(state.as_str().to_owned())),
         None if !key.enabled() => return Err(KeyProblem::Disabled),
         None => {}
@@ -195,20 +233,19 @@ mod tests {
         let disabled = || Err(AwsError::Key { key: "k".to_owned(), source: KeyProblem::Disabled });
         let silent = || Err(AwsError::NoAnswer(call(), Told::new("reset")));
 
-        let (seen, result) = weigh(Seen::Usable(now), disabled(), after(1));
-        assert!(seen == Seen::Nothing && result.is_err());
+        let unusable = weigh(&Seen::Usable, disabled(), now);
+        assert!(matches!(unusable, Seen::Unusable(_)));
+        assert!(matches!(weigh(&unusable, silent(), now), Seen::Unusable(_)));
+        assert!(matches!(weigh(&unusable, Ok(()), now), Seen::Usable));
+        assert!(matches!(weigh(&Seen::Usable, silent(), now), Seen::Usable));
         for code in ["AccessDeniedException", "UnknownOperationException"] {
-            let (seen, result) = weigh(Seen::Nothing, refused(code), now);
-            assert!(seen == Seen::Hidden && result.unwrap().is_some(), "{code}");
+            let seen = weigh(&Seen::Nothing, refused(code), now);
+            assert!(matches!(seen, Seen::Hidden(_)), "{code}");
         }
-        let (seen, result) = weigh(Seen::Nothing, silent(), now);
-        assert!(seen == Seen::Trouble(now) && result.is_err());
-        let (seen, result) = weigh(seen, refused("ThrottlingException"), after(59));
-        assert!(seen == Seen::Trouble(now) && result.is_err());
-        let (seen, result) = weigh(seen, silent(), after(60));
-        assert!(seen == Seen::Hidden && result.unwrap().is_some());
-        let (seen, result) = weigh(Seen::Usable(now), silent(), after(1));
-        assert!(seen == Seen::Usable(after(1)) && result.unwrap().is_none());
+        let seen = weigh(&Seen::Nothing, silent(), now);
+        let seen = weigh(&seen, refused("ThrottlingException"), after(59));
+        assert!(matches!(seen, Seen::Trouble { since, .. } if since == now));
+        assert!(matches!(weigh(&seen, silent(), after(60)), Seen::Hidden(_)));
     }
 
     #[test]
@@ -240,6 +277,10 @@ mod tests {
             (
                 good().key_state(KeyState::PendingImport),
                 "the key is in state PendingImport; a key for secrets is Enabled",
+            ),
+            (
+                good().key_state(KeyState::Unavailable),
+                "the key is in state Unavailable, which passes",
             ),
             (
                 good().key_usage(KeyUsageType::SignVerify),

@@ -60,7 +60,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct AwsStore {
     manager: Arc<Manager>,
-    kms_key: Option<KmsKey>,
+    kms_key: Option<Arc<KmsKey>>,
     health: Health,
     versions: Versions,
 }
@@ -83,12 +83,16 @@ impl AwsStore {
         let manager = Arc::new(Manager::new(session, names, kms_key.clone(), tags));
         let store = Self {
             manager,
-            kms_key: kms_key.map(|key| KmsKey::new(key, settings.region)),
+            kms_key: kms_key.map(|key| Arc::new(KmsKey::new(key, settings.region))),
             health: Health::default(),
-            versions: Versions::new(tasks.clone(), stop),
+            versions: Versions::new(tasks.clone(), stop.clone()),
         };
         let warnings = store.first_look().await?;
         tasks.spawn(keeper.run());
+        if let Some(key) = &store.kms_key {
+            let session = Arc::clone(&store.manager.session);
+            tasks.spawn(Arc::clone(key).watch(session, stop));
+        }
         Ok((store, warnings))
     }
 
@@ -99,12 +103,11 @@ impl AwsStore {
         }
         let deadline = Deadline::of_operation();
         let key = async {
-            match &self.kms_key {
-                Some(key) => Some((key, key.check(session, deadline).await)),
-                None => None,
+            if let Some(key) = &self.kms_key {
+                key.look(session, deadline).await;
             }
         };
-        let (greeting, key) = tokio::join!(self.manager.greet(deadline), key);
+        let (greeting, ()) = tokio::join!(self.manager.greet(deadline), key);
         let mut warnings: Vec<BoxError> = Vec::new();
         match greeting {
             Ok(()) => {}
@@ -121,15 +124,16 @@ impl AwsStore {
             }
             Err(error) => warnings.push(Warning::NotNow(error).into()),
         }
-        match key {
-            None | Some((_, Ok(None))) => {}
-            Some((key, Ok(Some(error)))) => warnings.push(Warning::hidden(key, error).into()),
-            Some((_, Err(error @ AwsError::Key { .. }))) => {
-                return Err(OpenError::Key(error.into()));
-            }
-            Some((key, Err(error))) => {
+        let Some(key) = &self.kms_key else { return Ok(warnings) };
+        match (key.verdict(), key.hidden()) {
+            (Err(error), _) if error.is_passing() => {
                 warnings.push(Warning::UnseenKey(key.name().to_owned(), error).into());
             }
+            (Err(error), _) => return Err(OpenError::Key(error.into())),
+            (Ok(()), Some(error)) => {
+                warnings.push(Warning::HiddenKey(key.name().to_owned(), error).into());
+            }
+            (Ok(()), None) => {}
         }
         Ok(warnings)
     }
@@ -138,7 +142,11 @@ impl AwsStore {
 #[async_trait]
 impl KeyStore for AwsStore {
     async fn status(&self) -> Result<Duration, StoreError> {
-        Ok(self.health.check(&self.manager, self.kms_key.as_ref()).await?)
+        let latency = self.health.check(&self.manager).await?;
+        if let Some(key) = &self.kms_key {
+            key.verdict()?;
+        }
+        Ok(latency)
     }
 
     async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
@@ -193,12 +201,6 @@ enum Warning {
         "KMS key '{0}' cannot be looked at now; the server starts all the same, and tries again"
     )]
     UnseenKey(String, #[source] AwsError),
-}
-
-impl Warning {
-    fn hidden(key: &KmsKey, error: AwsError) -> Self {
-        Self::HiddenKey(key.name().to_owned(), error)
-    }
 }
 
 /// The target of what an operator is told whatever the log level.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
 use kes_types::{KeyName, Secret};
+use tokio::sync::Semaphore;
 
 use crate::NOTICE;
 use crate::call::Call;
@@ -17,6 +18,9 @@ use crate::told::Told;
 /// The most secrets on a page (*`ListSecrets`*).
 const PAGE_SECRETS: i32 = 100;
 
+/// The most of those waits at a time: half of the calls that a keyring makes.
+const CONFIRMATIONS_MAX: usize = 128;
+
 /// Secrets Manager.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -25,6 +29,8 @@ pub(crate) struct Manager {
     pub(crate) kms_key: Option<String>,
     tags: Option<Vec<Tag>>,
     is_look_denied: AtomicBool,
+    /// Waits before AWS is asked again for a secret that is not there.
+    pub(crate) confirmations: Semaphore,
 }
 
 impl Manager {
@@ -34,7 +40,9 @@ impl Manager {
         kms_key: Option<String>,
         tags: Option<Vec<Tag>>,
     ) -> Self {
-        Self { session, names, kms_key, tags, is_look_denied: AtomicBool::new(false) }
+        let confirmations = Semaphore::new(CONFIRMATIONS_MAX);
+        let is_look_denied = AtomicBool::new(false);
+        Self { session, names, kms_key, tags, is_look_denied, confirmations }
     }
 
     /// Creates a secret; the token makes that another request with it changes nothing.
@@ -52,10 +60,13 @@ impl Manager {
             request.set_kms_key_id(self.kms_key.clone()).set_tags(self.tags.clone()).send()
         };
         let call = Call::new("secretsmanager:CreateSecret", secret);
-        self.session.ask(&call, deadline, send).await.map(drop).map_err(|mut error| {
-            name_key(&mut error, self.kms_key.as_deref());
-            error
-        })
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => whole(&call, output.arn()).map(drop),
+            Err(mut error) => {
+                name_key(&mut error, self.kms_key.as_deref());
+                Err(error)
+            }
+        }
     }
 
     /// The current value of a secret.
@@ -68,13 +79,11 @@ impl Manager {
         let call = Call::new("secretsmanager:GetSecretValue", secret);
         match self.session.ask(&call, deadline, send).await {
             Ok(output) => {
-                self.session.note_read(false);
+                whole(&call, output.name())?;
+                self.session.note_read(secret);
                 Current::of(output, secret)
             }
             Err(mut error) => {
-                if error.refusal().is_some_and(Refusal::is_denial) {
-                    self.session.note_read(true);
-                }
                 if error.refusal().is_some_and(Refusal::is_about_kms) {
                     let key = match self.look(secret, deadline).await {
                         // None is the key that AWS manages.
@@ -95,13 +104,15 @@ impl Manager {
         let send = || self.session.secrets.describe_secret().secret_id(secret).send();
         let call = Call::new("secretsmanager:DescribeSecret", secret);
         match self.session.ask(&call, deadline, send).await {
-            Ok(output) => match output.name() {
-                Some(found) if found != secret => {
+            Ok(output) => {
+                whole(&call, output.arn())?;
+                let found = whole(&call, output.name())?;
+                if found != secret {
                     let (secret, found) = (secret.to_owned(), found.to_owned());
-                    Err(AwsError::OtherSecret { secret, found })
+                    return Err(AwsError::OtherSecret { secret, found });
                 }
-                _ => Ok(output.into()),
-            },
+                Ok(output.into())
+            }
             Err(error) if error.has_code(NOT_FOUND) => Ok(Look::Absent),
             Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
                 if !self.is_look_denied.swap(true, Ordering::Relaxed) {
@@ -132,7 +143,8 @@ impl Manager {
             request.secret_id(id).force_delete_without_recovery(true).send()
         };
         let call = Call::new("secretsmanager:DeleteSecret", id);
-        self.session.ask(&call, deadline, send).await.map(drop)
+        let output = self.session.ask(&call, deadline, send).await?;
+        whole(&call, output.arn()).map(drop)
     }
 
     /// All keys whose names start with this.
@@ -155,7 +167,9 @@ impl Manager {
                 request.set_next_token(next.clone()).send()
             };
             let page = self.session.ask(&call, deadline, send).await?;
-            let live = page.secret_list().iter().filter(|entry| entry.deleted_date().is_none());
+            let live = whole(&call, page.secret_list.as_deref())?
+                .iter()
+                .filter(|entry| entry.deleted_date().is_none());
             let names = live.filter_map(|entry| entry.name());
             let ours = names.filter(|name| name.starts_with(&start));
             keys.extend(ours.filter_map(|name| self.names.key(name)));
@@ -173,8 +187,14 @@ impl Manager {
     pub(crate) async fn greet(&self, deadline: Deadline) -> Result<(), AwsError> {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
         let call = Call::new("secretsmanager:ListSecrets", "*");
-        self.session.ask(&call, deadline, send).await.map(drop)
+        let output = self.session.ask(&call, deadline, send).await?;
+        whole(&call, output.secret_list.as_ref()).map(drop)
     }
+}
+
+/// Demands what every answer of AWS has: something else may answer 200 with nothing.
+fn whole<T>(call: &Call, part: Option<T>) -> Result<T, AwsError> {
+    part.ok_or_else(|| AwsError::NotUnderstood(call.clone(), Told::new("it is not complete")))
 }
 
 fn name_key(error: &mut AwsError, key: Option<&str>) {

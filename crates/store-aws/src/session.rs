@@ -1,11 +1,11 @@
 //! The way of a request to AWS.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::config::{
     AppName, BehaviorVersion, Credentials, IdentityCache, Region, SharedCredentialsProvider,
@@ -57,8 +57,8 @@ pub(crate) struct Session {
     clock: Arc<dyn Clock>,
     /// A call failed since somebody last looked whether AWS is there.
     is_in_doubt: AtomicBool,
-    /// The last secret that was read was denied.
-    is_read_denied: AtomicBool,
+    /// The name of the secret that was read last.
+    last_read: Mutex<Option<String>>,
 }
 
 /// When an operation must be over.
@@ -118,7 +118,7 @@ impl Session {
             kms: aws_sdk_kms::Client::from_conf(kms_config(settings, http, provider)),
             clock,
             is_in_doubt: AtomicBool::new(false),
-            is_read_denied: AtomicBool::new(false),
+            last_read: Mutex::default(),
         }
     }
 
@@ -132,14 +132,17 @@ impl Session {
         i64::try_from(now).is_ok_and(|now| now.abs_diff(date) < RECENT.as_secs())
     }
 
-    /// Whether the last secret that was read was denied.
-    pub(crate) fn is_read_denied(&self) -> bool {
-        self.is_read_denied.load(Ordering::Relaxed)
+    /// Takes note of a secret that could be read.
+    pub(crate) fn note_read(&self, secret: &str) {
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() != Some(secret) {
+            *last = Some(secret.to_owned());
+        }
     }
 
-    /// Takes note whether secrets may be read.
-    pub(crate) fn note_read(&self, is_denied: bool) {
-        self.is_read_denied.store(is_denied, Ordering::Relaxed);
+    /// The secret that was read last.
+    pub(crate) fn last_read(&self) -> Option<String> {
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a call failed since this was asked last.
@@ -159,14 +162,15 @@ impl Session {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let result = self.try_ask(call, deadline, send).await;
+        let result = self.ask_beside(call, deadline, send).await;
         if result.as_ref().is_err_and(AwsError::is_passing) {
             self.is_in_doubt.store(true, Ordering::Relaxed);
         }
         result
     }
 
-    async fn try_ask<T, E, F>(
+    /// The same, of what says nothing about Secrets Manager.
+    pub(crate) async fn ask_beside<T, E, F>(
         &self,
         call: &Call,
         deadline: Deadline,
@@ -187,11 +191,18 @@ impl Session {
                 Ok(answer) => return Ok(answer),
                 Err(error) => AwsError::of(call, error),
             };
-            let is_unknown = error.refusal().is_some_and(Refusal::is_about_credentials);
-            if !(is_unknown && std::mem::take(&mut may_replace)) {
+            let is_about_us = |is: fn(&Refusal) -> bool| error.refusal().is_some_and(is);
+            if !std::mem::take(&mut may_replace) {
                 return Err(error);
             }
-            if !self.keeper.replace(generation, deadline).await? {
+            let is_replaced = if is_about_us(Refusal::is_about_credentials) {
+                self.keeper.replace(generation, deadline).await?
+            } else if is_about_us(Refusal::is_denial) {
+                self.keeper.replace_denied(generation, deadline).await
+            } else {
+                false
+            };
+            if !is_replaced {
                 return Err(error);
             }
         }
@@ -212,6 +223,7 @@ fn secrets_config(
         .identity_cache(IdentityCache::no_cache())
         .http_client(http.clone())
         .retry_config(retries())
+        .retry_partition(unlimited_retries())
         .timeout_config(timeouts());
     config.set_app_name(AppName::new("kes").ok());
     config
@@ -228,7 +240,8 @@ fn kms_config(
         .credentials_provider(provider)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http)
-        .retry_config(retries())
+        // Looked at again soon enough.
+        .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts());
     config.set_app_name(AppName::new("kes").ok());
     config = match &settings.kms_endpoint {
@@ -245,6 +258,12 @@ fn retries() -> RetryConfig {
         .with_max_attempts(ATTEMPTS_MAX)
         .with_initial_backoff(BACKOFF)
         .with_max_backoff(BACKOFF_MAX)
+}
+
+/// The SDK lets an outage use up what may be tried again, until many calls have succeeded; ours are
+/// bounded one by one.
+fn unlimited_retries() -> RetryPartition {
+    RetryPartition::custom("kes").token_bucket(TokenBucket::unlimited()).build()
 }
 
 fn timeouts() -> TimeoutConfig {

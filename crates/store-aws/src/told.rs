@@ -19,7 +19,7 @@ impl Told {
         let mut texts: Vec<String> = Vec::new();
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = without_requests(error.to_string());
             // Some repeat their cause.
             if !texts.last().is_some_and(|last| last.contains(&text)) {
                 texts.push(text);
@@ -37,6 +37,15 @@ impl fmt::Display for Told {
 }
 
 impl Error for Told {}
+
+/// The SDK puts whole requests into some of its errors, with the secrets in them.
+fn without_requests(text: String) -> String {
+    let marks = ["Request {", "Response {", "SdkBody", "SecretString", "SecretBinary"];
+    match marks.iter().filter_map(|mark| text.find(mark)).min() {
+        Some(at) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
 
 /// Lines joined by semicolons, without control characters, not too long.
 pub(crate) fn on_a_line(text: &str) -> String {
@@ -71,6 +80,14 @@ mod tests {
         assert_eq!(on_a_line(text), want);
         assert_eq!(on_a_line(&format!("1 error {}", "x".repeat(TEXT_LEN_MAX))), "1 error …");
         assert_eq!(on_a_line(""), "");
+    }
+
+    #[test]
+    fn requests_are_not_told() {
+        let text = "failed to apply endpoint `e` to request `Request { body: SdkBody { inner: \
+                    Once(Some(b\"{\\\"SecretString\\\":\\\"hunter2";
+        let told = Told::of(&std::io::Error::other(text)).to_string();
+        assert_eq!(told, "failed to apply endpoint `e` to request `…");
     }
 
     #[test]

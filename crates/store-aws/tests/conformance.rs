@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kes_config::{AwsCredentials, AwsKeystore};
+use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
 use kes_store_aws::{AwsStore, Parts};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How keys are kept.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Layout {
     prefix: &'static str,
     has_tags: bool,
@@ -23,44 +23,31 @@ struct Layout {
     servers: usize,
 }
 
-const LAYOUTS: [Layout; 2] = [
+/// All in one account: none may see another's.
+const LAYOUTS: [Layout; 3] = [
     Layout { prefix: "", has_tags: false, servers: 1 },
     Layout { prefix: "team/kes", has_tags: true, servers: 1 },
+    Layout { prefix: "fleet", has_tags: false, servers: 3 },
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn moto_with_and_without_a_prefix() {
+async fn moto_without_a_prefix_with_one_and_shared_by_three_servers() {
     let Some(need) = moto() else { return };
     let moto = Moto::start(&need).await;
-    for layout in LAYOUTS {
-        examine(&in_turns(&moto).await, layout).await;
-    }
+    let proxy = in_turns(&moto).await;
+    let [bare, folder, fleet] = LAYOUTS.map(|layout| examine(&proxy, layout));
+    tokio::join!(bare, folder, fleet);
     assert_eq!(moto.api().names().await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn moto_shared_by_three_servers() {
-    let Some(need) = moto() else { return };
-    let moto = Moto::start(&need).await;
-    examine(&in_turns(&moto).await, Layout { servers: 3, ..Layout::default() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ministack_with_and_without_a_prefix() {
-    let Some(need) = ministack() else { return };
-    let cloud = Ministack::start(&need).await;
-    for layout in LAYOUTS {
-        examine(&Proxy::to(cloud.address()).await, layout).await;
-    }
-    assert_eq!(cloud.api().names().await, Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ministack_shared_by_three_servers() {
+async fn ministack_without_a_prefix_with_one_and_shared_by_three_servers() {
     let Some(need) = ministack() else { return };
     let cloud = Ministack::start(&need).await;
     let proxy = Proxy::to(cloud.address()).await;
-    examine(&proxy, Layout { servers: 3, ..Layout::default() }).await;
+    let [bare, folder, fleet] = LAYOUTS.map(|layout| examine(&proxy, layout));
+    tokio::join!(bare, folder, fleet);
+    assert_eq!(cloud.api().names().await, Vec::<String>::new());
 }
 
 /// Before a moto: its check that a name is free and its taking of it are two steps.
@@ -73,7 +60,7 @@ async fn in_turns(moto: &Moto) -> Proxy {
 async fn examine(proxy: &Proxy, layout: Layout) {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut stores = Vec::new();
-    for _ in 0..layout.servers.max(1) {
+    for _ in 0..layout.servers {
         let opened = AwsStore::open(Parts {
             settings: settings(proxy, layout),
             clock: Arc::new(SystemClock),
@@ -96,7 +83,7 @@ fn settings(proxy: &Proxy, layout: Layout) -> AwsKeystore {
         endpoint: proxy.url(),
         region: "eu-central-1".to_owned(),
         kms_key: None,
-        kms_endpoint: None,
+        kms_endpoint: KmsEndpoint::At(proxy.url()),
         prefix: layout.prefix.to_owned(),
         tags: layout.has_tags.then(|| vec![("team".to_owned(), "storage".to_owned())]),
         credentials: AwsCredentials::Static {
