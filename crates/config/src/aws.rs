@@ -364,6 +364,41 @@ mod tests {
     }
 
     #[test]
+    fn keys_prefixes_and_tags_that_aws_would_refuse_are_refused() {
+        for (text, words) in [
+            (
+                "{ endpoint: e, region: r, kmskey: 'arn:aws:iam::1:role/r' }",
+                "secretsmanager.kmskey: 'arn:aws:iam::1:role/r' is no ARN of KMS",
+            ),
+            (
+                "{ endpoint: e, region: r, kmskey: 'arn:aws:kms:r:1:grant/g' }",
+                "secretsmanager.kmskey: 'arn:aws:kms:r:1:grant/g' is no ARN of a KMS key or alias",
+            ),
+            (
+                "{ endpoint: e, region: r, kmskey: 'arn:aws:kms:s:1:key/k' }",
+                "secretsmanager.kmskey: the key is in region s, and the secrets are in r; Secrets \
+                 Manager wants a key of its own region",
+            ),
+            (
+                "{ endpoint: e, region: r, prefix: 'a b' }",
+                "secretsmanager.prefix: 'a b' is no name of a secret; it wants at most 431 \
+                 letters, digits and /_+=.@-",
+            ),
+            (
+                "{ endpoint: e, region: r, tags: { 'aws:x': y } }",
+                "secretsmanager.tags.aws:x: is no key of a tag of ours: `aws:` is reserved",
+            ),
+            (
+                "{ endpoint: e, region: r, tags: { x: 'a;b' } }",
+                "secretsmanager.tags.x: 'a;b' is no value of a tag; it wants at most 256 letters, \
+                 digits and _.:/=+-@",
+            ),
+        ] {
+            assert_eq!(aws(text).unwrap_err(), words, "{text}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_refused() {
         for (text, words) in [
             (
@@ -407,33 +442,6 @@ mod tests {
                 "{ endpoint: e, region: us_east_2 }",
                 "secretsmanager.region: 'us_east_2' is no region; it wants letters, digits and \
                  dashes, like us-east-2",
-            ),
-            (
-                "{ endpoint: e, region: r, kmskey: 'arn:aws:iam::1:role/r' }",
-                "secretsmanager.kmskey: 'arn:aws:iam::1:role/r' is no ARN of KMS",
-            ),
-            (
-                "{ endpoint: e, region: r, kmskey: 'arn:aws:kms:r:1:grant/g' }",
-                "secretsmanager.kmskey: 'arn:aws:kms:r:1:grant/g' is no ARN of a KMS key or alias",
-            ),
-            (
-                "{ endpoint: e, region: r, kmskey: 'arn:aws:kms:s:1:key/k' }",
-                "secretsmanager.kmskey: the key is in region s, and the secrets are in r; Secrets \
-                 Manager wants a key of its own region",
-            ),
-            (
-                "{ endpoint: e, region: r, prefix: 'a b' }",
-                "secretsmanager.prefix: 'a b' is no name of a secret; it wants at most 431 \
-                 letters, digits and /_+=.@-",
-            ),
-            (
-                "{ endpoint: e, region: r, tags: { 'aws:x': y } }",
-                "secretsmanager.tags.aws:x: is no key of a tag of ours: `aws:` is reserved",
-            ),
-            (
-                "{ endpoint: e, region: r, tags: { x: 'a;b' } }",
-                "secretsmanager.tags.x: 'a;b' is no value of a tag; it wants at most 256 letters, \
-                 digits and _.:/=+-@",
             ),
             (
                 "{ endpoint: 'ftp://e', region: r }",

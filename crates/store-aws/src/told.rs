@@ -94,7 +94,7 @@ mod tests {
     fn an_error_is_told_with_its_causes_once_each() {
         #[derive(Debug, thiserror::Error)]
         #[error("{0}")]
-        struct Layer(&'static str, #[source] Option<Box<Layer>>);
+        struct Layer(&'static str, #[source] Option<Box<Self>>);
         let layer = |text, below| Layer(text, below);
         let error = layer(
             "io error: reset",
