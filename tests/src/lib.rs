@@ -4,6 +4,7 @@
 //! frames) is computed anew, so that a mistake cannot cancel itself out.
 
 mod answer;
+pub mod aws;
 mod connection;
 mod dial;
 mod figures;
@@ -14,6 +15,7 @@ mod need;
 mod payload;
 pub mod pki;
 mod program;
+pub mod proxy;
 mod relay;
 mod server;
 mod setup;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::process::{Child, Command};
 
 use crate::need::variable;
@@ -79,6 +79,18 @@ pub(crate) fn prepare(command: &mut Command) {
 pub fn signal(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     kill_process(pid.expect("it runs"), signal).expect("it runs");
+}
+
+/// Waits until all threads of a process of ours that was sent `SIGSTOP` stand still: some run on for
+/// a moment.
+///
+/// # Panics
+/// If it has ended.
+pub(crate) fn stopped(child: &Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    // How it ends is for the runtime to see.
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid.expect("it runs")), options).expect("it is our child");
 }
 
 /// Runs any command to its end.

@@ -36,6 +36,8 @@ pub struct Setup {
     /// The configuration as text, instead of `config`.
     text: Option<String>,
     environment: Vec<(String, String)>,
+    /// Whether the server gets no environment but that.
+    is_isolated: bool,
 }
 
 impl Setup {
@@ -57,7 +59,7 @@ impl Setup {
             "tls": { "key": at("server.key"), "cert": at("server.crt") },
             "keystore": { "fs": { "path": at("keys") } },
         });
-        Self { folder, admin, config, text: None, environment: Vec::new() }
+        Self { folder, admin, config, text: None, environment: Vec::new(), is_isolated: false }
     }
 
     /// Adds to the configuration: objects are merged, anything else replaces what was there.
@@ -71,6 +73,15 @@ impl Setup {
     #[must_use]
     pub fn vault(mut self, vault: Value) -> Self {
         self.config["keystore"] = json!({ "vault": vault });
+        self
+    }
+
+    /// Keeps keys in AWS: the section `keystore.aws.secretsmanager`, instead of the key directory.
+    /// The server gets no environment but what is set here: the machine's own may lead to AWS.
+    #[must_use]
+    pub fn aws(mut self, secretsmanager: Value) -> Self {
+        self.config["keystore"] = json!({ "aws": { "secretsmanager": secretsmanager } });
+        self.is_isolated = true;
         self
     }
 
@@ -146,6 +157,9 @@ impl Setup {
     /// The command that starts a server on a port of its own.
     pub fn command(&self) -> Command {
         let mut command = kes().command();
+        if self.is_isolated {
+            command.env_clear();
+        }
         command
             .args(["server", "--addr", "127.0.0.1:0", "--config"])
             .arg(self.config_file())

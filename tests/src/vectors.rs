@@ -228,6 +228,26 @@ pub fn vault_entries() -> Vec<StoreEntry> {
     vault.map(|(_, row)| serde_json::from_value(row).expect("a row of Vault's")).collect()
 }
 
+/// The row of `store-entries.json` that is AWS's: a secret as KES leaves it.
+#[derive(Debug, Deserialize)]
+pub struct AwsSecret {
+    /// Its name.
+    pub secret_id: String,
+    /// Its value.
+    #[serde(rename = "SecretString")]
+    pub value: String,
+}
+
+/// The row of `store-entries.json` that is AWS's.
+///
+/// # Panics
+/// If the file is not what it was.
+pub fn aws_secret() -> AwsSecret {
+    let mut all: BTreeMap<String, serde_json::Value> = parse(&read("store-entries.json"));
+    let row = all.remove("aws").expect("a row of AWS's");
+    serde_json::from_value(row).expect("a row of AWS's")
+}
+
 fn read(name: &str) -> String {
     let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -24,7 +24,7 @@ pub use place::{Kv, Place, Role, rule};
 use crate::lines::Lines;
 use crate::need::{Need, tool};
 use crate::pki::Authority;
-use crate::program::prepare;
+use crate::program::{prepare, stopped};
 use crate::relay::Relay;
 
 /// How often a server that is starting is asked whether it is ready: it has no way to say so.
@@ -151,8 +151,13 @@ impl Bao {
     }
 
     /// Stops its process in its tracks: connections stay open, nothing is answered.
+    ///
+    /// # Panics
+    /// If it is not running.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let (child, ..) = self.child.as_ref().expect("it runs");
+        stopped(child);
     }
 
     /// Lets it go on.

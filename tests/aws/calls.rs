@@ -1,0 +1,179 @@
+//! What AWS is asked: signed by whom, how often, by which way.
+
+use std::fs;
+
+use kes_tests::Setup;
+use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
+use kes_tests::pki::Authority;
+use kes_tests::proxy::{Asked, Fault, Proxy};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+use crate::site::{
+    KEY_ID, REGION, SECRET, Site, action, action_on, create, decrypt, delete, demand_signatures,
+    generate, keystore, log_has, names, signer, uncached, until_ready,
+};
+
+#[tokio::test]
+async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_token() {
+    let Some(site) = Site::new().await else { return };
+    let token = "FwoGZXIvYXdzEDoaDFakeSessionToken/+==".to_owned();
+    let with_token = Signer { token: Some(token.clone()), ..signer() };
+    demand_signatures(&site.proxy, with_token.clone());
+    let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    let credentials = json!({ "accesskey": KEY_ID, "secretkey": SECRET, "token": token });
+    let setup = site.another(json!({ "credentials": credentials, "kmskey": id, "tags": {} }));
+    let server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    create(&mut admin, "my-key").await.ok_empty();
+    let made = generate(&mut admin, "my-key").await.ok();
+    decrypt(&mut admin, "my-key", &made).await.ok();
+    assert_eq!(names(&mut admin, "my-").await, ["my-key"]);
+    create(&mut admin, "my-key").await.refused(400, "key already exists");
+    generate(&mut admin, "my-other").await.refused(404, "key does not exist");
+    delete(&mut admin, "my-key").await.ok_empty();
+    server.stop().await;
+    assert_eq!(site.proxy.failures(), Vec::<String>::new());
+    let asked = site.proxy.asked();
+    for action in [
+        "CreateSecret",
+        "DeleteSecret",
+        "DescribeKey",
+        "DescribeSecret",
+        "GetSecretValue",
+        "ListSecrets",
+    ] {
+        assert!(asked.iter().any(|asked| is_action(asked, action)), "{action}");
+    }
+    // The proxy would have told: each of them is wrong for anybody else.
+    let others = [
+        Signer { region: "us-east-1".to_owned(), ..with_token.clone() },
+        Signer { secret: "x".to_owned(), ..with_token.clone() },
+        Signer { key_id: "AKIAOTHER".to_owned(), ..with_token.clone() },
+        Signer { token: None, ..with_token },
+    ];
+    let now = OffsetDateTime::now_utc();
+    let is_wrong = |asked: &Asked| others.iter().all(|other| verify(asked, other, now).is_err());
+    assert!(asked.iter().all(is_wrong));
+    // Values are in bodies alone, and the connection is not opened anew each time.
+    assert!(
+        asked.iter().all(|asked| (asked.method.as_str(), asked.path.as_str()) == ("POST", "/"))
+    );
+    assert!(site.proxy.accepted() < asked.len(), "{} of {}", site.proxy.accepted(), asked.len());
+}
+
+#[tokio::test]
+async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds() {
+    let Some(site) = Site::new().await else { return };
+    let server = site.setup.start().await;
+    let lists = || site.proxy.count(action("ListSecrets"));
+    let before = lists();
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        let mut admin = site.admin(&server).await;
+        clients.spawn(async move {
+            for _ in 0..4 {
+                admin.get("/v1/ready").await.ok();
+            }
+        });
+    }
+    clients.join_all().await;
+    // The machine may be slow: ten seconds can pass meanwhile, but not often.
+    assert!(lists() - before <= 3, "{}", lists() - before);
+    // A failed call is a reason to look again at once.
+    site.proxy.inject(Fault::Reset, |_| true);
+    let mut admin = site.admin(&server).await;
+    generate(&mut admin, "my-key").await.refused(502, "failed to read key");
+    assert_eq!(admin.get("/v1/ready").await.status, 504);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_is_noticed_although_nobody_asks_for_a_key() {
+    let Some(site) = Site::new().await else { return };
+    let server = site.setup.start().await;
+    let mut admin = site.admin(&server).await;
+    assert_eq!(admin.get("/v1/ready").await.status, 200);
+    site.proxy.turn(None);
+    log_has(&server, &["ERROR", "the key store cannot be used", "secretsmanager:ListSecrets"])
+        .await;
+    assert_eq!(admin.get("/v1/ready").await.status, 504);
+    site.proxy.turn(Some(site.moto.address()));
+    until_ready(&mut admin).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_hundred_clients_that_miss_one_key_cause_one_read() {
+    let Some(site) = Site::new().await else { return };
+    let server = site.setup.start().await;
+    create(&mut site.admin(&server).await, "my-key").await.ok_empty();
+    server.stop().await;
+    let setup = Setup::new().aws(keystore(&site.proxy, json!({})));
+    let server = setup.start().await;
+    let before = site.proxy.count(action("GetSecretValue"));
+    let mut clients = JoinSet::new();
+    for _ in 0..100 {
+        let mut connection = server.connect(setup.admin()).await;
+        clients.spawn(async move { generate(&mut connection, "my-key").await.status });
+    }
+    assert_eq!(clients.join_all().await, [200; 100]);
+    assert_eq!(site.proxy.count(action("GetSecretValue")) - before, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn endpoints_may_have_a_scheme_and_https_is_checked() {
+    let Some(need) = moto() else { return };
+    let moto = Moto::start(&need).await;
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let tls = Proxy::with_tls(moto.address(), &authority).await;
+    demand_signatures(&tls, signer());
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = |name: &str, authority: &Authority| {
+        let path = folder.path().join(name);
+        fs::write(&path, authority.pem()).expect("the folder is ours");
+        path.display().to_string()
+    };
+    let (right, wrong) = (file("right.crt", &authority), file("wrong.crt", &stranger));
+    let bare = tls.address().to_string();
+    for (endpoint, roots, is_right) in [
+        (tls.url(), &right, true),
+        (format!("{}/", tls.url()), &right, true),
+        (bare.clone(), &right, true),
+        (tls.url(), &wrong, false),
+        (bare, &wrong, false),
+    ] {
+        let section = keystore(&tls, json!({ "endpoint": endpoint }));
+        let setup = uncached(Setup::new().aws(section)).variable("SSL_CERT_FILE", roots);
+        let server = setup.start().await;
+        let mut admin = server.connect(setup.admin()).await;
+        if is_right {
+            assert_eq!(admin.get("/v1/ready").await.status, 200, "{endpoint}");
+            let name = format!("my-key-{}", endpoint.len());
+            create(&mut admin, &name).await.ok_empty();
+        } else {
+            assert_eq!(admin.get("/v1/ready").await.status, 504, "{endpoint}");
+            log_has(&server, &["WARN", "AWS cannot be used now", "invalid peer certificate"]).await;
+        }
+        server.stop().await;
+    }
+    assert_eq!(tls.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn kms_may_be_at_a_place_of_its_own() {
+    let Some(site) = Site::new().await else { return };
+    let kms = Proxy::to(site.moto.address()).await;
+    demand_signatures(&kms, signer());
+    let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    let setup = site.another(json!({ "kmskey": id, "kmsendpoint": kms.url(), "region": REGION }));
+    let server = setup.start().await;
+    create(&mut server.connect(setup.admin()).await, "my-key").await.ok_empty();
+    assert!(kms.asked().iter().all(|asked| is_action(asked, "DescribeKey")));
+    assert_eq!(kms.count(action_on("DescribeKey", &id)), 1);
+    assert_eq!(site.proxy.count(action("DescribeKey")), 0);
+    assert_eq!((kms.failures(), site.proxy.failures()), (vec![], vec![]));
+    server.stop().await;
+}

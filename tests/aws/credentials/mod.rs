@@ -1,0 +1,9 @@
+//! Credentials that servers find by themselves: from each of their sources, replaced, late, revoked
+//! and not at all.
+
+mod ground;
+mod load;
+mod outages;
+mod refusals;
+mod rotation;
+mod sources;

@@ -1,0 +1,128 @@
+//! Sources of credentials that are away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kes_tests::aws::Moto;
+use kes_tests::aws::identity::{Mood, Source};
+use kes_tests::{Connection, Server};
+use tokio::task::JoinSet;
+
+use super::ground::{Ground, Proof, emulator};
+use super::load::Load;
+use crate::site::{create, decrypt, generate, log_has, until_ready};
+
+/// Every call is an error, and none of them says that a key does not exist.
+pub(super) async fn is_in_trouble(admin: &mut Connection) {
+    generate(admin, "my-key").await.refused(502, "failed to read key");
+    admin.get("/v1/key/describe/my-absent").await.refused(502, "failed to read key");
+    create(admin, "my-other").await.refused(502, "failed to create key");
+    admin.call("DELETE", "/v1/key/delete/my-key").await.refused(502, "failed to delete key");
+    admin.get("/v1/key/list/").await.refused(502, "failed to list keys");
+    admin.get("/v1/ready").await.refused(504, "key store is not reachable");
+}
+
+async fn survives(ground: Ground, source: Source, trouble: Mood) {
+    source.live(Duration::from_secs(16));
+    let server = ground.setup.start().await;
+    let name = format!("my-key-{}", server.pid());
+    create(&mut ground.admin(&server).await, &name).await.ok();
+    let load = Load::start(&ground, &server, &name).await;
+    source.be(trouble);
+    log_has(&server, &["the AWS credentials cannot be refreshed", "left_seconds="]).await;
+    let is_ready = ground.admin(&server).await.get("/v1/ready").await;
+    is_ready.ok();
+    source.be(Mood::Serve);
+    log_has(&server, &["the AWS credentials can be refreshed again"]).await;
+    source.until(|ledger| ledger.issued.len() >= 2).await;
+    ground.until_used(&source.issued()[1]).await;
+    load.all_succeeded().await;
+    ground.was_asked_well();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_is_a_warning_as_long_as_credentials_are_valid() {
+    let Some(moto) = emulator().await else { return };
+    let (instance, web) = (Source::imds().await, Source::sts().await);
+    let grounds = [
+        Ground::with(&moto, &instance, None).await,
+        Ground::with(&moto, &web, Some(&Proof::WEB)).await,
+    ];
+    let [of_instance, of_web] = grounds;
+    tokio::join!(
+        survives(of_instance, instance, Mood::Cut),
+        survives(of_web, web, Mood::Fail(400)),
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_is_back() {
+    let Some(moto) = emulator().await else { return };
+    let source = Source::imds().await;
+    source.live(Duration::from_secs(4));
+    let ground = Ground::with(&moto, &source, None).await;
+    let server = ground.setup.start().await;
+    let mut admin = ground.admin(&server).await;
+    create(&mut admin, "my-key").await.ok();
+    let made = generate(&mut admin, "my-key").await.ok();
+    source.be(Mood::Cut);
+    let mut asked = 0;
+    while generate(&mut admin, "my-key").await.status == 200 {
+        asked += 1;
+        assert!(asked < 1_000_000, "they do not end");
+    }
+    is_in_trouble(&mut admin).await;
+    // Nothing is sent with what has expired, or without a signature.
+    ground.was_asked_well();
+    // However many want to know, the source is left in peace.
+    let before = source.asked();
+    for _ in 0..1000 {
+        generate(&mut admin, "my-key").await.refused(502, "failed to read key");
+    }
+    let asked = source.asked() - before;
+    assert!(asked < 100, "the source was asked {asked} times");
+    log_has(&server, &["failed to read key", "there are no AWS credentials", "IMDS"]).await;
+    source.be(Mood::Serve);
+    until_ready(&mut admin).await;
+    decrypt(&mut admin, "my-key", &made).await.ok();
+    server.stop().await;
+}
+
+async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trouble: Mood) {
+    let ground = Ground::with(&moto, &source, proof.as_ref()).await;
+    source.be(trouble);
+    let server = ground.setup.start().await;
+    is_warned(&server).await;
+    let mut admin = ground.admin(&server).await;
+    is_in_trouble(&mut admin).await;
+    assert!(ground.proxy.asked().is_empty(), "AWS was asked without credentials");
+    source.be(Mood::Serve);
+    // By itself: nobody asks for a key.
+    source.until(|ledger| !ledger.issued.is_empty()).await;
+    until_ready(&mut admin).await;
+    let name = format!("my-key-{}", server.pid());
+    create(&mut admin, &name).await.ok();
+    generate(&mut admin, &name).await.ok();
+    ground.was_asked_well();
+    server.stop().await;
+}
+
+async fn is_warned(server: &Server) {
+    log_has(server, &["AWS cannot be used now; the server starts all the same"]).await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_at_the_start_is_a_warning_and_cured_when_it_is_back() {
+    let Some(moto) = emulator().await else { return };
+    let moto = Arc::new(moto);
+    let mut servers = JoinSet::new();
+    let (instance, pod, web) =
+        (Source::imds().await, Source::container().await, Source::sts().await);
+    servers.spawn(starts_late(Arc::clone(&moto), instance, None, Mood::Cut));
+    servers.spawn(starts_late(Arc::clone(&moto), pod, Some(Proof::POD), Mood::Fail(503)));
+    servers.spawn(starts_late(Arc::clone(&moto), web, Some(Proof::WEB), Mood::Fail(400)));
+    let web = Source::sts().await;
+    servers.spawn(starts_late(moto, web, Some(Proof::WEB), Mood::Hang));
+    servers.join_all().await;
+}

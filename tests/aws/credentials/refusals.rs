@@ -1,0 +1,179 @@
+//! Credentials that AWS refuses before their time, sources that refuse, and no sources at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kes_tests::aws::Moto;
+use kes_tests::aws::identity::Source;
+use kes_tests::aws::{Signer, error};
+use kes_tests::proxy::Fault;
+use tokio::task::JoinSet;
+
+use super::ground::{Ground, Proof, emulator};
+use super::outages::is_in_trouble;
+use crate::site::{REGION, create, generate, log_has, until_ready};
+
+#[tokio::test]
+async fn requests_that_meet_revoked_credentials_cause_one_refresh_and_succeed() {
+    let Some(moto) = emulator().await else { return };
+    let source = Source::imds().await;
+    let ground = Ground::with(&moto, &source, None).await;
+    let server = ground.setup.start().await;
+    let mut admin = ground.admin(&server).await;
+    // Each uses a key of its own, since those who use the same one share a read.
+    let names: Vec<String> = (0..32).map(|number| format!("my-key-{number}")).collect();
+    for name in &names {
+        create(&mut admin, name).await.ok();
+    }
+    for round in 1..=2 {
+        ground.revoke(&source.issued()[round - 1]);
+        let mut clients = JoinSet::new();
+        for name in names.clone() {
+            let mut connection = ground.admin(&server).await;
+            clients.spawn(async move { generate(&mut connection, &name).await.status });
+        }
+        assert_eq!(clients.join_all().await, [200; 32]);
+        assert_eq!(source.issued().len(), round + 1);
+    }
+    ground.was_asked_well();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_gives_revoked_credentials_again_is_not_asked_by_every_request() {
+    let Some(moto) = emulator().await else { return };
+    let source = Source::imds().await;
+    source.keep(Duration::from_mins(1));
+    let ground = Ground::with(&moto, &source, None).await;
+    let server = ground.setup.start().await;
+    let mut admin = ground.admin(&server).await;
+    create(&mut admin, "my-key").await.ok();
+    ground.revoke(&source.issued()[0]);
+    let before = source.asked();
+    let mut clients = JoinSet::new();
+    for number in 0..32 {
+        let mut connection = ground.admin(&server).await;
+        clients.spawn(async move { generate(&mut connection, &format!("my-{number}")).await });
+    }
+    for answer in clients.join_all().await {
+        answer.refused(502, "failed to read key");
+    }
+    // Once or twice, with three requests each time.
+    let asked = source.asked() - before;
+    assert!(asked <= 9, "the source was asked {asked} times");
+    log_has(&server, &["failed to read key", "ExpiredTokenException"]).await;
+    // As good as used up: now there are others.
+    source.keep(Duration::from_hours(2));
+    generate(&mut admin, "my-key").await.ok();
+    assert_eq!(source.issued().len(), 2);
+    server.stop().await;
+}
+
+async fn succeeds(moto: Arc<Moto>, method: &'static str, path: &'static str) {
+    let source = Source::imds().await;
+    let ground = Ground::with(&moto, &source, None).await;
+    let server = ground.setup.start().await;
+    let mut admin = ground.admin(&server).await;
+    let name = format!("my-key-{}", server.pid());
+    if !path.contains("create") {
+        create(&mut admin, &name).await.ok();
+    }
+    ground.revoke(&source.issued()[0]);
+    admin.call(method, &path.replace("NAME", &name)).await.ok();
+    assert_eq!(source.issued().len(), 2, "{method} {path}");
+    ground.was_asked_well();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_operation_that_meets_revoked_credentials_succeeds_after_one_refresh() {
+    let Some(moto) = emulator().await else { return };
+    let moto = Arc::new(moto);
+    let mut servers = JoinSet::new();
+    for (method, path) in [
+        ("PUT", "/v1/key/create/NAME"),
+        ("GET", "/v1/key/describe/NAME"),
+        ("GET", "/v1/key/list/"),
+        ("DELETE", "/v1/key/delete/NAME"),
+    ] {
+        servers.spawn(succeeds(Arc::clone(&moto), method, path));
+    }
+    servers.join_all().await;
+}
+
+#[tokio::test]
+async fn an_access_key_that_was_replaced_in_its_file_is_read_again() {
+    let Some(moto) = emulator().await else { return };
+    let ground = Ground::new(&moto).await;
+    let signer = |key_id: &str| Signer {
+        key_id: key_id.to_owned(),
+        secret: "of-the-file".to_owned(),
+        token: None,
+        region: REGION.to_owned(),
+    };
+    let write = |key_id: &str| {
+        let pair = format!("aws_access_key_id = {key_id}\naws_secret_access_key = of-the-file\n");
+        ground.file(".aws/credentials", &format!("[default]\n{pair}"));
+        ground.demand(signer(key_id));
+    };
+    write("AKIAFIRST");
+    let server = ground.setup.start().await;
+    let mut admin = ground.admin(&server).await;
+    create(&mut admin, "my-key").await.ok();
+    write("AKIASECOND");
+    generate(&mut admin, "my-key").await.ok();
+    let failures = ground.proxy.failures();
+    assert_eq!(failures, ["signed by AKIAFIRST instead of AKIASECOND"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn credentials_that_aws_refuses_whatever_is_done_are_an_error_and_never_a_missing_key() {
+    let Some(moto) = emulator().await else { return };
+    let source = Source::imds().await;
+    let ground = Ground::with(&moto, &source, None).await;
+    ground.proxy.inject(Fault::Answer(error::unknown_key()), |_| true);
+    let server = ground.setup.start().await;
+    log_has(&server, &["AWS cannot be used now", "UnrecognizedClientException"]).await;
+    let mut admin = ground.admin(&server).await;
+    is_in_trouble(&mut admin).await;
+    ground.was_asked_well();
+    ground.proxy.heal();
+    until_ready(&mut admin).await;
+    create(&mut admin, "my-key").await.ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_for_ever_is_named_in_the_log() {
+    let Some(moto) = emulator().await else { return };
+    let source = Source::sts().await;
+    let ground = Ground::with(&moto, &source, Some(&Proof::WEB)).await;
+    source.accept("header.somebody-else.signature");
+    let server = ground.setup.start().await;
+    log_has(&server, &["AWS cannot be used now", "InvalidIdentityToken"]).await;
+    is_in_trouble(&mut ground.admin(&server).await).await;
+    assert!(ground.proxy.asked().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_any_source_the_log_says_where_it_was_looked_for() {
+    let Some(moto) = emulator().await else { return };
+    let ground = Ground::new(&moto).await;
+    let server = ground.setup.start().await;
+    let places = [
+        "AWS cannot be used now; the server starts all the same",
+        "there are no AWS credentials",
+        "Environment",
+        "Profile",
+        "WebIdentityToken",
+        "EcsContainer",
+        "Ec2InstanceMetadata",
+        "AWS_EC2_METADATA_DISABLED",
+    ];
+    log_has(&server, &places).await;
+    is_in_trouble(&mut ground.admin(&server).await).await;
+    assert!(ground.proxy.asked().is_empty());
+    server.stop().await;
+}

@@ -1,0 +1,15 @@
+//! The real binary with its keys in AWS, that is in emulators of it, with a proxy between.
+
+mod absence;
+mod calls;
+mod creation;
+mod credentials;
+mod entries;
+mod faults;
+mod guide;
+mod listing;
+mod proxy;
+mod site;
+mod start;
+mod tour;
+mod wire;

@@ -1,0 +1,165 @@
+//! Starts: with AWS away, with a KMS key that cannot be used, with credentials that AWS refuses.
+
+use kes_tests::Server;
+use kes_tests::aws::error;
+use kes_tests::proxy::Fault;
+use serde_json::json;
+
+use crate::site::{Site, action, create, generate, log_has, until_ready};
+
+#[tokio::test]
+async fn a_kms_key_may_be_named_in_every_way_that_aws_knows() {
+    let Some(site) = Site::new().await else { return };
+    let api = site.api();
+    let (id, arn) = api.make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    api.kms("CreateAlias", json!({ "AliasName": "alias/kes", "TargetKeyId": id })).await;
+    let alias_arn = arn.replace(&format!("key/{id}"), "alias/kes");
+    for key in [id.as_str(), &arn, "alias/kes", &alias_arn] {
+        let setup = site.another(json!({ "kmskey": key }));
+        let server = setup.start().await;
+        let mut admin = server.connect(setup.admin()).await;
+        assert_eq!(admin.get("/v1/ready").await.status, 200, "{key}");
+        let name = format!("my-key-{}", key.len());
+        create(&mut admin, &name).await.ok_empty();
+        generate(&mut admin, &name).await.ok();
+        let log = server.stderr().so_far().join("\n");
+        assert!(!log.contains("KMS"), "{log}");
+        server.stop().await;
+    }
+    assert_eq!(site.proxy.failures(), Vec::<String>::new());
+    assert!(site.proxy.count(action("DescribeKey")) >= 4);
+}
+
+#[tokio::test]
+async fn a_kms_key_that_cannot_be_used_ends_the_start() {
+    let Some(site) = Site::new().await else { return };
+    let api = site.api();
+    let fresh = || api.make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT");
+    let (disabled, _) = fresh().await;
+    api.kms("DisableKey", json!({ "KeyId": disabled })).await;
+    let (pending, _) = fresh().await;
+    let body = json!({ "KeyId": pending, "PendingWindowInDays": 7 });
+    api.kms("ScheduleKeyDeletion", body).await;
+    let (signing, _) = api.make_key("SIGN_VERIFY", "RSA_2048").await;
+    let (asymmetric, _) = api.make_key("ENCRYPT_DECRYPT", "RSA_2048").await;
+    let (mac, _) = api.make_key("GENERATE_VERIFY_MAC", "HMAC_256").await;
+    let elsewhere = api.within("us-east-1");
+    let (_, elsewhere) = elsewhere.make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    let none = "1234abcd-12ab-34cd-56ef-1234567890ab";
+    let bucket = "arn:aws:s3:::bucket";
+    for (key, words) in [
+        (disabled.as_str(), "the key is disabled; enable it, or take another key"),
+        (&pending, "the key is scheduled for deletion at 20"),
+        (&signing, "the key is made for SIGN_VERIFY"),
+        (&asymmetric, "the key is of kind RSA_2048"),
+        (&mac, "the key is made for GENERATE_VERIFY_MAC"),
+        (&elsewhere, "us-east-1"),
+        (none, "there is no such key in region eu-central-1"),
+        ("alias/none", "there is no such key in region eu-central-1"),
+        (bucket, "kmskey"),
+    ] {
+        let refused = site.another(json!({ "kmskey": key })).refused().await;
+        assert_eq!(refused.code, Some(1), "{key}: {refused:?}");
+        for word in ["keystore.aws.secretsmanager.kmskey", words] {
+            assert!(refused.stderr.contains(word), "{key}: no '{word}' in {refused:?}");
+        }
+    }
+    assert_eq!(site.proxy.count(action("CreateSecret")), 0);
+}
+
+#[tokio::test]
+async fn a_kms_key_that_may_not_be_described_is_a_warning() {
+    let Some(site) = Site::new().await else { return };
+    let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    site.proxy.inject(Fault::Answer(error::denied("kms:DescribeKey")), action("DescribeKey"));
+    let setup = site.another(json!({ "kmskey": id }));
+    let server = setup.start().await;
+    log_has(
+        &server,
+        &["WARN", &id, "cannot be seen with these credentials", "kms:DescribeKey denied"],
+    )
+    .await;
+    let mut admin = server.connect(setup.admin()).await;
+    assert_eq!(admin.get("/v1/ready").await.status, 200);
+    create(&mut admin, "my-key").await.ok_empty();
+    server.stop().await;
+}
+
+/// A server that came up although AWS cannot be used; the client of its admin.
+async fn is_up_but_not_ready(server: &Server, site: &Site) -> kes_tests::Connection {
+    let mut admin = site.admin(server).await;
+    admin.get("/version").await.ok();
+    assert_ne!(admin.get("/v1/ready").await.status, 200);
+    let status = admin.get("/v1/status").await.ok().json();
+    assert_eq!(status["keystore_unavailable"], json!(true), "{status}");
+    admin
+}
+
+#[tokio::test]
+async fn a_server_starts_while_aws_is_away_and_recovers_by_itself() {
+    let Some(mut site) = Site::new().await else { return };
+    site.setup = site.another(json!({})).with(json!({ "keys": [{ "name": "my-first" }] }));
+    site.proxy.turn(None);
+    let server = site.setup.start().await;
+    let mut admin = is_up_but_not_ready(&server, &site).await;
+    log_has(&server, &["WARN", "AWS cannot be used now", "no answer to secretsm"]).await;
+    generate(&mut admin, "my-first").await.refused(502, "failed to read key");
+    create(&mut admin, "my-key").await.refused(502, "failed to create key");
+    site.proxy.turn(Some(site.moto.address()));
+    until_ready(&mut admin).await;
+    log_has(&server, &["created a key", "my-first"]).await;
+    generate(&mut admin, "my-first").await.ok();
+    create(&mut admin, "my-key").await.ok_empty();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_starts_while_kms_is_away_and_looks_at_the_key_later() {
+    for (is_disabled, fault) in [(false, Fault::Reset), (true, Fault::Answer(error::unavailable()))]
+    {
+        let Some(mut site) = Site::new().await else { return };
+        let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+        site.proxy.inject(fault, action("DescribeKey"));
+        site.setup = site.another(json!({ "kmskey": id }));
+        let server = site.setup.start().await;
+        log_has(&server, &["WARN", &id, "cannot be looked at now"]).await;
+        let mut admin = is_up_but_not_ready(&server, &site).await;
+        if is_disabled {
+            site.api().kms("DisableKey", json!({ "KeyId": id })).await;
+        }
+        site.proxy.heal();
+        if is_disabled {
+            log_has(&server, &["ERROR", "the key is disabled"]).await;
+            assert_eq!(admin.get("/v1/ready").await.status, 502);
+            site.api().kms("EnableKey", json!({ "KeyId": id })).await;
+        }
+        until_ready(&mut admin).await;
+        create(&mut admin, "my-key").await.ok_empty();
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn given_credentials_that_aws_refuses_end_the_start() {
+    let Some(site) = Site::new().await else { return };
+    let credentials = |id: &str, secret: &str, token: &str| json!({ "credentials": { "accesskey": id, "secretkey": secret, "token": token } });
+    // The proxy checks the signature, as AWS does.
+    let wrong = credentials(crate::site::KEY_ID, "another-secret", "");
+    let refused = site.another(wrong).refused().await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for word in ["keystore.aws.secretsmanager.credentials", "InvalidSignatureException"] {
+        assert!(refused.stderr.contains(word), "no '{word}' in {refused:?}");
+    }
+    assert!(!refused.stderr.contains("another-secret"), "{refused:?}");
+    assert!(site.proxy.failures()[0].contains("the signature is wrong"));
+    for (reply, code) in [
+        (error::unknown_key(), "UnrecognizedClientException"),
+        (error::expired_token(), "ExpiredTokenException"),
+    ] {
+        site.proxy.heal();
+        site.proxy.inject(Fault::Answer(reply), |_| true);
+        let refused = site.setup.refused().await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(code), "no '{code}' in {refused:?}");
+    }
+}
