@@ -63,6 +63,28 @@ async fn what_says_not_found_of_a_secret_that_exists_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_just_created_elsewhere_is_found_although_aws_lags_behind() {
+    let Some(site) = Site::new().await else { return };
+    let server = site.setup.start().await;
+    let mut admin = site.admin(&server).await;
+    let lags_behind = |name: &'static str, look: kes_tests::proxy::Reply| {
+        site.proxy.inject_times(1, answer(error::not_found()), action_on("GetSecretValue", name));
+        site.proxy.inject_times(1, answer(look), action_on("DescribeSecret", name));
+    };
+    for (name, look) in
+        [("my-fresh", error::not_found()), ("my-dark", error::denied("DescribeSecret"))]
+    {
+        site.api().put(name, &stored()).await;
+        lags_behind(name, look);
+        generate(&mut admin, name).await.ok();
+    }
+    site.proxy.inject_times(1, answer(error::not_found()), action_on("DescribeSecret", "my-fresh"));
+    delete(&mut admin, "my-fresh").await.ok_empty();
+    assert_eq!(site.api().describe("my-fresh").await, None);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn where_a_look_is_denied_aws_s_own_word_counts() {
     let Some(site) = Site::new().await else { return };
     site.proxy.inject(answer(error::denied("DescribeSecret")), action("DescribeSecret"));

@@ -1,9 +1,9 @@
 //! What Secrets Manager is asked, one request at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, Tag};
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
 use kes_types::{KeyName, Secret};
 use tokio::sync::Semaphore;
 
@@ -18,6 +18,9 @@ use crate::told::Told;
 /// The most secrets on a page (*`ListSecrets`*).
 const PAGE_SECRETS: i32 = 100;
 
+/// Where the name begins in a secret's ARN.
+const ARN_MARK: &str = ":secret:";
+
 /// The most of those waits at a time: half of the calls that a keyring makes.
 const CONFIRMATIONS_MAX: usize = 128;
 
@@ -29,6 +32,8 @@ pub(crate) struct Manager {
     pub(crate) kms_key: Option<String>,
     tags: Option<Vec<Tag>>,
     is_look_denied: AtomicBool,
+    /// What every ARN of a secret here begins with, as soon as AWS has shown one.
+    arn_head: OnceLock<String>,
     /// Waits before AWS is asked again for a secret that is not there.
     pub(crate) confirmations: Semaphore,
 }
@@ -42,7 +47,24 @@ impl Manager {
     ) -> Self {
         let confirmations = Semaphore::new(CONFIRMATIONS_MAX);
         let is_look_denied = AtomicBool::new(false);
-        Self { session, names, kms_key, tags, is_look_denied, confirmations }
+        let arn_head = OnceLock::new();
+        Self { session, names, kms_key, tags, is_look_denied, arn_head, confirmations }
+    }
+
+    /// A request about a secret, as policies and the log name it.
+    fn call(&self, action: &'static str, secret: &str) -> Call {
+        let head = self.arn_head.get().map_or("", String::as_str);
+        Call::new(action, &format!("{head}{secret}"))
+    }
+
+    /// Takes note of where in AWS we are.
+    fn note_arn(&self, arn: &str) {
+        let end = arn.find(ARN_MARK).filter(|_| arn.starts_with("arn:"));
+        let head = end.and_then(|at| arn.get(..at + ARN_MARK.len()));
+        if let Some(head) = head.filter(|_| self.arn_head.get().is_none()) {
+            // Another request may have been first, and noted the same.
+            let _ = self.arn_head.set(head.to_owned());
+        }
     }
 
     /// Creates a secret; the token makes that another request with it changes nothing.
@@ -59,9 +81,9 @@ impl Manager {
             let request = request.client_request_token(token.as_str());
             request.set_kms_key_id(self.kms_key.clone()).set_tags(self.tags.clone()).send()
         };
-        let call = Call::new("secretsmanager:CreateSecret", secret);
+        let call = self.call("secretsmanager:CreateSecret", secret);
         match self.session.ask(&call, deadline, send).await {
-            Ok(output) => whole(&call, output.arn()).map(drop),
+            Ok(output) => whole(&call, output.arn()).map(|arn| self.note_arn(arn)),
             Err(mut error) => {
                 name_key(&mut error, self.kms_key.as_deref());
                 Err(error)
@@ -76,10 +98,11 @@ impl Manager {
         deadline: Deadline,
     ) -> Result<Current, AwsError> {
         let send = || self.session.secrets.get_secret_value().secret_id(secret).send();
-        let call = Call::new("secretsmanager:GetSecretValue", secret);
+        let call = self.call("secretsmanager:GetSecretValue", secret);
         match self.session.ask(&call, deadline, send).await {
             Ok(output) => {
                 whole(&call, output.name())?;
+                self.note_arn(output.arn().unwrap_or_default());
                 self.session.note_read(secret);
                 Current::of(output, secret)
             }
@@ -102,10 +125,10 @@ impl Manager {
     /// What is under a name, without what is in it.
     pub(crate) async fn look(&self, secret: &str, deadline: Deadline) -> Result<Look, AwsError> {
         let send = || self.session.secrets.describe_secret().secret_id(secret).send();
-        let call = Call::new("secretsmanager:DescribeSecret", secret);
+        let call = self.call("secretsmanager:DescribeSecret", secret);
         match self.session.ask(&call, deadline, send).await {
             Ok(output) => {
-                whole(&call, output.arn())?;
+                self.note_arn(whole(&call, output.arn())?);
                 let found = whole(&call, output.name())?;
                 if found != secret {
                     let (secret, found) = (secret.to_owned(), found.to_owned());
@@ -147,14 +170,14 @@ impl Manager {
         whole(&call, output.arn()).map(drop)
     }
 
-    /// All keys whose names start with this.
+    /// All keys whose names start with this, and maybe others: what AWS takes for a prefix, others
+    /// take for a part.
     pub(crate) async fn list(
         &self,
         start: &str,
         deadline: Deadline,
     ) -> Result<Vec<KeyName>, AwsError> {
         let start = self.names.below(start);
-        // A prefix to AWS; to others whatever they make of it.
         let filter = (!start.is_empty()).then(|| {
             Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
         });
@@ -170,9 +193,7 @@ impl Manager {
             let live = whole(&call, page.secret_list.as_deref())?
                 .iter()
                 .filter(|entry| entry.deleted_date().is_none());
-            let names = live.filter_map(|entry| entry.name());
-            let ours = names.filter(|name| name.starts_with(&start));
-            keys.extend(ours.filter_map(|name| self.names.key(name)));
+            keys.extend(live.filter_map(|entry| self.names.key(entry.name()?)));
             match page.next_token {
                 Some(token) if next.as_ref() == Some(&token) => {
                     return Err(AwsError::NotUnderstood(call, Told::new("a page leads to itself")));
@@ -188,7 +209,9 @@ impl Manager {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
         let call = Call::new("secretsmanager:ListSecrets", "*");
         let output = self.session.ask(&call, deadline, send).await?;
-        whole(&call, output.secret_list.as_ref()).map(drop)
+        let some = whole(&call, output.secret_list.as_ref())?.first();
+        self.note_arn(some.and_then(SecretListEntry::arn).unwrap_or_default());
+        Ok(())
     }
 }
 

@@ -85,7 +85,11 @@ impl Refusal {
         let is_kms_code = self.code().is_some_and(|code| {
             code.starts_with("KMS") || ["DecryptionFailure", "EncryptionFailure"].contains(&code)
         });
-        is_kms_code || (self.is_denial() && self.message.to_ascii_lowercase().contains("kms"))
+        // Names of roles may have the word in them too.
+        let message = self.message.to_ascii_lowercase();
+        let speaks_of_it = message.contains("kms")
+            && !message.contains("is not authorized to perform: secretsmanager:");
+        is_kms_code || (self.is_denial() && speaks_of_it)
     }
 
     /// What was denied: AWS names it, or it is what Secrets Manager needs of KMS.
@@ -231,6 +235,10 @@ mod tests {
                     secretsmanager:GetSecretValue on my-key: AccessDeniedException: Access to KMS \
                     is not allowed (request r-1)";
         assert_eq!(of_kms.to_string(), want);
+
+        let ours = "User: arn:aws:sts::1:assumed-role/minio-kms/i-1 is not authorized to perform: \
+                    secretsmanager:GetSecretValue on resource: my-key";
+        assert!(!refusal(Some("AccessDeniedException"), ours).is_about_kms());
 
         let said = refusal(Some("AccessDeniedException"), "no").to_string();
         let want = "secretsmanager:GetSecretValue denied on my-key: AccessDeniedException: no \
