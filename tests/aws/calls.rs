@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use kes_tests::Setup;
 use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
 use kes_tests::pki::Authority;
-use kes_tests::proxy::{Asked, Fault, Proxy};
+use kes_tests::proxy::{Asked, Fault, Gate, Proxy, Reply};
+use kes_tests::{Relay, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::site::{
     KEY_ID, REGION, SECRET, Site, action, action_on, create, decrypt, delete, demand_signatures,
-    generate, keystore, log_has, names, signer, uncached, until_ready,
+    generate, keystore, log_has, names, signer, stored, uncached, until_ready,
 };
 
 #[tokio::test]
@@ -175,5 +175,57 @@ async fn kms_may_be_at_a_place_of_its_own() {
     assert_eq!(kms.count(action_on("DescribeKey", &id)), 1);
     assert_eq!(site.proxy.count(action("DescribeKey")), 0);
     assert_eq!((kms.failures(), site.proxy.failures()), (vec![], vec![]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_are_dead_without_a_word_cost_one_attempt() {
+    let Some(site) = Site::new().await else { return };
+    let relay = Relay::to(site.proxy.address()).await;
+    let setup = site.another(json!({ "endpoint": format!("http://{}", relay.address()) }));
+    let server = setup.start().await;
+    // As many connections as there are reads at a time: more than a request has attempts.
+    let gate = Gate::new();
+    site.proxy.inject(Fault::Held(gate.clone()), action("GetSecretValue"));
+    let mut clients = JoinSet::new();
+    for number in 0..8 {
+        let name = format!("my-key-{number}");
+        site.api().put(&name, &stored()).await;
+        let mut connection = server.connect(setup.admin()).await;
+        clients.spawn(async move { generate(&mut connection, &name).await.status });
+    }
+    site.proxy.seen_times(8, action("GetSecretValue")).await;
+    site.proxy.heal();
+    gate.open();
+    assert_eq!(clients.join_all().await, [200; 8]);
+    relay.freeze();
+    generate(&mut server.connect(setup.admin()).await, "my-key-0").await.ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
+    let Some(site) = Site::new().await else { return };
+    let between = Proxy::to(site.proxy.address()).await;
+    let mut setup = site.another(json!({}));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        setup = setup.variable(name, &between.url());
+    }
+    let server = setup.start().await;
+    create(&mut server.connect(setup.admin()).await, "my-key").await.ok_empty();
+    assert_eq!(between.accepted(), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_read_to_its_end() {
+    let Some(site) = Site::new().await else { return };
+    site.api().put("my-key", &stored()).await;
+    let server = site.setup.start().await;
+    let endless = Reply::new(200, "application/x-amz-json-1.1", vec![b' '; 9 << 20]);
+    site.proxy.inject(Fault::Answer(endless), action("GetSecretValue"));
+    let mut admin = site.admin(&server).await;
+    generate(&mut admin, "my-key").await.refused(502, "failed to read key");
+    log_has(&server, &["failed to read key", "length limit exceeded"]).await;
     server.stop().await;
 }
