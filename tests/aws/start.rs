@@ -5,7 +5,7 @@ use kes_tests::aws::error;
 use kes_tests::proxy::Fault;
 use serde_json::json;
 
-use crate::site::{Site, action, create, generate, log_has, until_ready};
+use crate::site::{Site, action, create, generate, log_has, stored, until_ready};
 
 #[tokio::test]
 async fn a_kms_key_may_be_named_in_every_way_that_aws_knows() {
@@ -93,6 +93,24 @@ async fn is_up_but_not_ready(server: &Server, site: &Site) -> kes_tests::Connect
     let status = admin.get("/v1/status").await.ok().json();
     assert_eq!(status["keystore_unavailable"], json!(true), "{status}");
     admin
+}
+
+#[tokio::test]
+async fn keys_that_exist_need_no_right_to_create() {
+    let Some(site) = Site::new().await else { return };
+    site.api().put("my-key", &stored()).await;
+    site.proxy.inject(Fault::Answer(error::denied("CreateSecret")), action("CreateSecret"));
+    let keys = |name: &str| json!({ "keys": [{ "name": name }] });
+    let setup = site.another(json!({})).with(keys("my-key"));
+    let server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    generate(&mut admin, "my-key").await.ok();
+    create(&mut admin, "my-key").await.refused(400, "key already exists");
+    create(&mut admin, "my-other").await.refused(502, "failed to create key");
+    server.stop().await;
+    let refused = site.another(json!({})).with(keys("my-other")).refused().await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("secretsmanager:CreateSecret denied on "), "{refused:?}");
 }
 
 #[tokio::test]

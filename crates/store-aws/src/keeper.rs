@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,8 +65,18 @@ type Answer = Option<Result<Credentials, Told>>;
 pub(crate) enum Source {
     /// The configuration: they are what they are.
     Given(Credentials),
+    /// Somebody who is asked each time.
+    Asked(Box<dyn Fn() -> Asking + Send + Sync>),
+}
+
+/// A question to a source.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Credentials, Told>> + Send>>;
+
+impl Source {
     /// What the SDK finds in this region's environment.
-    Chain { http: SharedHttpClient, region: Region },
+    pub(crate) fn chain(http: SharedHttpClient, region: Region) -> Self {
+        Self::Asked(Box::new(move || Box::pin(from_chain(http.clone(), region.clone()))))
+    }
 }
 
 /// Which of the credentials, counted in the order in which they came; 0 is none.
@@ -235,11 +246,10 @@ impl Keeper {
     /// Asks the sources, and waits for an answer, but not for ever. A question that is not answered
     /// stays the only one: a process of the profile's, say, goes on when nobody waits for it.
     async fn load(&self, loading: &mut Option<JoinHandle<Answer>>) {
-        let Source::Chain { http, region } = &self.source else { return };
+        let Source::Asked(ask) = &self.source else { return };
         self.standing.send_modify(|standing| standing.asked_at = Some(self.clock.monotonic()));
         let asking = loading.get_or_insert_with(|| {
-            let asked = Box::pin(from_chain(http.clone(), region.clone()));
-            let asked = tokio::time::timeout(GIVE_UP_AFTER, asked);
+            let asked = tokio::time::timeout(GIVE_UP_AFTER, ask());
             let stop = self.stop.clone();
             self.tasks.spawn(async move {
                 let answer = stop.run_until_cancelled(asked).await?;
@@ -390,10 +400,80 @@ fn backoff(failures: u32, luck: u64) -> Duration {
 const EXPIRED: &str = "the credentials have expired, and their source gives no others";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
+
+    /// A clock that somebody sets.
+    #[derive(Debug)]
+    pub(crate) struct Hands {
+        start: Instant,
+        seconds: AtomicU64,
+    }
+
+    impl Hands {
+        pub(crate) fn new() -> Self {
+            let start = kes_types::SystemClock.monotonic();
+            Self { start, seconds: AtomicU64::new(1000) }
+        }
+
+        pub(crate) fn advance(&self, seconds: u64) {
+            self.seconds.fetch_add(seconds, Ordering::Relaxed);
+        }
+
+        fn seconds(&self) -> Duration {
+            Duration::from_secs(self.seconds.load(Ordering::Relaxed))
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + self.seconds()
+        }
+
+        fn monotonic(&self) -> Instant {
+            self.start + self.seconds()
+        }
+    }
+
+    /// A keeper whose source gives other credentials each time, and counts how often it is asked.
+    pub(crate) fn keeper(clock: &Arc<Hands>) -> (Keeper, Arc<AtomicU64>) {
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let source = Source::Asked(Box::new(move || {
+            let id = format!("A{}", count.fetch_add(1, Ordering::Relaxed));
+            Box::pin(async move { Ok(Credentials::new(id, "s", None, None, "test")) })
+        }));
+        let clock = Arc::clone(clock) as Arc<dyn Clock>;
+        (Keeper::new(source, clock, TaskTracker::new(), CancellationToken::new()), asked)
+    }
+
+    #[tokio::test]
+    async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_once_a_minute() {
+        let clock = Arc::new(Hands::new());
+        let (keeper, asked) = keeper(&clock);
+        let deadline = Deadline::of_operation();
+        let times = || asked.load(Ordering::Relaxed);
+        let first = keeper.ready(deadline).await.unwrap();
+        clock.advance(59);
+        assert!(!keeper.replace_denied(first, deadline).await);
+        assert_eq!(times(), 1);
+        clock.advance(1);
+        assert!(keeper.replace_denied(first, deadline).await);
+        // Whoever was denied at the same time has the new ones too.
+        assert!(keeper.replace_denied(first, deadline).await);
+        assert_eq!(times(), 2);
+        let second = keeper.ready(deadline).await.unwrap();
+        assert!(second > first);
+        clock.advance(59);
+        assert!(!keeper.replace_denied(second, deadline).await);
+        clock.advance(1);
+        assert!(keeper.replace_denied(second, deadline).await);
+        assert_eq!(times(), 3);
+    }
 
     #[test]
     fn credentials_are_replaced_well_before_they_expire() {

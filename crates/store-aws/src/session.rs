@@ -96,7 +96,7 @@ impl Session {
         let http = SharedHttpClient::new(Http::default());
         let region = Region::new(settings.region.clone());
         let source = match &settings.credentials {
-            AwsCredentials::Default => Source::Chain { http: http.clone(), region: region.clone() },
+            AwsCredentials::Default => Source::chain(http.clone(), region.clone()),
             AwsCredentials::Static { access_key, secret_key, token } => {
                 Source::Given(Credentials::new(
                     access_key,
@@ -283,4 +283,58 @@ pub(crate) fn chain_timeouts() -> TimeoutConfig {
 
 fn text(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use aws_sdk_secretsmanager::config::http::HttpResponse;
+    use aws_sdk_secretsmanager::error::ErrorMetadata;
+    use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+    use kes_types::SystemClock;
+
+    use super::*;
+    use crate::keeper::tests::{Hands, keeper};
+
+    fn denied() -> SdkError<GetSecretValueError, HttpResponse> {
+        let code = ErrorMetadata::builder().code("AccessDeniedException").build();
+        let status = 400.try_into().expect("a status");
+        SdkError::service_error(
+            GetSecretValueError::generic(code),
+            HttpResponse::new(status, "".into()),
+        )
+    }
+
+    #[tokio::test]
+    async fn what_is_denied_to_an_old_session_is_asked_again_by_a_new_one_and_then_is_denied() {
+        let settings = AwsKeystore {
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            region: "r".to_owned(),
+            kms_key: None,
+            kms_endpoint: KmsEndpoint::At("http://127.0.0.1:1".to_owned()),
+            prefix: String::new(),
+            tags: None,
+            credentials: AwsCredentials::Default,
+        };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut session = Session::new(&settings, Arc::new(SystemClock), tasks, stop);
+        let clock = Arc::new(Hands::new());
+        session.keeper = Arc::new(keeper(&clock).0);
+        let call = Call::new("secretsmanager:GetSecretValue", "my-key");
+        let (requests, deadline) = (AtomicUsize::new(0), Deadline::of_operation());
+        for (lets_in, after, want) in [(1, 0, false), (1, 60, true), (9, 60, false), (1, 0, false)]
+        {
+            clock.advance(after);
+            requests.store(0, Ordering::Relaxed);
+            let send = || {
+                let before = requests.fetch_add(1, Ordering::Relaxed);
+                async move { if before >= lets_in { Ok(()) } else { Err(denied()) } }
+            };
+            let result = session.ask(&call, deadline, send).await;
+            assert_eq!(result.is_ok(), want, "{lets_in} {after}: {result:?}");
+            let times = if after == 0 { 1 } else { 2 };
+            assert_eq!(requests.load(Ordering::Relaxed), times);
+        }
+    }
 }
