@@ -400,56 +400,13 @@ fn backoff(failures: u32, luck: u64) -> Duration {
 const EXPIRED: &str = "the credentials have expired, and their source gives no others";
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+mod tests {
+    use std::sync::atomic::Ordering;
 
     use super::*;
+    use crate::canned::{Hands, keeper};
 
     const S: Duration = Duration::from_secs(1);
-
-    /// A clock that somebody sets.
-    #[derive(Debug)]
-    pub(crate) struct Hands {
-        start: Instant,
-        seconds: AtomicU64,
-    }
-
-    impl Hands {
-        pub(crate) fn new() -> Self {
-            let start = kes_types::SystemClock.monotonic();
-            Self { start, seconds: AtomicU64::new(1000) }
-        }
-
-        pub(crate) fn advance(&self, seconds: u64) {
-            self.seconds.fetch_add(seconds, Ordering::Relaxed);
-        }
-
-        fn seconds(&self) -> Duration {
-            Duration::from_secs(self.seconds.load(Ordering::Relaxed))
-        }
-    }
-
-    impl Clock for Hands {
-        fn now(&self) -> SystemTime {
-            SystemTime::UNIX_EPOCH + self.seconds()
-        }
-
-        fn monotonic(&self) -> Instant {
-            self.start + self.seconds()
-        }
-    }
-
-    /// A keeper whose source gives other credentials each time, and counts how often it is asked.
-    pub(crate) fn keeper(clock: &Arc<Hands>) -> (Keeper, Arc<AtomicU64>) {
-        let asked = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&asked);
-        let source = Source::Asked(Box::new(move || {
-            let id = format!("A{}", count.fetch_add(1, Ordering::Relaxed));
-            Box::pin(async move { Ok(Credentials::new(id, "s", None, None, "test")) })
-        }));
-        let clock = Arc::clone(clock) as Arc<dyn Clock>;
-        (Keeper::new(source, clock, TaskTracker::new(), CancellationToken::new()), asked)
-    }
 
     #[tokio::test]
     async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_once_a_minute() {

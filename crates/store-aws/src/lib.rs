@@ -5,6 +5,8 @@
 //! do, `keeper.rs` when credentials are replaced.
 
 mod call;
+#[cfg(test)]
+mod canned;
 mod error;
 mod health;
 mod http;

@@ -21,7 +21,8 @@ const PAGE_SECRETS: i32 = 100;
 /// Where the name begins in a secret's ARN.
 const ARN_MARK: &str = ":secret:";
 
-/// The most of those waits at a time: half of the calls that a keyring makes.
+/// The most waits at a time before AWS is asked again for a secret that is not there: half of the
+/// calls that a keyring makes.
 const CONFIRMATIONS_MAX: usize = 128;
 
 /// Secrets Manager.

@@ -295,7 +295,7 @@ mod tests {
     use kes_types::SystemClock;
 
     use super::*;
-    use crate::keeper::tests::{Hands, keeper};
+    use crate::canned::{Hands, keeper};
 
     fn denied() -> SdkError<GetSecretValueError, HttpResponse> {
         let code = ErrorMetadata::builder().code("AccessDeniedException").build();
