@@ -31,6 +31,20 @@ async fn a_kms_key_may_be_named_in_every_way_that_aws_knows() {
 }
 
 #[tokio::test]
+async fn the_account_s_own_key_need_not_be_there_yet() {
+    let Some(site) = Site::new().await else { return };
+    let none =
+        error::error(400, "NotFoundException", "Alias alias/aws/secretsmanager is not found.");
+    site.proxy.inject(Fault::Answer(none), action("DescribeKey"));
+    let setup = site.another(json!({ "kmskey": "alias/aws/secretsmanager" }));
+    let server = setup.start().await;
+    let mut admin = server.connect(setup.admin()).await;
+    assert_eq!(admin.get("/v1/ready").await.status, 200);
+    create(&mut admin, "my-key").await.ok_empty();
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_kms_key_that_cannot_be_used_ends_the_start() {
     let Some(site) = Site::new().await else { return };
     let api = site.api();

@@ -35,6 +35,9 @@ const LEFT_MAX: Duration = Duration::from_mins(5);
 /// A source that gave the same credentials again is asked again no later than this.
 const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
 
+/// How long before their end credentials are used no more: a request takes time to arrive.
+const ON_THE_WAY: Duration = Duration::from_millis(500);
+
 /// However often requests need other credentials, the sources are not asked more often than this.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -225,7 +228,7 @@ impl Keeper {
     fn valid(&self) -> Option<Generation> {
         let standing = self.standing.borrow();
         let expiry = standing.held.as_ref()?.expiry();
-        let is_valid = expiry.is_none_or(|expiry| expiry > self.clock.now());
+        let is_valid = expiry.is_none_or(|expiry| expiry > self.clock.now() + ON_THE_WAY);
         is_valid.then_some(standing.generation)
     }
 

@@ -140,6 +140,8 @@ impl KmsKey {
                 Some(key) => judge(key, &self.region).err(),
                 None => Some(KeyProblem::NotFound(self.region.clone())),
             },
+            // AWS makes its own key when the first secret wants it.
+            Err(error) if error.has_code("NotFoundException") && self.key == AWS_ALIAS => None,
             Err(error) if error.has_code("NotFoundException") => {
                 Some(KeyProblem::NotFound(self.region.clone()))
             }
@@ -174,6 +176,9 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
         Seen::Nothing => Seen::Trouble { since: now, error },
     }
 }
+
+/// The account's own key for Secrets Manager.
+const AWS_ALIAS: &str = "alias/aws/secretsmanager";
 
 /// What KMS says of a name that is none.
 const BAD_NAMES: [&str; 2] = ["InvalidArnException", "ValidationException"];

@@ -8,4 +8,4 @@ mod sigv4;
 
 pub use api::Api;
 pub use emulator::{Ministack, Moto, ministack, moto};
-pub use sigv4::{Signer, is_action, key_id, verify};
+pub use sigv4::{Signer, is_action, key_id, signed_at, verify};

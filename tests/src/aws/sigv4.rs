@@ -46,6 +46,11 @@ pub fn key_id(asked: &Asked) -> &str {
     claim(asked).map_or("", |claim| claim.key_id)
 }
 
+/// When a request says that it was signed, in whole seconds.
+pub fn signed_at(asked: &Asked) -> Option<OffsetDateTime> {
+    moment(asked.header("x-amz-date"))
+}
+
 /// Checks the signature of a request at a moment; what is wrong with it is an error. The service
 /// that it is for is the one that `X-Amz-Target` names; without one, `service`.
 ///
