@@ -81,6 +81,9 @@ async fn a_key_that_was_just_created_elsewhere_is_found_although_aws_lags_behind
     site.proxy.inject_times(1, answer(error::not_found()), action_on("DescribeSecret", "my-fresh"));
     delete(&mut admin, "my-fresh").await.ok_empty();
     assert_eq!(site.api().describe("my-fresh").await, None);
+    lags_behind("my-dark", error::denied("DescribeSecret"));
+    delete(&mut admin, "my-dark").await.ok_empty();
+    assert_eq!(site.api().describe("my-dark").await, None);
     server.stop().await;
 }
 

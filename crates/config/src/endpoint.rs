@@ -36,8 +36,11 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
             "a host name or an IP address, and a port where it is not the usual one",
         ));
     }
-    if !rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte)) {
-        return Err(refuse("no blanks, queries or fragments"));
+    // RFC 3986: pchar and slashes; the host is checked.
+    let is_path_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/[]".contains(&byte);
+    if !rest.bytes().all(is_path_byte) {
+        return Err(refuse("no blanks, queries, fragments or placeholders"));
     }
     Ok(format!("{scheme}://{rest}"))
 }

@@ -56,6 +56,9 @@ pub(crate) enum AwsError {
     /// So many secrets are not there that whether this one is cannot be asked twice.
     #[error("too many secrets that do not exist are asked for at the same time")]
     TooManyAbsent,
+    /// There was no time to ask twice whether a secret is there.
+    #[error("AWS knows no secret '{secret}', and there is no time to ask it again")]
+    Doubtful { secret: String },
     /// AWS gave another secret than the one asked for.
     #[error("AWS answered with secret '{found}' where '{secret}' was asked for")]
     OtherSecret { secret: String, found: String },
@@ -147,6 +150,7 @@ impl AwsError {
             | Self::NoCredentials(_)
             | Self::CredentialsPending { .. }
             | Self::TooManyAbsent
+            | Self::Doubtful { .. }
             | Self::NotReadBack { .. } => true,
             _ => false,
         }

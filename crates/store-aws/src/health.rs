@@ -49,13 +49,21 @@ impl Health {
         verdict.map(|()| latency)
     }
 
-    /// Who may not list is known all the same; what could be read last must still be so.
+    /// Who may not list is known all the same. Of the secrets that could be read one must be so
+    /// still: one alone may be denied for reasons of its own.
     async fn can_read(&self, manager: &Manager, deadline: Deadline) -> Result<(), AwsError> {
-        let Some(secret) = manager.session.last_read() else { return Ok(()) };
-        match manager.current(&secret, deadline).await {
-            // It was deleted: AWS told us so.
-            Err(error) if error.has_code(NOT_FOUND) || error.has_code(INVALID) => Ok(()),
-            answer => answer.map(drop),
+        let mut denied = None;
+        for secret in manager.session.read() {
+            match manager.current(&secret, deadline).await {
+                Ok(_) => return Ok(()),
+                // It was deleted: AWS told us so.
+                Err(error) if error.has_code(NOT_FOUND) || error.has_code(INVALID) => {
+                    return Ok(());
+                }
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => denied = denied.or(Some(error)),
+            }
         }
+        denied.map_or(Ok(()), Err)
     }
 }

@@ -41,8 +41,9 @@ const ON_THE_WAY: Duration = Duration::from_millis(500);
 /// However often requests need other credentials, the sources are not asked more often than this.
 const PACE: Duration = Duration::from_secs(1);
 
-/// The same for requests that were denied what they asked.
+/// The same for requests that were denied what they asked: twice as long after each.
 const DENIED_PACE: Duration = Duration::from_mins(1);
+const DENIED_PACE_MAX: Duration = Duration::from_hours(1);
 
 /// The longest wait after failures in a row.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
@@ -54,11 +55,18 @@ pub(crate) struct Keeper {
     standing: watch::Sender<Standing>,
     /// The question to the sources, while it is not answered; locked by who waits for the answer.
     loading: Mutex<Option<JoinHandle<Answer>>>,
-    /// When the sources were last asked because something was denied.
-    denied_at: std::sync::Mutex<Option<Instant>>,
+    denials: std::sync::Mutex<Denials>,
     tasks: TaskTracker,
     stop: CancellationToken,
     luck: RandomState,
+}
+
+/// Questions to the sources because something was denied.
+#[derive(Debug, Default)]
+struct Denials {
+    asked_at: Option<Instant>,
+    /// How many there were, one after the other, before that one.
+    times: u32,
 }
 
 /// What the sources answer; none if the server ends before.
@@ -90,6 +98,8 @@ pub(crate) struct Generation(u64);
 struct Standing {
     held: Option<Credentials>,
     generation: Generation,
+    /// Since when there are these.
+    held_at: Option<Instant>,
     /// When the sources were asked last.
     asked_at: Option<Instant>,
     /// When somebody last learned what they answer, or that they do not.
@@ -115,8 +125,8 @@ impl Keeper {
             standing.generation = Generation(1);
         }
         let (standing, loading) = (watch::Sender::new(standing), Mutex::default());
-        let denied_at = std::sync::Mutex::default();
-        Self { source, clock, standing, loading, denied_at, tasks, stop, luck: RandomState::new() }
+        let denials = std::sync::Mutex::default();
+        Self { source, clock, standing, loading, denials, tasks, stop, luck: RandomState::new() }
     }
 
     /// Whether the configuration gives the credentials.
@@ -180,25 +190,51 @@ impl Keeper {
 
     /// AWS denied something to credentials of this generation: whether there are others now. An
     /// operator who revokes a role's sessions has all that the old ones ask denied. Sources are not
-    /// asked about that more than once a minute, and not for credentials that are newer.
-    pub(crate) async fn replace_denied(&self, denied: Generation, deadline: Deadline) -> bool {
-        let now = self.clock.monotonic();
-        let may_ask = {
-            let mut denied_at = self.denied_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let standing = self.standing.borrow();
-            let is_long_ago = |at: Option<Instant>| {
-                at.is_none_or(|at| now.saturating_duration_since(at) >= DENIED_PACE)
-            };
-            if standing.generation > denied {
-                return true;
-            }
-            let may_ask = is_long_ago(standing.told_at) && is_long_ago(*denied_at);
+    /// asked about that for credentials that are newer than a minute, and ever more rarely. Whoever
+    /// is denied meanwhile waits for the answer too.
+    pub(crate) async fn replace_denied(
+        &self,
+        denied: Generation,
+        deadline: Deadline,
+    ) -> Result<bool, AwsError> {
+        if self.is_given() {
+            return Ok(false);
+        }
+        let ask = async {
+            let mut loading = self.loading.lock().await;
+            let may_ask =
+                self.standing.borrow().generation == denied && self.may_ask_about_denial();
             if may_ask {
-                *denied_at = Some(now);
+                self.load(&mut loading).await;
             }
             may_ask
         };
-        may_ask && self.replace(denied, deadline).await.unwrap_or(false)
+        let Some(was_asked) = deadline.run(ask).await else {
+            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
+        };
+        let standing = self.standing.borrow();
+        match &standing.trouble {
+            _ if standing.generation > denied => Ok(true),
+            Some(trouble) if was_asked => Err(AwsError::NoCredentials(trouble.clone())),
+            _ => Ok(false),
+        }
+    }
+
+    fn may_ask_about_denial(&self) -> bool {
+        let now = self.clock.monotonic();
+        let age = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let held_for = age(self.standing.borrow().held_at);
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = DENIED_PACE.saturating_mul(1 << denials.times.min(6)).min(DENIED_PACE_MAX);
+        if held_for.is_some_and(|time| time < DENIED_PACE)
+            || age(denials.asked_at).is_some_and(|time| time < pace)
+        {
+            return false;
+        }
+        let is_rare = age(denials.asked_at).is_none_or(|time| time > DENIED_PACE_MAX * 2);
+        denials.times = if is_rare { 0 } else { denials.times.saturating_add(1) };
+        denials.asked_at = Some(now);
+        true
     }
 
     /// Replaces credentials in time, until `stop`.
@@ -250,6 +286,10 @@ impl Keeper {
     /// stays the only one: a process of the profile's, say, goes on when nobody waits for it.
     async fn load(&self, loading: &mut Option<JoinHandle<Answer>>) {
         let Source::Asked(ask) = &self.source else { return };
+        // An answer that nobody waited for may be old by now.
+        if loading.as_ref().is_some_and(JoinHandle::is_finished) {
+            *loading = None;
+        }
         self.standing.send_modify(|standing| standing.asked_at = Some(self.clock.monotonic()));
         let asking = loading.get_or_insert_with(|| {
             let asked = tokio::time::timeout(GIVE_UP_AFTER, ask());
@@ -272,10 +312,14 @@ impl Keeper {
         self.standing.send_modify(|standing| {
             standing.told_at = Some(now);
             let answer = answer.and_then(sendable).and_then(|it| standing.worth_having(it, wall));
+            let before = standing.generation;
             let due_in = match answer {
                 Ok(credentials) => standing.take(credentials, wall),
                 Err(error) => Some(standing.fail(error, wall, self.luck.hash_one(now))),
             };
+            if standing.generation > before {
+                standing.held_at = Some(now);
+            }
             standing.due_at = due_in.and_then(|time| now.checked_add(time));
         });
     }
@@ -384,7 +428,7 @@ fn left(expiry: SystemTime, now: SystemTime) -> Duration {
 /// When to replace credentials that live so long from now on. The same ones again mean that their
 /// source has no new ones yet: EC2 has them a few minutes before the end.
 fn refresh_in(left: Duration, is_new: bool) -> Duration {
-    let wait = if is_new {
+    let wait = if is_new || left > LEFT_MAX * 2 {
         left.saturating_sub(LEFT_MAX.min(left / 4))
     } else {
         SAME_WAIT_MAX.min(left / 2)
@@ -412,27 +456,24 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     #[tokio::test]
-    async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_once_a_minute() {
+    async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_ever_more_rarely() {
         let clock = Arc::new(Hands::new());
         let (keeper, asked) = keeper(&clock);
         let deadline = Deadline::of_operation();
         let times = || asked.load(Ordering::Relaxed);
-        let first = keeper.ready(deadline).await.unwrap();
-        clock.advance(59);
-        assert!(!keeper.replace_denied(first, deadline).await);
-        assert_eq!(times(), 1);
-        clock.advance(1);
-        assert!(keeper.replace_denied(first, deadline).await);
-        // Whoever was denied at the same time has the new ones too.
-        assert!(keeper.replace_denied(first, deadline).await);
-        assert_eq!(times(), 2);
-        let second = keeper.ready(deadline).await.unwrap();
-        assert!(second > first);
-        clock.advance(59);
-        assert!(!keeper.replace_denied(second, deadline).await);
-        clock.advance(1);
-        assert!(keeper.replace_denied(second, deadline).await);
-        assert_eq!(times(), 3);
+        let mut held = keeper.ready(deadline).await.unwrap();
+        for (round, pace) in [(2, 60), (3, 60), (4, 120), (5, 240)] {
+            clock.advance(pace - 1);
+            assert!(!keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            clock.advance(1);
+            assert!(keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            // Whoever was denied at the same time has the new ones too.
+            assert!(keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            assert_eq!(times(), round);
+            let next = keeper.ready(deadline).await.unwrap();
+            assert!(next > held);
+            held = next;
+        }
     }
 
     #[test]
@@ -442,6 +483,7 @@ mod tests {
         assert_eq!(refresh_in(S * 8, true), S * 6);
         // A source that has no new ones yet is asked again, ever sooner.
         assert_eq!(refresh_in(S * 300, false), S * 60);
+        assert_eq!(refresh_in(S * 3600, false), S * 3300);
         assert_eq!(refresh_in(S * 60, false), S * 30);
         for is_new in [true, false] {
             assert_eq!(refresh_in(Duration::ZERO, is_new), PACE);

@@ -218,21 +218,7 @@ impl Manager {
     /// meanwhile.
     pub(crate) async fn delete(&self, key: &KeyName, deadline: Deadline) -> Result<bool, AwsError> {
         let secret = self.names.secret(key);
-        let mut look = self.look(&secret, deadline).await?;
-        if look == Look::Absent && self.pause_to_confirm(deadline).await? {
-            look = self.look(&secret, deadline).await?;
-        }
-        let arn = match look {
-            Look::Absent => return Ok(false),
-            Look::Present(found) | Look::Deleted { found, .. } => found.arn,
-            Look::Denied => match self.current(&secret, deadline).await {
-                Ok(current) => current.arn,
-                Err(error) if error.has_code(NOT_FOUND) => return Ok(false),
-                // It is scheduled for deletion.
-                Err(error) if error.has_code(INVALID) => String::new(),
-                Err(error) => return Err(error),
-            },
-        };
+        let Some(arn) = self.found(&secret, deadline).await? else { return Ok(false) };
         let id = if arn.is_empty() { &secret } else { &arn };
         let mut pauses = Pauses::new(REWRITES_MAX);
         let mut may_be_done = false;
@@ -252,6 +238,32 @@ impl Manager {
         }
         self.settle(&secret, &arn, deadline).await;
         Ok(true)
+    }
+
+    /// The ARN of the secret under a name, none if AWS says twice that there is none, an empty one
+    /// if there is one of which we may not know it.
+    async fn found(&self, secret: &str, deadline: Deadline) -> Result<Option<String>, AwsError> {
+        let mut was_absent = false;
+        loop {
+            let absent = match self.look(secret, deadline).await? {
+                Look::Present(found) | Look::Deleted { found, .. } => return Ok(Some(found.arn)),
+                Look::Absent => AwsError::Doubtful { secret: secret.to_owned() },
+                Look::Denied => match self.current(secret, deadline).await {
+                    Ok(current) => return Ok(Some(current.arn)),
+                    // It is scheduled for deletion.
+                    Err(error) if error.has_code(INVALID) => return Ok(Some(String::new())),
+                    Err(error) if error.has_code(NOT_FOUND) => error,
+                    Err(error) => return Err(error),
+                },
+            };
+            if was_absent {
+                return Ok(None);
+            }
+            if !self.pause_to_confirm(deadline).await? {
+                return Err(absent);
+            }
+            was_absent = true;
+        }
     }
 
     /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has

@@ -167,6 +167,8 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
     match before {
         _ if matches!(*error, AwsError::Key { .. }) => Seen::Unusable(error),
         _ if !error.is_passing() => Seen::Hidden(error),
+        // It could not be used for the moment, and that moment may be over.
+        Seen::Unusable(known) if known.is_passing() => Seen::Trouble { since: now, error },
         // KMS answered once: that it does not now says nothing about the key.
         Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
         Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= PATIENCE => {
@@ -243,6 +245,10 @@ mod tests {
         assert!(matches!(weigh(&unusable, silent(), now), Seen::Unusable(_)));
         assert!(matches!(weigh(&unusable, Ok(()), now), Seen::Usable));
         assert!(matches!(weigh(&Seen::Usable, silent(), now), Seen::Usable));
+        let away = KeyProblem::NotNow("Unavailable".to_owned());
+        let away = Err(AwsError::Key { key: "k".to_owned(), source: away });
+        let unusable = weigh(&Seen::Usable, away, now);
+        assert!(matches!(weigh(&unusable, silent(), now), Seen::Trouble { .. }));
         for code in ["AccessDeniedException", "UnknownOperationException"] {
             let seen = weigh(&Seen::Nothing, refused(code), now);
             assert!(matches!(seen, Seen::Hidden(_)), "{code}");

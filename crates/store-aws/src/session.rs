@@ -38,6 +38,13 @@ const SOURCE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most times that the SDK sends a request which it may send again.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// What a server may do in any case: denied, it may be for the session.
+const RENEWING: [&str; 3] =
+    ["secretsmanager:GetSecretValue", "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret"];
+
+/// How many secrets that could be read are remembered.
+const READ_MAX: usize = 3;
+
 /// How long a deletion for good may take.
 const RECENT: Duration = Duration::from_secs(10);
 
@@ -57,8 +64,8 @@ pub(crate) struct Session {
     clock: Arc<dyn Clock>,
     /// A call failed since somebody last looked whether AWS is there.
     is_in_doubt: AtomicBool,
-    /// The name of the secret that was read last.
-    last_read: Mutex<Option<String>>,
+    /// The names of secrets that were read, the last one first.
+    read: Mutex<Vec<String>>,
 }
 
 /// When an operation must be over.
@@ -118,7 +125,7 @@ impl Session {
             kms: aws_sdk_kms::Client::from_conf(kms_config(settings, http, provider)),
             clock,
             is_in_doubt: AtomicBool::new(false),
-            last_read: Mutex::default(),
+            read: Mutex::default(),
         }
     }
 
@@ -134,15 +141,18 @@ impl Session {
 
     /// Takes note of a secret that could be read.
     pub(crate) fn note_read(&self, secret: &str) {
-        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_deref() != Some(secret) {
-            *last = Some(secret.to_owned());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.first().is_some_and(|first| first == secret) {
+            return;
         }
+        read.retain(|known| known != secret);
+        read.truncate(READ_MAX - 1);
+        read.insert(0, secret.to_owned());
     }
 
-    /// The secret that was read last.
-    pub(crate) fn last_read(&self) -> Option<String> {
-        self.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Secrets that could be read, the last one first.
+    pub(crate) fn read(&self) -> Vec<String> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a call failed since this was asked last.
@@ -197,8 +207,8 @@ impl Session {
             }
             let is_replaced = if is_about_us(Refusal::is_about_credentials) {
                 self.keeper.replace(generation, deadline).await?
-            } else if is_about_us(Refusal::is_denial) {
-                self.keeper.replace_denied(generation, deadline).await
+            } else if is_about_us(Refusal::is_denial) && RENEWING.contains(&call.action) {
+                self.keeper.replace_denied(generation, deadline).await?
             } else {
                 false
             };
