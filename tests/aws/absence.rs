@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kes_tests::aws::error;
+use kes_tests::caller::generate;
 use kes_tests::proxy::Fault;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::site::{Site, action, action_on, create, delete, generate, log_has, names, stored};
+use crate::site::{Site, action, action_on, create, delete, names, stored};
 
 fn answer(reply: kes_tests::proxy::Reply) -> Fault {
     Fault::Answer(reply)
@@ -48,7 +49,7 @@ async fn what_says_not_found_of_a_secret_that_exists_is_not_believed() {
     // For ever, as with a secret without a current value.
     site.proxy.inject(answer(error::not_found()), read("my-hollow"));
     generate(&mut admin, "my-hollow").await.refused(502, "failed to read key");
-    log_has(&server, &["my-hollow", "exists, but has no current value (AWSCURRENT)"]).await;
+    server.log_has(&["my-hollow", "exists, but has no current value (AWSCURRENT)"]).await;
     delete(&mut admin, "my-hollow").await.ok_empty();
 
     // Nobody says whether there is one.
@@ -106,7 +107,7 @@ async fn where_a_look_is_denied_aws_s_own_word_counts() {
         delete(&mut admin, name).await.ok_empty();
         assert_eq!(site.api().describe(name).await, None, "{name}");
     }
-    log_has(&server, &["WARN", "without secretsmanager:DescribeSecret"]).await;
+    server.log_has(&["WARN", "without secretsmanager:DescribeSecret"]).await;
     server.stop().await;
 }
 
@@ -124,7 +125,7 @@ async fn a_key_that_is_scheduled_for_deletion_is_an_error_that_says_what_to_do()
     create(&mut admin, "my-key").await.refused(502, "failed to create key");
     let words = ["is scheduled for deletion (20", "restore-secret", "recovery window"];
     for message in ["failed to read key", "failed to create key"] {
-        log_has(&server, &[&[message, "my-key"], &words[..]].concat()).await;
+        server.log_has(&[&[message, "my-key"], &words[..]].concat()).await;
     }
     // It is not listed: it cannot be used.
     assert_eq!(names(&mut admin, "").await, Vec::<String>::new());
@@ -155,7 +156,7 @@ async fn invalid_requests_are_no_deletions_unless_aws_says_so() {
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
     delete(&mut admin, "my-key").await.refused(502, "failed to delete key");
     for message in ["failed to read key", "failed to delete key"] {
-        log_has(&server, &[message, "InvalidRequestException", "on a replica secret"]).await;
+        server.log_has(&[message, "InvalidRequestException", "on a replica secret"]).await;
     }
     let log = server.stderr().so_far().join("\n");
     assert!(!log.contains("scheduled"), "{log}");

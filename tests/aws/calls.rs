@@ -3,6 +3,7 @@
 use std::fs;
 
 use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
+use kes_tests::caller::{decrypt, generate, until_ready};
 use kes_tests::pki::Authority;
 use kes_tests::proxy::{Asked, Fault, Gate, Proxy, Reply};
 use kes_tests::{Relay, Setup};
@@ -11,8 +12,8 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::site::{
-    KEY_ID, REGION, SECRET, Site, action, action_on, create, decrypt, delete, demand_signatures,
-    generate, keystore, log_has, names, signer, stored, uncached, until_ready,
+    KEY_ID, REGION, SECRET, Site, action, action_on, create, delete, demand_signatures, keystore,
+    names, signer, stored,
 };
 
 #[tokio::test]
@@ -96,8 +97,7 @@ async fn an_outage_is_noticed_although_nobody_asks_for_a_key() {
     let mut admin = site.admin(&server).await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
     site.proxy.turn(None);
-    log_has(&server, &["ERROR", "the key store cannot be used", "secretsmanager:ListSecrets"])
-        .await;
+    server.log_has(&["ERROR", "the key store cannot be used", "secretsmanager:ListSecrets"]).await;
     assert_eq!(admin.get("/v1/ready").await.status, 504);
     site.proxy.turn(Some(site.moto.address()));
     until_ready(&mut admin).await;
@@ -146,7 +146,7 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
         (bare, &wrong, false),
     ] {
         let section = keystore(&tls, json!({ "endpoint": endpoint }));
-        let setup = uncached(Setup::new().aws(section)).variable("SSL_CERT_FILE", roots);
+        let setup = Setup::new().aws(section).uncached().variable("SSL_CERT_FILE", roots);
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         if is_right {
@@ -155,7 +155,7 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
             create(&mut admin, &name).await.ok_empty();
         } else {
             assert_eq!(admin.get("/v1/ready").await.status, 504, "{endpoint}");
-            log_has(&server, &["WARN", "AWS cannot be used now", "invalid peer certificate"]).await;
+            server.log_has(&["WARN", "AWS cannot be used now", "invalid peer certificate"]).await;
         }
         server.stop().await;
     }
@@ -226,6 +226,6 @@ async fn an_answer_without_an_end_is_not_read_to_its_end() {
     site.proxy.inject(Fault::Answer(endless), action("GetSecretValue"));
     let mut admin = site.admin(&server).await;
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
-    log_has(&server, &["failed to read key", "length limit exceeded"]).await;
+    server.log_has(&["failed to read key", "length limit exceeded"]).await;
     server.stop().await;
 }

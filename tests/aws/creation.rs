@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use kes_tests::aws::error;
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::proxy::{Fault, Gate};
 use kes_tests::{Server, measured};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::site::{Site, action_on, create, decrypt, generate, log_has, stored};
+use crate::site::{Site, action_on, create, stored};
 
 /// The one version of a secret, and its text.
 async fn the_one_version(site: &Site, name: &str) -> Option<String> {
@@ -136,7 +137,7 @@ async fn nothing_is_claimed_before_aws_gives_the_bytes_back() {
     ] {
         site.proxy.inject(fault, action_on("GetSecretValue", name));
         create(&mut admin, name).await.refused(502, "failed to create key");
-        log_has(&server, &["failed to create key", name, words]).await;
+        server.log_has(&["failed to create key", name, words]).await;
         assert_eq!(sent(&site, name).len(), 1, "{name}");
     }
     site.proxy.heal();

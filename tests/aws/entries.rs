@@ -1,11 +1,10 @@
 //! What lies in AWS: what others wrote is read, what we write has the same shape.
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::{Request, vectors};
 use serde_json::json;
 
-use crate::site::{
-    Site, action, action_on, create, decrypt, delete, generate, log_has, names, stored,
-};
+use crate::site::{Site, action, action_on, create, delete, names, stored};
 
 #[tokio::test]
 async fn a_key_that_was_created_has_the_shape_of_kes_s() {
@@ -54,7 +53,7 @@ async fn a_secret_that_is_no_key_is_an_error_and_says_nothing_of_what_is_in_it()
     site.api().secrets("CreateSecret", json!({ "Name": "my-hollow" })).await;
     for name in ["my-text", "my-bytes", "my-hollow"] {
         generate(&mut admin, name).await.refused(502, "failed to read key");
-        log_has(&server, &["failed to read key", name]).await;
+        server.log_has(&["failed to read key", name]).await;
         create(&mut admin, name).await.refused(400, "key already exists");
     }
     let log = server.stderr().so_far().join("\n");
@@ -77,7 +76,7 @@ async fn a_secret_with_two_versions_is_read_and_warned_of_once() {
         generate(&mut admin, "my-two").await.ok();
         generate(&mut admin, "my-key").await.ok();
     }
-    log_has(&server, &["WARN", "secret 'my-two' has 2 versions"]).await;
+    server.log_has(&["WARN", "secret 'my-two' has 2 versions"]).await;
     site.proxy.seen(action_on("DescribeSecret", "my-key")).await;
     for name in ["my-two", "my-key"] {
         generate(&mut admin, name).await.ok();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kes_tests::aws::{Api, error};
+use kes_tests::caller::until_ready;
 use kes_tests::proxy::{Asked, Fault, Gate, Reply};
 use kes_tests::{Connection, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{REGION, Site, action, action_on, log_has, stored, until_ready};
+use crate::site::{REGION, Site, action, action_on, stored};
 
 /// How long an answer may take, whatever AWS does.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -188,7 +189,7 @@ async fn what_goes_wrong_for_ever_is_an_error_and_the_log_says_which() {
     for (op, name, line) in words {
         let call = if line.contains("{call}") { call(op, &name) } else { String::new() };
         let parts = line.split("{call}").chain([op.message(), &name, &call]);
-        log_has(&server, &parts.collect::<Vec<_>>()).await;
+        server.log_has(&parts.collect::<Vec<_>>()).await;
     }
     // What was not done is not there, and what is there was left alone.
     let left = site.api().names().await;
@@ -245,7 +246,7 @@ async fn what_makes_aws_useless_makes_the_server_not_ready_until_it_is_over() {
         admin.get("/v1/ready").await.refused(504, "key store is not reachable");
         let status = admin.get("/v1/status").await.ok().json();
         assert_eq!(status["keystore_unreachable"], json!(true), "{words}: {status}");
-        log_has(&server, &[words]).await;
+        server.log_has(&[words]).await;
         site.proxy.heal();
         until_ready(&mut admin).await;
     }
@@ -265,7 +266,7 @@ async fn a_denied_list_is_no_reason_to_be_unready_and_denied_keys_are() {
     site.proxy.inject(denied("ListSecrets"), action("ListSecrets"));
     let server = site.setup.start().await;
     let mut admin = site.admin(&server).await;
-    log_has(&server, &["WARN", "keys cannot be listed", "secretsmanager:ListSecrets denied"]).await;
+    server.log_has(&["WARN", "keys cannot be listed", "secretsmanager:ListSecrets denied"]).await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
     admin.call("PUT", "/v1/key/create/my-key").await.ok();
     admin.get("/v1/key/describe/my-key").await.ok();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kes_tests::Setup;
+use kes_tests::{Setup, guide};
 use serde_json::Value;
 
 /// What needs a permission although the server does not call it: what Secrets Manager calls in its
@@ -56,26 +56,8 @@ impl Guide {
 
 /// A configuration with other fields, in place of those of their names.
 pub(crate) fn changed(configuration: &str, part: &str) -> String {
-    let part = fields(part);
-    assert!(!part.is_empty());
-    let is_kept = |name: &String| part.iter().all(|(other, _)| other != name);
-    let kept = fields(configuration).into_iter().filter(|(name, _)| is_kept(name));
-    let all = kept.chain(part.clone()).map(|(_, text)| text);
-    format!("keystore:\n  aws:\n    secretsmanager:\n{}", all.collect::<String>())
-}
-
-/// The fields of the section `keystore.aws.secretsmanager`, each with its name.
-fn fields(text: &str) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for line in text.lines() {
-        let Some(field) = line.strip_prefix("      ") else { continue };
-        if !field.starts_with(' ') {
-            fields.push((field.split(':').next().unwrap_or_default().to_owned(), String::new()));
-        }
-        let (_, text) = fields.last_mut().expect("a section starts with a field");
-        text.extend([line, "\n"]);
-    }
-    fields
+    let head = "keystore:\n  aws:\n    secretsmanager:\n";
+    guide::changed(head, "      ", configuration, part, "")
 }
 
 /// A setup of servers with this key store and nothing cached.

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use kes_tests::Setup;
 use kes_tests::aws::{Api, Ministack, is_action, ministack};
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
-use crate::site::{
-    REGION, Site, action, create, decrypt, delete, generate, keystore, names, stored, uncached,
-};
+use crate::site::{REGION, Site, action, create, delete, keystore, names, stored};
 
 #[tokio::test]
 async fn clusters_in_one_account_do_not_see_each_other() {
@@ -147,7 +146,7 @@ async fn a_filter_that_is_no_prefix_makes_no_difference() {
         ("x", "", vec![]),
     ] {
         let more = json!({ "prefix": prefix, "region": REGION });
-        let setup = uncached(Setup::new().aws(keystore(&proxy, more)));
+        let setup = Setup::new().aws(keystore(&proxy, more)).uncached();
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         assert_eq!(names(&mut admin, start).await, want, "{prefix} {start}");

@@ -1,20 +1,14 @@
 //! An AWS with a proxy in front of it, and the setup of servers that keep their keys there.
 
-use std::time::Duration;
-
 use kes_tests::aws::{Api, Moto, Signer, error, is_action, moto, verify};
 use kes_tests::proxy::{Asked, Proxy};
-use kes_tests::{Answer, Connection, Server, Setup, b64, vectors};
+use kes_tests::{Answer, Connection, Server, Setup, vectors};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
 pub(crate) const REGION: &str = "eu-central-1";
 pub(crate) const KEY_ID: &str = "AKIAKESTESTS00000001";
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYTESTSECRET";
-
-/// How long a server that does not become ready is asked: no test stands still for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a test of the AWS store needs.
 pub(crate) struct Site {
@@ -37,13 +31,13 @@ impl Site {
         // Its check that a name is free and its taking of it are two steps.
         proxy.one_at_a_time(|asked| is_action(asked, "CreateSecret"));
         demand_signatures(&proxy, signer());
-        let setup = uncached(Setup::new().aws(keystore(&proxy, more)));
+        let setup = Setup::new().aws(keystore(&proxy, more)).uncached();
         Some(Self { moto, proxy, setup })
     }
 
     /// A setup of its own, for another server, with more in the section.
     pub(crate) fn another(&self, more: Value) -> Setup {
-        uncached(Setup::new().aws(keystore(&self.proxy, more)))
+        Setup::new().aws(keystore(&self.proxy, more)).uncached()
     }
 
     /// What lies in AWS, past the proxy.
@@ -109,27 +103,6 @@ pub(crate) fn action_on(
     }
 }
 
-/// Waits for a line of the server's log that has all these words.
-pub(crate) async fn log_has(server: &Server, words: &[&str]) {
-    let line = server.stderr().find(|line| words.iter().all(|word| line.contains(word))).await;
-    assert!(line.is_some(), "{words:?} is not in the log: {:#?}", server.stderr().so_far());
-}
-
-/// Switches the cache off.
-pub(crate) fn uncached(setup: Setup) -> Setup {
-    setup.with(json!({ "cache": { "expiry": { "any": "0s" } } }))
-}
-
-/// Asks until the server is ready; each answer is the server's, and it takes its own time for it.
-pub(crate) async fn until_ready(connection: &mut Connection) {
-    let is_ready = async {
-        while connection.get("/v1/ready").await.status != 200 {
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(timeout(PATIENCE, is_ready).await.is_ok(), "not ready within {PATIENCE:?}");
-}
-
 /// Creates a key; any answer will do.
 pub(crate) async fn create(connection: &mut Connection, name: &str) -> Answer {
     connection.call("PUT", &format!("/v1/key/create/{name}")).await
@@ -138,18 +111,6 @@ pub(crate) async fn create(connection: &mut Connection, name: &str) -> Answer {
 /// Deletes a key; any answer will do.
 pub(crate) async fn delete(connection: &mut Connection, name: &str) -> Answer {
     connection.call("DELETE", &format!("/v1/key/delete/{name}")).await
-}
-
-/// Makes a data key; any answer will do.
-pub(crate) async fn generate(connection: &mut Connection, name: &str) -> Answer {
-    let body = json!({ "context": b64("c") }).to_string();
-    connection.post(&format!("/v1/key/generate/{name}"), &body).await
-}
-
-/// Opens a data key; any answer will do.
-pub(crate) async fn decrypt(connection: &mut Connection, name: &str, made: &Answer) -> Answer {
-    let body = json!({ "context": b64("c"), "ciphertext": made.text("ciphertext") }).to_string();
-    connection.post(&format!("/v1/key/decrypt/{name}"), &body).await
 }
 
 /// The names of keys that start like that, in the order of the answer.

@@ -2,10 +2,11 @@
 
 use kes_tests::Server;
 use kes_tests::aws::error;
+use kes_tests::caller::{generate, until_ready};
 use kes_tests::proxy::Fault;
 use serde_json::json;
 
-use crate::site::{Site, action, create, generate, log_has, stored, until_ready};
+use crate::site::{Site, action, create, stored};
 
 #[tokio::test]
 async fn a_kms_key_may_be_named_in_every_way_that_aws_knows() {
@@ -88,11 +89,9 @@ async fn a_kms_key_that_may_not_be_described_is_a_warning() {
     site.proxy.inject(Fault::Answer(error::denied("kms:DescribeKey")), action("DescribeKey"));
     let setup = site.another(json!({ "kmskey": id }));
     let server = setup.start().await;
-    log_has(
-        &server,
-        &["WARN", &id, "cannot be seen with these credentials", "kms:DescribeKey denied"],
-    )
-    .await;
+    server
+        .log_has(&["WARN", &id, "cannot be seen with these credentials", "kms:DescribeKey denied"])
+        .await;
     let mut admin = server.connect(setup.admin()).await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
     create(&mut admin, "my-key").await.ok_empty();
@@ -134,12 +133,12 @@ async fn a_server_starts_while_aws_is_away_and_recovers_by_itself() {
     site.proxy.turn(None);
     let server = site.setup.start().await;
     let mut admin = is_up_but_not_ready(&server, &site).await;
-    log_has(&server, &["WARN", "AWS cannot be used now", "no answer to secretsm"]).await;
+    server.log_has(&["WARN", "AWS cannot be used now", "no answer to secretsm"]).await;
     generate(&mut admin, "my-first").await.refused(502, "failed to read key");
     create(&mut admin, "my-key").await.refused(502, "failed to create key");
     site.proxy.turn(Some(site.moto.address()));
     until_ready(&mut admin).await;
-    log_has(&server, &["created a key", "my-first"]).await;
+    server.log_has(&["created a key", "my-first"]).await;
     generate(&mut admin, "my-first").await.ok();
     create(&mut admin, "my-key").await.ok_empty();
     server.stop().await;
@@ -154,14 +153,14 @@ async fn a_server_starts_while_kms_is_away_and_looks_at_the_key_later() {
         site.proxy.inject(fault, action("DescribeKey"));
         site.setup = site.another(json!({ "kmskey": id }));
         let server = site.setup.start().await;
-        log_has(&server, &["WARN", &id, "cannot be looked at now"]).await;
+        server.log_has(&["WARN", &id, "cannot be looked at now"]).await;
         let mut admin = is_up_but_not_ready(&server, &site).await;
         if is_disabled {
             site.api().kms("DisableKey", json!({ "KeyId": id })).await;
         }
         site.proxy.heal();
         if is_disabled {
-            log_has(&server, &["ERROR", "the key is disabled"]).await;
+            server.log_has(&["ERROR", "the key is disabled"]).await;
             assert_eq!(admin.get("/v1/ready").await.status, 502);
             site.api().kms("EnableKey", json!({ "KeyId": id })).await;
         }

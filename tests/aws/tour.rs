@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use kes_tests::aws::{Moto, moto};
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::proxy::{Asked, Proxy};
 use kes_tests::{Setup, finish};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::guide::{Guide, actions, changed, needed, setup};
-use crate::site::{create, decrypt, delete, generate, log_has};
+use crate::site::{create, delete};
 
 /// The AWS CLI, as far as the guide uses it.
 const CLI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws/cli.py");
@@ -216,7 +217,7 @@ async fn what_the_guide_does_with_secrets_by_hand_is_as_it_says() {
     account.run_block("delete-secret").await;
     decrypt(&mut admin, "my-key", &made).await.refused(502, "failed to read key");
     create(&mut admin, "my-key").await.refused(502, "failed to create key");
-    log_has(&server, &["minio/my-key", "is scheduled for deletion", "restore-secret"]).await;
+    server.log_has(&["minio/my-key", "is scheduled for deletion", "restore-secret"]).await;
     account.run_block("restore-secret").await;
     decrypt(&mut admin, "my-key", &made).await.ok();
 
@@ -284,7 +285,7 @@ async fn configurations_start_as_they_are_written_and_ask_aws_through_a_proxy() 
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         assert_eq!(admin.get("/v1/ready").await.status, 504);
-        log_has(&server, &["WARN", "AWS cannot be used now"]).await;
+        server.log_has(&["WARN", "AWS cannot be used now"]).await;
         assert!(closed.asked().iter().all(|asked| asked.method == "CONNECT"));
         assert!(closed.accepted() > 0);
     }

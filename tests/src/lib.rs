@@ -5,11 +5,13 @@
 
 mod answer;
 pub mod aws;
+pub mod caller;
 mod connection;
 mod dial;
 mod figures;
 pub mod frame;
 pub mod go;
+pub mod guide;
 mod lines;
 mod need;
 mod payload;

@@ -9,8 +9,11 @@ use rcgen::{
 };
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{b64, unb64};
 
@@ -227,6 +230,21 @@ impl Authority {
     /// If a name is not a name.
     pub fn issue_server(&self, names: &[&str]) -> Credential {
         self.sign(&server_params(names))
+    }
+
+    /// TLS for a server on 127.0.0.1 with a certificate of its own, which asks for no client's.
+    ///
+    /// # Panics
+    /// If the certificate cannot be made.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let server = self.issue_server(&["127.0.0.1"]);
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks them")
+            .with_no_client_auth()
+            .with_single_cert(server.chain(), server.key())
+            .expect("the certificate is sound");
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// The same as [`Self::issue`], valid until the first day of the given year.

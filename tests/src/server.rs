@@ -74,6 +74,15 @@ impl Server {
         self.address
     }
 
+    /// Waits for a line of its log that has all these words.
+    ///
+    /// # Panics
+    /// If it ends without one.
+    pub async fn log_has(&self, words: &[&str]) {
+        let line = self.stderr.find(|line| words.iter().all(|word| line.contains(word))).await;
+        assert!(line.is_some(), "{words:?} is not in the log: {:#?}", self.stderr.so_far());
+    }
+
     /// Where it listens, as a URL without a path.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)

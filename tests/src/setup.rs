@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Switches the cache off.
+    #[must_use]
+    pub fn uncached(self) -> Self {
+        self.with(json!({ "cache": { "expiry": { "any": "0s" } } }))
+    }
+
     /// Keeps keys in Vault: the section `keystore.vault`, instead of the key directory.
     #[must_use]
     pub fn vault(mut self, vault: Value) -> Self {

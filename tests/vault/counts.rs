@@ -1,11 +1,12 @@
 //! What Vault is asked, counted by Vault.
 
 use kes_tests::Setup;
+use kes_tests::caller::generate;
 use kes_tests::vault::Kv;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::site::{Site, create, generate};
+use crate::site::{Site, create};
 
 #[tokio::test]
 async fn a_hundred_clients_that_miss_one_key_cause_one_read() {

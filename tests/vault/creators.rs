@@ -1,11 +1,12 @@
 //! Many creators of one name.
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::vault::{Kv, rule};
 use kes_tests::{Server, measured};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::site::{Site, decrypt, generate};
+use crate::site::Site;
 
 /// Creates one name 32 times at once, spread over the servers; gives the statuses.
 async fn race(site: &Site, servers: &[Server], name: &str) -> Vec<u16> {

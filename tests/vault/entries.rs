@@ -1,10 +1,11 @@
 //! What lies in the engine: what others wrote is read, what we write has the same shape.
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::vault::Kv;
 use kes_tests::{Connection, Setup, vectors};
 use serde_json::{Value, json};
 
-use crate::site::{Site, create, decrypt, generate, log_has, uncached};
+use crate::site::{Site, create};
 
 async fn names(connection: &mut Connection) -> Value {
     connection.get("/v1/key/list/*").await.ok().json()["names"].clone()
@@ -36,7 +37,7 @@ async fn the_recorded_entries_of_kes_are_served_and_folders_are_not_keys() {
             let place = site.place.at(&row.config.prefix);
             let (name, _) = row.data.first_key_value().expect("an entry has a field");
             place.put(site.bao.root(), name, json!(row.data)).await;
-            let setup = uncached(Setup::new().vault(place.keystore()));
+            let setup = Setup::new().vault(place.keystore()).uncached();
             let server = setup.start().await;
             let mut admin = server.connect(setup.admin()).await;
             let listed = names(&mut admin).await;
@@ -48,7 +49,7 @@ async fn the_recorded_entries_of_kes_are_served_and_folders_are_not_keys() {
             if row.config.transit.is_some() {
                 let answer = admin.get(&path).await;
                 assert_eq!(answer.status, 502, "{answer:?}");
-                log_has(&server, &[name, "encrypted by Vault's transit engine"]).await;
+                server.log_has(&[name, "encrypted by Vault's transit engine"]).await;
             } else {
                 admin.get(&path).await.ok();
                 let made = generate(&mut admin, name).await.ok();
@@ -75,7 +76,7 @@ async fn an_entry_that_is_no_key_is_an_error_that_says_why() {
             site.place.put(site.bao.root(), name, data).await;
             let answer = generate(&mut admin, name).await;
             assert_eq!((answer.status, answer.error().as_str()), (502, "failed to read key"));
-            log_has(&server, &[name, words]).await;
+            server.log_has(&[name, words]).await;
             let again = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
             again.refused(400, "key already exists");
         }
@@ -114,8 +115,8 @@ async fn version_1_of_an_entry_is_the_key_and_without_it_there_is_an_error_never
         assert_eq!((answer.status, answer.error().as_str()), (502, "failed to read key"), "{name}");
         let answer = admin.call("PUT", &format!("/v1/key/create/{name}")).await;
         assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
-        log_has(&server, &["failed to read key", name, words]).await;
-        log_has(&server, &["failed to create key", name, words]).await;
+        server.log_has(&["failed to read key", name, words]).await;
+        server.log_has(&["failed to create key", name, words]).await;
     }
     // To delete such a key gives its name free.
     for name in ["my-key", "my-deleted", "my-destroyed", "my-pruned"] {
@@ -128,7 +129,7 @@ async fn version_1_of_an_entry_is_the_key_and_without_it_there_is_an_error_never
     api.put(&place.metadata("my-bare"), json!({ "max_versions": 0 })).await;
     assert_eq!(generate(&mut admin, "my-bare").await.status, 502);
     assert_eq!(admin.call("PUT", "/v1/key/create/my-bare").await.status, 502);
-    log_has(&server, &["my-bare", "has metadata but never had a version"]).await;
+    server.log_has(&["my-bare", "has metadata but never had a version"]).await;
     server.stop().await;
 }
 
@@ -144,7 +145,7 @@ async fn a_key_that_vault_would_erase_is_not_created() {
     let answer = admin.call("PUT", "/v1/key/create/my-brief").await;
     assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
     let words = "was written and removed again: Vault would have erased it at";
-    log_has(&server, &["my-brief", words, "delete_version_after"]).await;
+    server.log_has(&["my-brief", words, "delete_version_after"]).await;
     assert_eq!(api.get(&place.metadata("my-brief")).await.0, 404);
     server.stop().await;
 }
@@ -166,8 +167,8 @@ async fn an_engine_that_is_mounted_anew_as_the_other_version_makes_no_key_vanish
             let deleted = admin.call("DELETE", "/v1/key/delete/my-key").await;
             assert_eq!(deleted.status, 502, "{kv:?} {is_mounted}");
         }
-        log_has(&server, &["engine 'kv' is not mounted"]).await;
-        log_has(&server, &["kv is version", "is configured"]).await;
+        server.log_has(&["engine 'kv' is not mounted"]).await;
+        server.log_has(&["kv is version", "is configured"]).await;
         server.stop().await;
     }
 }

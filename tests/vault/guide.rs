@@ -5,14 +5,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::pki::Authority;
 use kes_tests::vault::{Api, Bao, Cluster, Options, bao};
-use kes_tests::{Setup, finish};
+use kes_tests::{Setup, finish, guide};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::site::{create, decrypt, generate};
+use crate::site::create;
 
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -119,28 +120,9 @@ fn string(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// The fields of the section `keystore.vault`, each with its name.
-fn fields(text: &str) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for line in text.lines() {
-        let Some(field) = line.strip_prefix("    ") else { continue };
-        if !field.starts_with(' ') {
-            fields.push((field.split(':').next().unwrap_or_default().to_owned(), String::new()));
-        }
-        let (_, text) = fields.last_mut().expect("a section starts with a field");
-        text.extend([line, "\n"]);
-    }
-    fields
-}
-
 /// The configuration with other fields, in place of those of their names and of the one left out.
 fn changed(configuration: &str, part: &str, without: &str) -> String {
-    let part = fields(part);
-    assert!(!part.is_empty());
-    let is_kept = |name: &String| name != without && part.iter().all(|(other, _)| other != name);
-    let kept = fields(configuration).into_iter().filter(|(name, _)| is_kept(name));
-    let all = kept.chain(part.clone()).map(|(_, text)| text);
-    format!("keystore:\n  vault:\n{}", all.collect::<String>())
+    guide::changed("keystore:\n  vault:\n", "    ", configuration, part, without)
 }
 
 fn setup(keystore: &str, Credentials(id, secret): &Credentials) -> Setup {

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use kes_tests::Setup;
+use kes_tests::caller::{decrypt, generate, until_ready};
 use kes_tests::vault::{Cluster, Kv};
 use serde_json::json;
 
-use crate::outages::until_ready;
-use crate::site::{Site, create, decrypt, generate, log_has, uncached};
+use crate::site::{Site, create};
 
 /// A site whose servers log in as the service account of a cluster, with the token in a file.
 struct Pod {
@@ -30,7 +30,7 @@ impl Pod {
         let sections = keystore.as_object_mut().expect("the section is an object");
         sections.remove("approle");
         sections.insert("kubernetes".to_owned(), json!({ "role": "kes", "jwt": file }));
-        site.setup = uncached(site.setup.vault(keystore));
+        site.setup = site.setup.vault(keystore).uncached();
         Some(Self { site, cluster, file })
     }
 
@@ -83,7 +83,7 @@ async fn a_service_account_s_token_that_ended_is_told_of_and_a_new_file_is_all_i
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
     generate(&mut admin, "no-key").await.refused(502, "failed to read key");
     let words = ["cannot log in to Vault", "auth/kubernetes/login", "permission denied"];
-    log_has(&server, &words).await;
+    server.log_has(&words).await;
 
     pod.project();
     until_ready(&mut admin).await;

@@ -1,10 +1,11 @@
 //! Namespaces.
 
 use kes_tests::Setup;
+use kes_tests::caller::generate;
 use kes_tests::vault::{Bao, Kv, bao};
 use serde_json::json;
 
-use crate::site::{create, generate, uncached};
+use crate::site::create;
 
 #[tokio::test]
 async fn keys_and_login_are_in_the_namespaces_of_the_configuration() {
@@ -19,14 +20,16 @@ async fn keys_and_login_are_in_the_namespaces_of_the_configuration() {
     for (name, role, login) in
         [("my-1", &inside, ""), ("my-2", &inside, "team"), ("my-3", &outside, "/")]
     {
-        let setup = uncached(Setup::new().vault(json!({
-            "endpoint": bao.endpoint(),
-            "engine": "kv",
-            "version": "v2",
-            "namespace": "team",
-            "prefix": "keys",
-            "approle": { "namespace": login, "id": role.id, "secret": role.secret },
-        })));
+        let setup = Setup::new()
+            .vault(json!({
+                "endpoint": bao.endpoint(),
+                "engine": "kv",
+                "version": "v2",
+                "namespace": "team",
+                "prefix": "keys",
+                "approle": { "namespace": login, "id": role.id, "secret": role.secret },
+            }))
+            .uncached();
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         assert_eq!(admin.get("/v1/ready").await.status, 200);

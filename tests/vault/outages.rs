@@ -2,26 +2,17 @@
 
 use std::time::Duration;
 
+use kes_tests::caller::{decrypt, generate, until_ready};
 use kes_tests::vault::{Bao, Kv};
 use kes_tests::{Connection, Request, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{Site, create, decrypt, generate, log_has};
+use crate::site::{Site, create};
 
-/// How long a server that does not become ready is asked: no test stands still for ever.
+/// How long sockets that are not given back are waited for: no test stands still for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Asks until the server is ready; each answer is the server's, and it takes its own time for it.
-pub(crate) async fn until_ready(connection: &mut Connection) {
-    let is_ready = async {
-        while connection.get("/v1/ready").await.status != 200 {
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(timeout(PATIENCE, is_ready).await.is_ok(), "not ready within {PATIENCE:?}");
-}
 
 async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str) {
     let answer = generate(connection, "my-key").await;
@@ -35,7 +26,7 @@ async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str
     assert_eq!(connection.get("/v1/ready").await.status, 504);
     let status = connection.get("/v1/status").await.ok().json();
     assert_eq!(status["keystore_unreachable"], json!(true));
-    log_has(server, &[words]).await;
+    server.log_has(&[words]).await;
 }
 
 async fn is_well(connection: &mut Connection) {

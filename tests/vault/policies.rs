@@ -1,9 +1,10 @@
 //! Policies that allow too little, and the least that is enough.
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::vault::{Kv, rule};
 use serde_json::json;
 
-use crate::site::{Site, create, decrypt, generate, log_has};
+use crate::site::{Site, create};
 
 #[tokio::test]
 async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
@@ -56,7 +57,7 @@ async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
             assert_eq!((answer.status, answer.error().as_str()), (502, message), "{path}");
             let words =
                 format!("permission denied on {denied}: the AppRole's policy lacks '{lacking}'");
-            log_has(&server, &[&words]).await;
+            server.log_has(&[&words]).await;
         }
         assert_eq!(site.bao.audit().logins(), 1);
         server.stop().await;

@@ -1,12 +1,12 @@
 //! Starts: with Vault away, and with a configuration that does not fit it.
 
 use kes_tests::Setup;
+use kes_tests::caller::{generate, until_ready};
 use kes_tests::vault::Kv;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::outages::until_ready;
-use crate::site::{Site, generate};
+use crate::site::Site;
 
 #[tokio::test]
 async fn a_server_starts_while_vault_is_away_and_recovers_by_itself() {

@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use kes_tests::caller::generate;
 use kes_tests::pki::Authority;
 use kes_tests::vault::{Bao, Kv, Options, Place, bao};
 use kes_tests::{Credential, Setup};
 use serde_json::json;
 
-use crate::site::{create, generate, log_has, uncached};
+use crate::site::create;
 
 #[tokio::test]
 async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authorities() {
@@ -30,7 +31,7 @@ async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authoritie
     for (ca, is_right) in [("right.crt", true), ("authorities", true), ("wrong.crt", false)] {
         let mut keystore = place.keystore();
         keystore["tls"] = json!({ "ca": at(ca) });
-        let setup = uncached(Setup::new().vault(keystore));
+        let setup = Setup::new().vault(keystore).uncached();
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         let ready = admin.get("/v1/ready").await.status;
@@ -38,7 +39,7 @@ async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authoritie
         if is_right {
             create(&mut admin, &format!("my-{}", ca.replace('.', "-"))).await;
         } else {
-            log_has(&server, &["Vault cannot be used now", "invalid peer certificate"]).await;
+            server.log_has(&["Vault cannot be used now", "invalid peer certificate"]).await;
             assert_eq!(generate(&mut admin, "my-key").await.status, 502);
         }
         server.stop().await;
@@ -73,7 +74,7 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
             keystore["tls"]["cert"] = json!(at("client.crt"));
             keystore["tls"]["key"] = json!(at("client.key"));
         }
-        let setup = uncached(Setup::new().vault(keystore));
+        let setup = Setup::new().vault(keystore).uncached();
         let server = setup.start().await;
         let mut admin = server.connect(setup.admin()).await;
         if is_shown {
@@ -81,8 +82,8 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
             generate(&mut admin, "my-key").await.ok();
         } else {
             assert_eq!(admin.get("/v1/ready").await.status, 504);
-            log_has(&server, &["Vault cannot be used now"]).await;
-            log_has(&server, &["received fatal alert: CertificateRequired"]).await;
+            server.log_has(&["Vault cannot be used now"]).await;
+            server.log_has(&["received fatal alert: CertificateRequired"]).await;
         }
         server.stop().await;
     }
@@ -131,5 +132,5 @@ async fn with_tls() -> Option<(Bao, Setup)> {
     fs::write(&ca, authority.pem()).expect("the folder is ours");
     let mut keystore = place.keystore();
     keystore["tls"] = json!({ "ca": ca });
-    Some((bao, uncached(setup.vault(keystore))))
+    Some((bao, setup.vault(keystore).uncached()))
 }

@@ -1,11 +1,11 @@
 //! The life of the token, seen from both ends.
 
+use kes_tests::caller::{Load, generate, until_ready};
 use kes_tests::vault::{Api, Audit, Kv};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::outages::until_ready;
-use crate::site::{Load, Site, create, generate, log_has};
+use crate::site::{Site, create};
 
 /// Revokes each token that came from a login, by its accessor, as somebody does who does not have it.
 async fn revoke(api: &Api) {
@@ -27,9 +27,9 @@ async fn a_token_is_renewed_over_several_lives_without_a_failed_request() {
     let Some(site) = Site::new(Kv::V2, json!({ "token_ttl": "5s" })).await else { return };
     let server = site.setup.start().await;
     create(&mut site.admin(&server).await, "my-key").await;
-    let load = Load::start(&site, &server, "my-key").await;
+    let load = Load::start(&server, site.setup.admin(), "my-key").await;
     site.bao.until(|audit| audit.renewals() >= 3).await;
-    load.all_succeeded().await;
+    load.all_succeeded(100).await;
     assert_eq!(site.bao.audit().logins(), 1);
 }
 
@@ -39,9 +39,9 @@ async fn a_token_that_cannot_be_renewed_is_replaced_once_a_life() {
     let Some(site) = Site::new(Kv::V2, role).await else { return };
     let server = site.setup.start().await;
     create(&mut site.admin(&server).await, "my-key").await;
-    let load = Load::start(&site, &server, "my-key").await;
+    let load = Load::start(&server, site.setup.admin(), "my-key").await;
     site.bao.until(|audit| audit.logins() >= 4).await;
-    load.all_succeeded().await;
+    load.all_succeeded(100).await;
     let audit = site.bao.audit();
     assert!(audit.between_logins().iter().all(|seconds| *seconds > 2.0), "{audit:?}");
     assert_eq!(audit.renewals(), 0);
@@ -53,9 +53,9 @@ async fn a_token_that_meets_its_greatest_age_is_replaced_in_time() {
     let Some(site) = Site::new(Kv::V1, role).await else { return };
     let server = site.setup.start().await;
     create(&mut site.admin(&server).await, "my-key").await;
-    let load = Load::start(&site, &server, "my-key").await;
+    let load = Load::start(&server, site.setup.admin(), "my-key").await;
     site.bao.until(|audit| audit.logins() >= 3).await;
-    load.all_succeeded().await;
+    load.all_succeeded(100).await;
     let audit = site.bao.audit();
     assert!(audit.between_logins().iter().all(|seconds| *seconds > 2.0), "{audit:?}");
     // A life of 5 s has room for three renewals that grant the whole 2 s, or less for the last.
@@ -89,8 +89,8 @@ async fn a_secret_id_that_is_gone_is_survived_until_the_token_ends_and_cured_whe
     };
     assert!(good > 0, "a login that failed ended the token");
     assert_eq!((refused.status, refused.error().as_str()), (502, "failed to read key"));
-    log_has(&server, &[failed, "invalid role or secret ID"]).await;
-    log_has(&server, &["there is no valid token for Vault", "invalid role or secret ID"]).await;
+    server.log_has(&[failed, "invalid role or secret ID"]).await;
+    server.log_has(&["there is no valid token for Vault", "invalid role or secret ID"]).await;
     assert_eq!(admin.get("/v1/ready").await.status, 502);
 
     site.bao.root().put(&format!("{role}/custom-secret-id"), secret).await;

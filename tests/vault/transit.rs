@@ -1,10 +1,11 @@
 //! Transit as the second layer.
 
+use kes_tests::caller::{decrypt, generate};
 use kes_tests::vault::{Kv, rule};
 use kes_tests::{Setup, vectors};
 use serde_json::json;
 
-use crate::site::{Site, create, decrypt, generate, log_has, uncached};
+use crate::site::{Site, create};
 
 async fn with_transit(kv: Kv) -> Option<(Site, String)> {
     let mut site = Site::new(kv, json!({})).await?;
@@ -15,7 +16,7 @@ async fn with_transit(kv: Kv) -> Option<(Site, String)> {
     site.bao.root().policy(&site.place.role.name, &rules).await;
     let mut keystore = site.place.keystore();
     keystore["transit"] = json!({ "engine": "transit", "key": "kes" });
-    site.setup = uncached(Setup::new().vault(keystore));
+    site.setup = Setup::new().vault(keystore).uncached();
     Some((site, rules))
 }
 
@@ -59,7 +60,7 @@ async fn a_key_that_could_not_be_decrypted_again_is_not_created() {
         let answer = admin.call("PUT", "/v1/key/create/my-other").await;
         assert_eq!((answer.status, answer.error().as_str()), (502, "failed to create key"));
         let words = format!("permission denied on {path}: the AppRole's policy lacks 'update'");
-        log_has(&server, &[&words]).await;
+        server.log_has(&[&words]).await;
         assert_eq!(site.place.get(site.bao.root(), "my-other").await, None);
     }
     let answer = generate(&mut admin, "my-key").await;
@@ -81,7 +82,7 @@ async fn a_key_that_could_not_be_decrypted_again_is_not_created() {
             "there is no transit key 'kes'",
         ],
     ] {
-        log_has(&server, &words).await;
+        server.log_has(&words).await;
     }
     assert_eq!(site.place.get(api, "my-third").await, None);
     server.stop().await;

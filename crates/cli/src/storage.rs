@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kes_config::{AwsKeystore, FsKeystore, Keystore, KvVersion, VaultKeystore};
-use kes_store::{KeyStore, MemoryStore, Metered};
+use kes_store::{BoxError, KeyStore, MemoryStore, Metered};
 use kes_store_aws::AwsStore;
 use kes_store_fs::FsStore;
 use kes_store_vault::VaultStore;
@@ -76,9 +76,7 @@ async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
     let opening =
         task::spawn_blocking(move || FsStore::open(&settings.path, Arc::new(SystemClock)));
     let (store, warnings) = opening.await.map_err(Failure::new)?.map_err(Failure::new)?;
-    for warning in warnings {
-        tracing::warn!(target: NOTICE, "{}", Failure::new(warning).text());
-    }
+    tell(warnings.into_iter().map(Into::into).collect());
     Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
@@ -91,9 +89,7 @@ async fn open_vault(settings: VaultKeystore, upkeep: &Upkeep) -> Result<Opened, 
         stop: upkeep.stop.clone(),
     });
     let (store, warnings) = opened.await.map_err(Failure::new)?;
-    for warning in warnings {
-        tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
-    }
+    tell(warnings);
     Ok(Opened { store: metered(store), name, probe_every })
 }
 
@@ -112,9 +108,7 @@ async fn open_aws(settings: AwsKeystore, upkeep: &Upkeep) -> Result<Opened, Fail
         stop: upkeep.stop.clone(),
     });
     let (store, warnings) = opened.await.map_err(Failure::new)?;
-    for warning in warnings {
-        tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
-    }
+    tell(warnings);
     Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
@@ -135,6 +129,13 @@ fn describe(settings: &VaultKeystore) -> String {
         name = format!("{name}, transit {}/{}", transit.engine, transit.key);
     }
     name
+}
+
+/// Tells what the operator should know after a start.
+fn tell(warnings: Vec<BoxError>) {
+    for warning in warnings {
+        tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
+    }
 }
 
 fn metered(store: impl KeyStore) -> Arc<dyn KeyStore> {

@@ -15,6 +15,11 @@ impl Call {
     pub(crate) fn new(action: &'static str, resource: &str) -> Self {
         Self { action, resource: resource.to_owned() }
     }
+
+    /// Whether its failure says something about Secrets Manager.
+    pub(crate) fn is_of_secrets_manager(&self) -> bool {
+        self.action.starts_with("secretsmanager:")
+    }
 }
 
 impl fmt::Display for Call {

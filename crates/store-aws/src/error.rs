@@ -168,11 +168,7 @@ impl AwsError {
 
 impl From<AwsError> for StoreError {
     fn from(error: AwsError) -> Self {
-        if error.is_passing() {
-            Self::Unreachable(error.into())
-        } else {
-            Self::Refused(error.into())
-        }
+        Self::of(error.is_passing(), error)
     }
 }
 

@@ -140,15 +140,7 @@ impl Keeper {
         if let Some(generation) = self.valid() {
             return Ok(generation);
         }
-        let load = async {
-            let mut loading = self.loading.lock().await;
-            if self.valid().is_none() && !self.was_just_told() {
-                self.load(&mut loading).await;
-            }
-        };
-        if deadline.run(load).await.is_none() {
-            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
-        }
+        self.load_if(deadline, || self.valid().is_none() && !self.was_just_told()).await?;
         match (self.valid(), &self.standing.borrow().trouble) {
             (Some(generation), _) => Ok(generation),
             (None, Some(trouble)) => Err(AwsError::NoCredentials(trouble.clone())),
@@ -162,30 +154,11 @@ impl Keeper {
         refused: Generation,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
-        if self.is_given() {
-            return Ok(false);
-        }
         let refused_at = self.clock.monotonic();
-        let load = async {
-            let mut loading = self.loading.lock().await;
-            // Whoever waited here behind another load takes what that brought.
-            let asked_at = self.standing.borrow().asked_at;
-            if self.standing.borrow().generation == refused
-                && asked_at.is_none_or(|at| at < refused_at)
-            {
-                self.keep_pace().await;
-                self.load(&mut loading).await;
-            }
-        };
-        if deadline.run(load).await.is_none() {
-            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
-        }
-        let standing = self.standing.borrow();
-        match &standing.trouble {
-            _ if standing.generation > refused => Ok(true),
-            Some(trouble) => Err(AwsError::NoCredentials(trouble.clone())),
-            None => Ok(false),
-        }
+        // Whoever waited behind another load takes what that brought.
+        let is_new = || self.standing.borrow().asked_at.is_none_or(|at| at < refused_at);
+        self.load_if(deadline, || self.generation() == refused && is_new()).await?;
+        self.is_replaced(refused, true)
     }
 
     /// AWS denied something to credentials of this generation: whether there are others now. An
@@ -197,27 +170,44 @@ impl Keeper {
         denied: Generation,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
+        let may_ask = || self.generation() == denied && self.may_ask_about_denial();
+        let was_asked = self.load_if(deadline, may_ask).await?;
+        self.is_replaced(denied, was_asked)
+    }
+
+    /// Whether there are later credentials; where it matters, why there are none.
+    fn is_replaced(&self, old: Generation, is_trouble_told: bool) -> Result<bool, AwsError> {
+        let standing = self.standing.borrow();
+        match &standing.trouble {
+            _ if standing.generation > old => Ok(true),
+            Some(trouble) if is_trouble_told => Err(AwsError::NoCredentials(trouble.clone())),
+            _ => Ok(false),
+        }
+    }
+
+    /// Asks the sources, if that is still wanted when nobody else is asking; whether it was.
+    async fn load_if(
+        &self,
+        deadline: Deadline,
+        is_wanted: impl FnOnce() -> bool,
+    ) -> Result<bool, AwsError> {
         if self.is_given() {
             return Ok(false);
         }
-        let ask = async {
+        let load = async {
             let mut loading = self.loading.lock().await;
-            let may_ask =
-                self.standing.borrow().generation == denied && self.may_ask_about_denial();
-            if may_ask {
+            let is_wanted = is_wanted();
+            if is_wanted {
                 self.load(&mut loading).await;
             }
-            may_ask
+            is_wanted
         };
-        let Some(was_asked) = deadline.run(ask).await else {
-            return Err(AwsError::CredentialsPending { within: OPERATION_TIMEOUT });
-        };
-        let standing = self.standing.borrow();
-        match &standing.trouble {
-            _ if standing.generation > denied => Ok(true),
-            Some(trouble) if was_asked => Err(AwsError::NoCredentials(trouble.clone())),
-            _ => Ok(false),
-        }
+        let pending = AwsError::CredentialsPending { within: OPERATION_TIMEOUT };
+        deadline.run(load).await.ok_or(pending)
+    }
+
+    fn generation(&self) -> Generation {
+        self.standing.borrow().generation
     }
 
     fn may_ask_about_denial(&self) -> bool {
@@ -289,6 +279,9 @@ impl Keeper {
         // An answer that nobody waited for may be old by now.
         if loading.as_ref().is_some_and(JoinHandle::is_finished) {
             *loading = None;
+        }
+        if loading.is_none() {
+            self.keep_pace().await;
         }
         self.standing.send_modify(|standing| standing.asked_at = Some(self.clock.monotonic()));
         let asking = loading.get_or_insert_with(|| {

@@ -135,7 +135,7 @@ impl KmsKey {
     async fn ask(&self, session: &Session, deadline: Deadline) -> Result<(), AwsError> {
         let call = Call::new("kms:DescribeKey", &self.key);
         let send = || session.kms.describe_key().key_id(&self.key).send();
-        let problem = match session.ask_beside(&call, deadline, send).await {
+        let problem = match session.ask(&call, deadline, send).await {
             Ok(answer) => match answer.key_metadata() {
                 Some(key) => judge(key, &self.region).err(),
                 None => Some(KeyProblem::NotFound(self.region.clone())),

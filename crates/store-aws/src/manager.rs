@@ -102,7 +102,7 @@ impl Manager {
         let call = self.call("secretsmanager:GetSecretValue", secret);
         match self.session.ask(&call, deadline, send).await {
             Ok(output) => {
-                whole(&call, output.name())?;
+                named(&call, output.name(), secret)?;
                 self.note_arn(output.arn().unwrap_or_default());
                 self.session.note_read(secret);
                 Current::of(output, secret)
@@ -130,11 +130,7 @@ impl Manager {
         match self.session.ask(&call, deadline, send).await {
             Ok(output) => {
                 self.note_arn(whole(&call, output.arn())?);
-                let found = whole(&call, output.name())?;
-                if found != secret {
-                    let (secret, found) = (secret.to_owned(), found.to_owned());
-                    return Err(AwsError::OtherSecret { secret, found });
-                }
+                named(&call, output.name(), secret)?;
                 Ok(output.into())
             }
             Err(error) if error.has_code(NOT_FOUND) => Ok(Look::Absent),
@@ -221,6 +217,15 @@ fn whole<T>(call: &Call, part: Option<T>) -> Result<T, AwsError> {
     part.ok_or_else(|| AwsError::NotUnderstood(call.clone(), Told::new("it is not complete")))
 }
 
+/// Demands that an answer is about the secret that was asked for.
+fn named(call: &Call, name: Option<&str>, secret: &str) -> Result<(), AwsError> {
+    let found = whole(call, name)?;
+    if found == secret {
+        return Ok(());
+    }
+    Err(AwsError::OtherSecret { secret: secret.to_owned(), found: found.to_owned() })
+}
+
 fn name_key(error: &mut AwsError, key: Option<&str>) {
     if let (AwsError::Refused(refusal), Some(key)) = (error, key) {
         refusal.name_key(key);
@@ -239,5 +244,19 @@ pub(crate) fn as_text(value: &Secret) -> Result<&str, AwsError> {
     match std::str::from_utf8(value.expose()) {
         Ok(text) if !text.is_empty() => Ok(text),
         _ => Err(AwsError::NotText),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_about_another_secret_is_refused() {
+        let call = Call::new("secretsmanager:GetSecretValue", "a");
+        assert!(named(&call, Some("a"), "a").is_ok());
+        let said = named(&call, Some("A"), "a").unwrap_err().to_string();
+        assert_eq!(said, "AWS answered with secret 'A' where 'a' was asked for");
+        assert!(matches!(named(&call, None, "a"), Err(AwsError::NotUnderstood(..))));
     }
 }

@@ -144,8 +144,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Nothing was done: the SDK's list (`aws-runtime`), and what Secrets
-/// Manager says of KMS.
+/// Nothing was done: the SDK's list (`aws-runtime`), and what Secrets Manager says of KMS.
 const THROTTLING: [&str; 13] = [
     "BandwidthLimitExceeded",
     "KMSThrottlingException",

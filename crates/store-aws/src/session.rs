@@ -20,8 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::call::Call;
 use crate::error::AwsError;
 use crate::http::Http;
-use crate::keeper::{Keeper, Source};
-use crate::refusal::Refusal;
+use crate::keeper::{Generation, Keeper, Source};
 
 /// How long an operation may take, all its requests together.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,49 +171,48 @@ impl Session {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let result = self.ask_beside(call, deadline, send).await;
-        if result.as_ref().is_err_and(AwsError::is_passing) {
+        let asking = async move {
+            let mut may_replace = true;
+            loop {
+                let generation = self.keeper.ready(deadline).await?;
+                // The SDK's futures are large.
+                let Some(answer) = deadline.run(Box::pin(send())).await else {
+                    let call = call.clone();
+                    return Err(AwsError::TimedOut { call, within: OPERATION_TIMEOUT });
+                };
+                let error = match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => AwsError::of(call, error),
+                };
+                let may_again = std::mem::take(&mut may_replace);
+                if !may_again || !self.is_replaced(generation, call, &error, deadline).await? {
+                    return Err(error);
+                }
+            }
+        };
+        let result = asking.await;
+        if call.is_of_secrets_manager() && result.as_ref().is_err_and(AwsError::is_passing) {
             self.is_in_doubt.store(true, Ordering::Relaxed);
         }
         result
     }
 
-    /// The same, of what says nothing about Secrets Manager.
-    pub(crate) async fn ask_beside<T, E, F>(
+    /// Whether there are other credentials now than those that a request failed with.
+    async fn is_replaced(
         &self,
+        generation: Generation,
         call: &Call,
+        error: &AwsError,
         deadline: Deadline,
-        send: impl Fn() -> F,
-    ) -> Result<T, AwsError>
-    where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        let mut may_replace = true;
-        loop {
-            let generation = self.keeper.ready(deadline).await?;
-            // The SDK's futures are large.
-            let Some(answer) = deadline.run(Box::pin(send())).await else {
-                return Err(AwsError::TimedOut { call: call.clone(), within: OPERATION_TIMEOUT });
-            };
-            let error = match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) => AwsError::of(call, error),
-            };
-            let is_about_us = |is: fn(&Refusal) -> bool| error.refusal().is_some_and(is);
-            if !std::mem::take(&mut may_replace) {
-                return Err(error);
+    ) -> Result<bool, AwsError> {
+        match error.refusal() {
+            Some(refusal) if refusal.is_about_credentials() => {
+                self.keeper.replace(generation, deadline).await
             }
-            let is_replaced = if is_about_us(Refusal::is_about_credentials) {
-                self.keeper.replace(generation, deadline).await?
-            } else if is_about_us(Refusal::is_denial) && RENEWING.contains(&call.action) {
-                self.keeper.replace_denied(generation, deadline).await?
-            } else {
-                false
-            };
-            if !is_replaced {
-                return Err(error);
+            Some(refusal) if refusal.is_denial() && RENEWING.contains(&call.action) => {
+                self.keeper.replace_denied(generation, deadline).await
             }
+            _ => Ok(false),
         }
     }
 }

@@ -49,24 +49,14 @@ fn without_requests(text: String) -> String {
 
 /// Lines joined by semicolons, without control characters, not too long.
 pub(crate) fn on_a_line(text: &str) -> String {
-    let mut line = String::new();
-    for part in text.lines() {
-        let mut words = part.split_whitespace().peekable();
-        if words.peek().is_some() && !line.is_empty() && !line.ends_with([':', ';', ',']) {
-            line.push(';');
+    let mut joined = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if !joined.is_empty() {
+            joined.push_str(if joined.ends_with([':', ';', ',']) { " " } else { "; " });
         }
-        for word in words {
-            if line.len() + word.len() >= TEXT_LEN_MAX {
-                line.push_str(" …");
-                return line;
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.extend(word.chars().filter(|char| !char.is_control()));
-        }
+        joined.push_str(line);
     }
-    line
+    kes_store::on_a_line(joined.split_whitespace(), TEXT_LEN_MAX)
 }
 
 #[cfg(test)]

@@ -102,11 +102,7 @@ impl FsError {
 
 impl From<FsError> for StoreError {
     fn from(error: FsError) -> Self {
-        if error.is_silence() {
-            Self::Unreachable(error.into())
-        } else {
-            Self::Refused(error.into())
-        }
+        Self::of(error.is_silence(), error)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_store::{StoreError, VALUE_LEN_MAX};
+use kes_store::{StoreError, VALUE_LEN_MAX, on_a_line};
 
 use crate::call::Target;
 use crate::tls::TlsError;
@@ -223,11 +223,7 @@ impl VaultError {
 
 impl From<VaultError> for StoreError {
     fn from(error: VaultError) -> Self {
-        if error.is_passing() {
-            Self::Unreachable(error.into())
-        } else {
-            Self::Refused(error.into())
-        }
+        Self::of(error.is_passing(), error)
     }
 }
 
@@ -259,17 +255,8 @@ const WORDS_LEN_MAX: usize = 512;
 
 /// Vault's own words, on one line.
 fn words(errors: &[String]) -> String {
-    let mut text = String::new();
-    for word in errors.iter().flat_map(|error| error.split_whitespace()) {
-        if text.len() + word.len() > WORDS_LEN_MAX {
-            text.push_str(" …");
-            break;
-        }
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.extend(word.chars().filter(|char| !char.is_control()));
-    }
+    let words = errors.iter().flat_map(|error| error.split_whitespace());
+    let text = on_a_line(words, WORDS_LEN_MAX);
     if text.is_empty() { "no reason given".to_owned() } else { text }
 }
 

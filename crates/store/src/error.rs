@@ -23,3 +23,27 @@ pub enum StoreError {
     #[error("key store is unreachable")]
     Unreachable(#[source] BoxError),
 }
+
+impl StoreError {
+    /// What a backend's error means: it passes by itself, or somebody has to mend something.
+    pub fn of(is_passing: bool, cause: impl Into<BoxError>) -> Self {
+        if is_passing { Self::Unreachable(cause.into()) } else { Self::Refused(cause.into()) }
+    }
+}
+
+/// What a backend says, on one line of the log: words with blanks between, without control
+/// characters, cut off before the line has `len_max` bytes.
+pub fn on_a_line<'a>(words: impl IntoIterator<Item = &'a str>, len_max: usize) -> String {
+    let mut line = String::new();
+    for word in words {
+        if line.len() + word.len() >= len_max {
+            line.push_str(" …");
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().filter(|char| !char.is_control()));
+    }
+    line
+}

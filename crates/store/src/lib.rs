@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kes_types::{KeyName, Secret};
 
-pub use error::{BoxError, StoreError};
+pub use error::{BoxError, StoreError, on_a_line};
 #[cfg(feature = "conformance")]
 pub use fleet::Fleet;
 pub use memory::MemoryStore;

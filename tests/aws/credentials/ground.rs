@@ -10,7 +10,7 @@ use kes_tests::{Connection, Server, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::site::{REGION, demand_signatures, uncached};
+use crate::site::{REGION, demand_signatures};
 
 /// A place where servers use AWS with credentials that their configuration does not have. Several
 /// may share an emulator.
@@ -25,7 +25,7 @@ impl Ground {
         let proxy = Proxy::to(moto.address()).await;
         proxy.one_at_a_time(|asked| is_action(asked, "CreateSecret"));
         let section = json!({ "endpoint": proxy.url(), "region": REGION });
-        let setup = uncached(Setup::new().aws(section));
+        let setup = Setup::new().aws(section).uncached();
         let home = setup.folder().display().to_string();
         let setup = setup
             .variable("HOME", &home)

@@ -2,7 +2,6 @@
 //! and not at all.
 
 mod ground;
-mod load;
 mod outages;
 mod refusals;
 mod rotation;

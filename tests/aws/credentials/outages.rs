@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kes_tests::aws::Moto;
 use kes_tests::aws::identity::{Mood, Source};
+use kes_tests::caller::{Load, decrypt, generate, until_ready};
 use kes_tests::{Connection, Server};
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};
-use super::load::Load;
-use crate::site::{create, decrypt, generate, log_has, until_ready};
+use crate::site::create;
 
 /// Every call is an error, and none of them says that a key does not exist.
 pub(super) async fn is_in_trouble(admin: &mut Connection) {
@@ -27,16 +27,16 @@ async fn survives(ground: Ground, source: Source, trouble: Mood) {
     let server = ground.setup.start().await;
     let name = format!("my-key-{}", server.pid());
     create(&mut ground.admin(&server).await, &name).await.ok();
-    let load = Load::start(&ground, &server, &name).await;
+    let load = Load::start(&server, ground.setup.admin(), &name).await;
     source.be(trouble);
-    log_has(&server, &["the AWS credentials cannot be refreshed", "left_seconds="]).await;
+    server.log_has(&["the AWS credentials cannot be refreshed", "left_seconds="]).await;
     let is_ready = ground.admin(&server).await.get("/v1/ready").await;
     is_ready.ok();
     source.be(Mood::Serve);
-    log_has(&server, &["the AWS credentials can be refreshed again"]).await;
+    server.log_has(&["the AWS credentials can be refreshed again"]).await;
     source.until(|ledger| ledger.issued.len() >= 2).await;
     ground.until_used(&source.issued()[1]).await;
-    load.all_succeeded().await;
+    load.all_succeeded(8).await;
     ground.was_asked_well();
     server.stop().await;
 }
@@ -82,7 +82,7 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
     }
     let asked = source.asked() - before;
     assert!(asked < 100, "the source was asked {asked} times");
-    log_has(&server, &["failed to read key", "there are no AWS credentials", "IMDS"]).await;
+    server.log_has(&["failed to read key", "there are no AWS credentials", "IMDS"]).await;
     source.be(Mood::Serve);
     until_ready(&mut admin).await;
     decrypt(&mut admin, "my-key", &made).await.ok();
@@ -109,7 +109,7 @@ async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trou
 }
 
 async fn is_warned(server: &Server) {
-    log_has(server, &["AWS cannot be used now; the server starts all the same"]).await;
+    server.log_has(&["AWS cannot be used now; the server starts all the same"]).await;
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ use std::time::Duration;
 use kes_tests::aws::Moto;
 use kes_tests::aws::identity::Source;
 use kes_tests::aws::{Signer, error};
+use kes_tests::caller::{generate, until_ready};
 use kes_tests::proxy::Fault;
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};
 use super::outages::is_in_trouble;
-use crate::site::{REGION, create, generate, log_has, until_ready};
+use crate::site::{REGION, create};
 
 #[tokio::test]
 async fn requests_that_meet_revoked_credentials_cause_one_refresh_and_succeed() {
@@ -61,7 +62,7 @@ async fn a_source_that_gives_revoked_credentials_again_is_not_asked_by_every_req
     // Once or twice, with three requests each time.
     let asked = source.asked() - before;
     assert!(asked <= 9, "the source was asked {asked} times");
-    log_has(&server, &["failed to read key", "ExpiredTokenException"]).await;
+    server.log_has(&["failed to read key", "ExpiredTokenException"]).await;
     // As good as used up: now there are others.
     source.keep(Duration::from_hours(2));
     generate(&mut admin, "my-key").await.ok();
@@ -134,7 +135,7 @@ async fn credentials_that_aws_refuses_whatever_is_done_are_an_error_and_never_a_
     let ground = Ground::with(&moto, &source, None).await;
     ground.proxy.inject(Fault::Answer(error::unknown_key()), |_| true);
     let server = ground.setup.start().await;
-    log_has(&server, &["AWS cannot be used now", "UnrecognizedClientException"]).await;
+    server.log_has(&["AWS cannot be used now", "UnrecognizedClientException"]).await;
     let mut admin = ground.admin(&server).await;
     is_in_trouble(&mut admin).await;
     ground.was_asked_well();
@@ -151,7 +152,7 @@ async fn a_source_that_refuses_for_ever_is_named_in_the_log() {
     let ground = Ground::with(&moto, &source, Some(&Proof::WEB)).await;
     source.accept("header.somebody-else.signature");
     let server = ground.setup.start().await;
-    log_has(&server, &["AWS cannot be used now", "InvalidIdentityToken"]).await;
+    server.log_has(&["AWS cannot be used now", "InvalidIdentityToken"]).await;
     is_in_trouble(&mut ground.admin(&server).await).await;
     assert!(ground.proxy.asked().is_empty());
     server.stop().await;
@@ -172,7 +173,7 @@ async fn without_any_source_the_log_says_where_it_was_looked_for() {
         "Ec2InstanceMetadata",
         "AWS_EC2_METADATA_DISABLED",
     ];
-    log_has(&server, &places).await;
+    server.log_has(&places).await;
     is_in_trouble(&mut ground.admin(&server).await).await;
     assert!(ground.proxy.asked().is_empty());
     server.stop().await;

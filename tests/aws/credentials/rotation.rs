@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kes_tests::aws::Moto;
 use kes_tests::aws::identity::{Issued, Source};
+use kes_tests::caller::Load;
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};
-use super::load::Load;
 use super::sources::process;
 use crate::site::create;
 
@@ -21,14 +21,14 @@ async fn is_refreshed(ground: Ground, source: Source, change: impl FnOnce(&Groun
     let server = ground.setup.start().await;
     let name = format!("my-key-{}", server.pid());
     create(&mut ground.admin(&server).await, &name).await.ok();
-    let load = Load::start(&ground, &server, &name).await;
+    let load = Load::start(&server, ground.setup.admin(), &name).await;
     change(&ground, &source);
     source.until(|ledger| ledger.issued.len() >= 3).await;
     let issued = source.issued();
     for issued in &issued {
         ground.until_used(issued).await;
     }
-    load.all_succeeded().await;
+    load.all_succeeded(8).await;
     ground.was_asked_well();
     // In the background, before the end: no request waited for it.
     assert!(is_in_time(&issued), "{issued:?}");
@@ -81,9 +81,9 @@ async fn of_process(moto: Arc<Moto>) {
     let server = ground.setup.start().await;
     create(&mut ground.admin(&server).await, "my-key").await.ok();
     ground.file("said", &process(&issued[1]));
-    let load = Load::start(&ground, &server, "my-key").await;
+    let load = Load::start(&server, ground.setup.admin(), "my-key").await;
     ground.until_used(&issued[1]).await;
-    load.all_succeeded().await;
+    load.all_succeeded(8).await;
     ground.was_asked_well();
     server.stop().await;
 }
@@ -110,11 +110,11 @@ async fn a_source_that_has_no_new_ones_yet_is_asked_again_in_time() {
     let ground = Ground::with(&moto, &source, None).await;
     let server = ground.setup.start().await;
     create(&mut ground.admin(&server).await, "my-key").await.ok();
-    let load = Load::start(&ground, &server, "my-key").await;
+    let load = Load::start(&server, ground.setup.admin(), "my-key").await;
     source.until(|ledger| ledger.issued.len() >= 2).await;
     let issued = source.issued();
     ground.until_used(&issued[1]).await;
-    load.all_succeeded().await;
+    load.all_succeeded(8).await;
     ground.was_asked_well();
     assert!(is_in_time(&issued), "{issued:?}");
     server.stop().await;

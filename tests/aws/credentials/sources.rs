@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use kes_tests::aws::identity::{Issued, Source};
 use kes_tests::aws::{Moto, Signer};
+use kes_tests::caller::{decrypt, generate};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};
-use crate::site::{REGION, create, decrypt, generate, keystore, signer};
+use crate::site::{REGION, create, keystore, signer};
 
 /// Where a server finds its credentials.
 #[derive(Clone, Copy, Debug)]

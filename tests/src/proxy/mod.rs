@@ -22,7 +22,7 @@ pub use fault::{Fault, Gate, Reply};
 
 use crate::pki::Authority;
 use plan::{Plan, Rule, Shared};
-use way::{accept, acceptor};
+use way::accept;
 
 /// How long a request that never comes is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -65,7 +65,7 @@ impl Proxy {
     /// The same for HTTPS on 127.0.0.1, with a certificate of this authority. What is forwarded is
     /// HTTP without TLS all the same.
     pub async fn with_tls(target: SocketAddr, authority: &Authority) -> Self {
-        Self::start(target, Some(acceptor(authority))).await
+        Self::start(target, Some(authority.acceptor())).await
     }
 
     async fn start(target: SocketAddr, tls: Option<TlsAcceptor>) -> Self {

@@ -12,8 +12,6 @@ use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -23,7 +21,6 @@ use super::Asked;
 use super::fault::Fault;
 use super::plan::Shared;
 use super::script::Script;
-use crate::pki::Authority;
 
 /// The connection is to end as if its other end had died.
 #[derive(Debug)]
@@ -129,15 +126,4 @@ async fn forward(target: SocketAddr, asked: &Asked) -> Option<Response<Bytes>> {
     head.headers.remove(http::header::TRANSFER_ENCODING);
     head.headers.remove(http::header::CONTENT_LENGTH);
     Some(Response::from_parts(head, body))
-}
-
-pub(super) fn acceptor(authority: &Authority) -> TlsAcceptor {
-    let server = authority.issue_server(&["127.0.0.1"]);
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider speaks them")
-        .with_no_client_auth()
-        .with_single_cert(server.chain(), server.key())
-        .expect("the certificate is sound");
-    TlsAcceptor::from(Arc::new(config))
 }

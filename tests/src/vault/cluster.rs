@@ -15,8 +15,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -67,7 +65,7 @@ impl Cluster {
         let address = listener.local_addr().expect("it was just bound");
         let state = Arc::<Mutex<State>>::default();
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, acceptor(&authority), Arc::clone(&state)));
+        accepting.spawn(accept(listener, authority.acceptor(), Arc::clone(&state)));
         Self { address, authority: authority.pem(), state, _accepting: accepting }
     }
 
@@ -128,17 +126,6 @@ impl Cluster {
 
 fn user() -> String {
     format!("system:serviceaccount:{NAMESPACE}:{NAME}")
-}
-
-fn acceptor(authority: &Authority) -> TlsAcceptor {
-    let server = authority.issue_server(&["127.0.0.1"]);
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider speaks them")
-        .with_no_client_auth()
-        .with_single_cert(server.chain(), server.key())
-        .expect("the certificate is sound");
-    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<State>>) {
