@@ -1,8 +1,9 @@
 //! Who a certificate stands for.
 
 use kes_types::Identity;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ParsedExtension, X509Extension};
+use x509_parser::certificate::{X509Certificate, X509CertificateParser};
+use x509_parser::extensions::BasicConstraints;
+use x509_parser::nom::Parser as _;
 use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 use x509_parser::prelude::FromDer as _;
 
@@ -17,7 +18,7 @@ pub struct CertificateIdentity {
 
 /// Reads a DER certificate. Nothing in it is verified: neither its signature nor its validity.
 pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCertificate> {
-    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidCertificate)?;
+    let (rest, certificate) = read(der)?;
     if !rest.is_empty() {
         return Err(InvalidCertificate);
     }
@@ -29,18 +30,28 @@ pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCe
 
 /// The DER `SubjectPublicKeyInfo` of a DER certificate. Nothing is verified.
 pub fn certificate_public_key(der: &[u8]) -> Result<Vec<u8>, InvalidCertificate> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidCertificate)?;
+    let (_, certificate) = read(der)?;
     Ok(certificate.public_key().raw.to_vec())
+}
+
+/// Reads what is around extensions, not what is in them: most of that is nobody's business here, and
+/// every handshake would pay for it. Whoever verifies and whoever identifies a caller sees the
+/// same public key, for there is no other reader.
+fn read(der: &[u8]) -> Result<(&[u8], X509Certificate<'_>), InvalidCertificate> {
+    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+    parser.parse(der).map_err(|_| InvalidCertificate)
 }
 
 /// Basic constraints that are there twice or cannot be read make the certificate invalid: to take
 /// them for none would pass an authority off as a holder.
 fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
     let extension = certificate.get_extension_unique(&OID_X509_EXT_BASIC_CONSTRAINTS);
-    match extension.map_err(|_| InvalidCertificate)?.map(X509Extension::parsed_extension) {
+    match extension.map_err(|_| InvalidCertificate)? {
         None => Ok(false),
-        Some(ParsedExtension::BasicConstraints(constraints)) => Ok(constraints.ca),
-        Some(_) => Err(InvalidCertificate),
+        Some(extension) => {
+            let constraints = BasicConstraints::from_der(extension.value);
+            constraints.map(|(_, constraints)| constraints.ca).map_err(|_| InvalidCertificate)
+        }
     }
 }
 
