@@ -8,6 +8,7 @@ use kes_types::Clock;
 
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::lane::Lane;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
@@ -64,6 +65,7 @@ pub(crate) struct App {
     pub(crate) errors: ErrorLog,
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) bodies: BodyBudget,
+    pub(crate) handshakes: Lane,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,

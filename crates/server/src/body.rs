@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::BytesMut;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use kes_types::wire::message;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,6 +40,9 @@ impl BodyBudget {
     /// Waits for room for `bytes`; `None` is never the case while the server lives.
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Ok(room) = Arc::clone(&self.0).try_acquire_many_owned(bytes) {
+            return Some(room);
+        }
         Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
     }
 }
@@ -46,17 +50,66 @@ impl BodyBudget {
 /// The body of a request that is being answered. Whatever its handler leaves is discarded.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Body,
+    body: Source,
     bytes_max: usize,
     budget: BodyBudget,
-    is_oversize: bool,
-    is_broken: bool,
+    state: State,
     is_awaited: bool,
 }
 
+/// How far a body was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There may be more.
+    Open,
+    /// There may be more, and it is too much already.
+    Oversize,
+    /// It came to its end.
+    Ended,
+    /// It broke off.
+    Broken,
+}
+
+/// Where a request's body comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The connection.
+    Connection(Incoming),
+    /// The router.
+    Router(Body),
+}
+
+impl Source {
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Connection(body) => body.size_hint(),
+            Self::Router(body) => body.size_hint(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Connection(body) => body.is_end_stream(),
+            Self::Router(body) => body.is_end_stream(),
+        }
+    }
+
+    /// The next frame; none at the end, an error if it broke off.
+    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+        match self {
+            Self::Connection(body) => Some(body.frame().await?.map_err(|_| BrokenOff)),
+            Self::Router(body) => Some(body.frame().await?.map_err(|_| BrokenOff)),
+        }
+    }
+}
+
+/// A body did not come to its end.
+#[derive(Debug)]
+struct BrokenOff;
+
 impl RequestBody {
-    pub(crate) fn new(body: Body, bytes_max: usize, budget: BodyBudget) -> Self {
-        Self { body, bytes_max, budget, is_oversize: false, is_broken: false, is_awaited: false }
+    pub(crate) fn new(body: Source, bytes_max: usize, budget: BodyBudget) -> Self {
+        Self { body, bytes_max, budget, state: State::Open, is_awaited: false }
     }
 
     /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message for
@@ -87,7 +140,7 @@ impl RequestBody {
     async fn read(&mut self) -> Result<HeldBytes, ApiError> {
         let announced = self.body.size_hint().lower();
         if announced > u64::try_from(self.bytes_max).unwrap_or(u64::MAX) {
-            self.is_oversize = true;
+            self.state = State::Oversize;
             return Err(ApiError::body_too_large());
         }
         let mut held = HeldBytes { bytes: Bytes::new(), room: None };
@@ -95,7 +148,7 @@ impl RequestBody {
         while let Some(data) = self.next_data().await? {
             let so_far = joined.as_ref().map_or(held.bytes.len(), BytesMut::len);
             if so_far + data.len() > self.bytes_max {
-                self.is_oversize = true;
+                self.state = State::Oversize;
                 return Err(ApiError::body_too_large());
             }
             held.hold(self.budget.take(data.len()).await);
@@ -116,7 +169,10 @@ impl RequestBody {
     async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
             match self.body.frame().await {
-                None => return Ok(None),
+                None => {
+                    self.state = State::Ended;
+                    return Ok(None);
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
@@ -124,8 +180,8 @@ impl RequestBody {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(_)) => {
-                    self.is_broken = true;
+                Some(Err(BrokenOff)) => {
+                    self.state = State::Broken;
                     return Err(ApiError::bad_request(message::BODY_INVALID));
                 }
             }
@@ -134,10 +190,12 @@ impl RequestBody {
 
     /// Reads and drops what is left, within bounds; beyond them the connection is not used again.
     pub(crate) async fn discard(&mut self) {
-        if self.is_broken || self.body.is_end_stream() {
+        let is_over = matches!(self.state, State::Ended | State::Broken);
+        if is_over || self.body.is_end_stream() {
             return;
         }
-        let mut left = if self.is_oversize { OVERSIZE_DISCARDED_MAX } else { DISCARDED_MAX };
+        let is_oversize = self.state == State::Oversize;
+        let mut left = if is_oversize { OVERSIZE_DISCARDED_MAX } else { DISCARDED_MAX };
         let rest = async {
             while let Ok(Some(data)) = self.next_data().await {
                 match left.checked_sub(data.len()) {
@@ -167,15 +225,57 @@ impl HeldBytes {
     }
 }
 
+/// An answer before it leaves.
+pub(crate) type Answer = Response<AnswerBody>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    /// All of it, or what is left.
+    Whole(Bytes),
+    /// It comes by and by.
+    Streamed(Body),
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
 /// The body of an answer on its way to the client: the request is in flight until it was sent.
 #[derive(Debug)]
 pub(crate) struct SentBody {
-    body: Body,
+    body: AnswerBody,
     _in_flight: InFlight,
 }
 
 impl SentBody {
-    pub(crate) fn new(body: Body, in_flight: InFlight) -> Self {
+    pub(crate) fn new(body: AnswerBody, in_flight: InFlight) -> Self {
         Self { body, _in_flight: in_flight }
     }
 }
@@ -200,10 +300,14 @@ impl http_body::Body for SentBody {
     }
 }
 
+/// What most answers fit into.
+const JSON_LEN: usize = 256;
+
 /// A JSON answer with status 200.
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<Response<Body>, ApiError> {
-    let bytes = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    let mut response = Response::new(Body::from(bytes));
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, ApiError> {
+    let mut bytes = Vec::with_capacity(JSON_LEN);
+    serde_json::to_writer(&mut bytes, value).map_err(ApiError::internal)?;
+    let mut response = Response::new(AnswerBody::Whole(bytes.into()));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
@@ -211,10 +315,19 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<Response<Body>, ApiE
 
 /// An empty answer with status 200; clients that never read it must be able to reuse their
 /// connection, so its length is stated.
-pub(crate) fn empty() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+pub(crate) fn empty() -> Answer {
+    let mut response = Response::new(AnswerBody::Whole(Bytes::new()));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
+}
+
+/// Makes an answer one to HEAD: it tells the length of a body that it does not have. HTTP/1.1 would
+/// leave the body out by itself, h2 would send it.
+pub(crate) fn withhold(answer: &mut Answer) {
+    if let AnswerBody::Whole(bytes) = answer.body_mut() {
+        let len = std::mem::take(bytes).len();
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +338,7 @@ mod tests {
     use super::*;
 
     fn body(text: &'static str, budget: &BodyBudget) -> RequestBody {
-        RequestBody::new(Body::from(text), 64, budget.clone())
+        RequestBody::new(Source::Router(Body::from(text)), 64, budget.clone())
     }
 
     #[tokio::test]

@@ -1,24 +1,29 @@
 //! One connection: handshake, then requests until it ends.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{BoxError, Router};
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::admission::Place;
 use crate::app::App;
+use crate::body::SentBody;
 use crate::idle::{Activity, HeadTimeout};
+use crate::multiplex::{Multiplexed, NewStreams};
 use crate::peer::Peer;
-use crate::router;
+use crate::router::Front;
+use crate::unless::unless;
+use crate::wire::Wire;
 
 /// Streams of one h2 connection at a time; a `MinIO` node sends all its requests over one.
 const STREAMS_MAX: u32 = 250;
@@ -28,9 +33,6 @@ const HEAD_LEN_MAX: u32 = 16 << 10;
 
 /// What an HTTP/1.1 connection reads ahead, in bytes; bounds a request's head as well.
 const READ_BUFFER_LEN: usize = 64 << 10;
-
-/// The most headers of a request.
-const HEADERS_MAX: usize = 100;
 
 /// Streams that a client opened and reset before they were looked at; more end the connection.
 const RESET_STREAMS_MAX: usize = 20;
@@ -55,9 +57,10 @@ pub(crate) async fn serve(
 ) {
     let evicted = place.evicted();
     let work = async {
-        let Some(tls) = handshake(&app, stream, address).await else { return };
+        // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
+        let Some(tls) = Box::pin(handshake(&app, stream, address)).await else { return };
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Arc::new(Peer::new(address, certificates));
+        let peer = Peer::new(address, certificates);
         let idle_timeout = if peer.is_known(&app.live.load()) {
             place.promote();
             app.limits.idle_timeout
@@ -66,21 +69,22 @@ pub(crate) async fn serve(
         };
         requests(&app, router, tls, peer, idle_timeout).await;
     };
-    tokio::select! {
-        () = work => {}
-        () = evicted.cancelled() => {}
-        () = app.stop.hard().cancelled() => {}
-    }
+    let end = async {
+        tokio::select! {
+            () = evicted.cancelled() => {}
+            () = app.stop.hard().cancelled() => {}
+        }
+    };
+    let _: Option<()> = unless(pin!(end), pin!(work)).await;
 }
 
 /// Shakes hands under the configuration in force. An unfinished handshake ends with the server.
-async fn handshake(
-    app: &App,
-    stream: TcpStream,
-    address: SocketAddr,
-) -> Option<TlsStream<TcpStream>> {
+async fn handshake(app: &App, stream: TcpStream, address: SocketAddr) -> Option<TlsStream<Wire>> {
     let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
-    let handshake = tokio::time::timeout(app.limits.handshake_timeout, acceptor.accept(stream));
+    // What a handshake begins with waits for its turn as well.
+    let accept = async move { acceptor.accept(Wire::from(stream)).await };
+    let handshake = app.handshakes.run(accept);
+    let handshake = tokio::time::timeout(app.limits.handshake_timeout, handshake);
     match app.stop.soft().run_until_cancelled(handshake).await? {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
@@ -94,23 +98,20 @@ async fn handshake(
     }
 }
 
-async fn requests(
-    app: &App,
+fn requests(
+    app: &Arc<App>,
     router: Router,
-    tls: TlsStream<TcpStream>,
-    peer: Arc<Peer>,
+    tls: TlsStream<Wire>,
+    peer: Peer,
     idle_timeout: Duration,
-) {
+) -> BoxFuture<'_, ()> {
     let activity = Activity::new();
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = {
-        let activity = Arc::clone(&activity);
-        service_fn(move |request| {
-            router::front(router.clone(), Arc::clone(&peer), Arc::clone(&activity), request)
-        })
-    };
+    let front = Front::new(Arc::clone(app), router, peer, Arc::clone(&activity));
+    let service = service_fn(move |request| front.answer(request));
     if is_h2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let streams = NewStreams::default();
+        let connection = http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_LEN_MAX)
@@ -119,45 +120,77 @@ async fn requests(
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(tls), service);
-        drive(app, connection, &activity, idle_timeout).await;
+        let connection = Box::pin(Multiplexed::new(connection, streams));
+        Box::pin(drive(app, connection, activity, idle_timeout))
     } else {
         let io = HeadTimeout::new(tls, Arc::clone(&activity), app.limits.head_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
+            // hyper takes 100 headers unless told otherwise, and is faster for not being told.
             .max_buf_size(READ_BUFFER_LEN)
             .serve_connection(TokioIo::new(io), service);
-        drive(app, connection, &activity, idle_timeout).await;
+        Box::pin(drive(app, Box::pin(connection), activity, idle_timeout))
     }
 }
 
 /// Runs a connection until it ends, idles for too long or the server drains.
-async fn drive<C>(app: &App, connection: C, activity: &Activity, idle_timeout: Duration)
-where
-    C: GracefulConnection,
-    C::Error: std::fmt::Display,
-{
-    let mut connection = pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return ended(result),
-        () = app.stop.soft().cancelled() => {}
-        () = activity.idle_for(idle_timeout) => {}
+async fn drive(
+    app: &App,
+    mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,
+    activity: Arc<Activity>,
+    idle_timeout: Duration,
+) {
+    let finish = async {
+        tokio::select! {
+            () = app.stop.soft().cancelled() => {}
+            () = activity.idle_for(idle_timeout) => {}
+        }
+    };
+    if let Some(result) = unless(pin!(finish), connection.as_mut()).await {
+        return ended(result);
     }
-    connection.as_mut().graceful_shutdown();
+    connection.as_mut().finish();
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
     // client that has none and does not close its end is not waited for.
     let idle = async {
         tokio::time::sleep(CLOSE_TIMEOUT).await;
         activity.answered_for(CLOSE_TIMEOUT).await;
     };
-    tokio::select! {
-        result = connection => ended(result),
-        () = idle => tracing::debug!("connection did not close in time"),
+    if let Some(result) = unless(pin!(idle), connection.as_mut()).await {
+        ended(result);
+    } else {
+        tracing::debug!("connection did not close in time");
     }
 }
 
-fn ended<E: std::fmt::Display>(result: Result<(), E>) {
+/// A connection of either protocol.
+trait Http: Future {
+    /// Takes no more requests, and ends when those that were taken are answered.
+    fn finish(self: Pin<&mut Self>);
+}
+
+type Io = TokioIo<TlsStream<Wire>>;
+
+impl<S> Http for http1::Connection<TokioIo<HeadTimeout<TlsStream<Wire>>>, S>
+where
+    S: HttpService<Incoming, ResBody = SentBody, Error: Into<BoxError>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Http for Multiplexed<http2::Connection<Io, S, NewStreams>>
+where
+    S: HttpService<Incoming, ResBody = SentBody, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    fn finish(mut self: Pin<&mut Self>) {
+        Pin::new(self.connection()).graceful_shutdown();
+    }
+}
+
+fn ended(result: hyper::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
     }

@@ -6,12 +6,11 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
 use kes_keyring::{CreateError, GetError};
 use kes_store::StoreError;
 use kes_types::wire::{ErrorBody, message};
 
-use crate::body;
+use crate::body::{self, Answer};
 
 /// A failed request: status and message are the wire's words, the cause is for our log.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct ApiError {
 }
 
 /// What a handler gives back.
-pub(crate) type Outcome = Result<Response, ApiError>;
+pub(crate) type Outcome = Result<Answer, ApiError>;
 
 /// What was being done when the store failed; it chooses the words of a 502.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +165,7 @@ impl ApiError {
     }
 
     /// The answer.
-    pub(crate) fn to_response(&self) -> Response {
+    pub(crate) fn to_response(&self) -> Answer {
         let error = ErrorBody { message: self.message.clone().into_owned() };
         let mut response = body::json(&error).unwrap_or_else(|_| body::empty());
         *response.status_mut() = self.status;

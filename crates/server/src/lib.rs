@@ -6,16 +6,19 @@
 mod admission;
 mod app;
 mod audit;
+mod backlog;
 mod body;
 mod connection;
 mod error;
 mod handler;
 mod idle;
+mod lane;
 mod layer;
 mod listener;
 mod live;
 mod log;
 mod metrics;
+mod multiplex;
 mod page;
 mod peer;
 mod route;
@@ -25,10 +28,14 @@ mod shutdown;
 mod system;
 mod target;
 mod tls;
+mod unless;
+mod wire;
 
 pub use app::{BuildInfo, Limits};
 pub use live::SnapshotError;
-pub use log::{ErrorLog, LogLine};
+pub use log::ErrorLog;
 pub use server::{BindError, Bound, Parts, Server};
 pub use shutdown::Stop;
 pub use tls::TlsError;
+#[cfg(feature = "count")]
+pub use wire::counted as count;

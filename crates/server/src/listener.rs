@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::connection;
 
 /// Connections that the kernel keeps for us to accept.
-pub(crate) const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// How long accepting pauses when the process or the machine is out of something.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -2,21 +2,23 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use kes_types::Identity;
 use kes_types::wire::ErrorEvent;
-use tokio::sync::mpsc;
 
+use crate::backlog::{Backlog, Rest};
+use crate::body::AnswerBody;
 use crate::error::{ApiError, Outcome};
 use crate::shutdown::Stop;
 
-/// Events that wait for one reader; beyond them a slow reader loses events, and is told.
-const READER_EVENTS_MAX: usize = 1024;
+/// Lines that wait for one reader, in bytes; beyond them a slow reader loses events, and is told.
+const READER_LEN_MAX: usize = 512 << 10;
 
 /// Streams of one identity.
 const STREAMS_PER_IDENTITY_MAX: usize = 16;
@@ -25,12 +27,12 @@ const STREAMS_PER_IDENTITY_MAX: usize = 16;
 const STREAMS_MAX: usize = 64;
 
 /// An event that can be written as a line of a stream.
-pub trait LogLine: Clone + Send + Sync + 'static {
+pub(crate) trait LogLine {
     /// One JSON object without a line feed; `lost` events went missing before this one.
     fn line(&self, lost: u64) -> Vec<u8>;
 
-    /// The same shape for a gap that no event has followed yet.
-    fn gap() -> Self;
+    /// The line for a gap that no event has followed yet.
+    fn gap(lost: u64) -> Vec<u8>;
 }
 
 impl LogLine for ErrorEvent {
@@ -38,8 +40,9 @@ impl LogLine for ErrorEvent {
         serde_json::to_vec(&Self { lost, ..self.clone() }).unwrap_or_default()
     }
 
-    fn gap() -> Self {
-        Self { message: "events were lost: this reader is too slow".to_owned(), lost: 0 }
+    fn gap(lost: u64) -> Vec<u8> {
+        let message = "events were lost: this reader is too slow".to_owned();
+        Self { message, lost }.line(lost)
     }
 }
 
@@ -80,38 +83,25 @@ impl Drop for StreamPlace {
 }
 
 /// A log that can be followed. Publishing never waits.
-#[derive(Debug)]
-pub(crate) struct Hub<E> {
-    readers: Mutex<Vec<Reader<E>>>,
-    /// How many there are, to be asked without the lock.
-    reader_count: AtomicUsize,
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    /// Who follows it; replaced as a whole, so that to look costs no lock.
+    readers: ArcSwap<Vec<Arc<Reader>>>,
     events: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Reader<E> {
-    events: mpsc::Sender<(E, u64)>,
-    /// Events lost since the last one that was handed over, or told of.
-    lost: Arc<AtomicU64>,
+struct Reader {
+    lines: Backlog,
     /// The request that opened the stream; it is not told of itself.
     opened_by: u64,
 }
 
-impl<E> Default for Hub<E> {
-    fn default() -> Self {
-        Self {
-            readers: Mutex::default(),
-            reader_count: AtomicUsize::new(0),
-            events: AtomicU64::new(0),
-        }
-    }
-}
-
-impl<E: LogLine> Hub<E> {
+impl Hub {
     /// Counts an event; `false` if nobody follows the log.
     pub(crate) fn count(&self) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.reader_count.load(Ordering::Acquire) > 0
+        !self.readers.load().is_empty()
     }
 
     /// How many events were counted.
@@ -121,88 +111,98 @@ impl<E: LogLine> Hub<E> {
 
     /// Hands an event to every reader but the one that `request` opened. One whose buffer is full
     /// loses it.
-    pub(crate) fn publish(&self, event: &E, request: Option<u64>) {
-        let mut readers = lock(&self.readers);
-        readers.retain_mut(|reader| Some(reader.opened_by) == request || reader.take(event));
-        self.reader_count.store(readers.len(), Ordering::Release);
+    pub(crate) fn publish(&self, event: &impl LogLine, request: Option<u64>) {
+        let readers = self.readers.load();
+        if readers.is_empty() {
+            return;
+        }
+        let line = ended(event.line(0));
+        for reader in readers.iter() {
+            if Some(reader.opened_by) != request {
+                reader.lines.push(&line, |lost| ended(event.line(lost)));
+            }
+        }
     }
 
     /// An endless answer to `request`, a line per event from now on; it ends with the server.
-    pub(crate) fn follow(
-        &self,
+    pub(crate) fn follow<E: LogLine>(
+        self: &Arc<Self>,
         limits: &Arc<StreamLimits>,
         identity: Option<Identity>,
         request: u64,
         stop: &Stop,
     ) -> Outcome {
         let place = limits.enter(identity)?;
-        let (sender, receiver) = mpsc::channel(READER_EVENTS_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        {
-            let mut readers = lock(&self.readers);
-            readers.push(Reader { events: sender, lost: Arc::clone(&lost), opened_by: request });
-            self.reader_count.store(readers.len(), Ordering::Release);
-        }
-        let follower = Follower { receiver, lost, stop: stop.clone(), _place: place };
+        let reader = Arc::new(Reader { lines: Backlog::new(READER_LEN_MAX), opened_by: request });
+        self.replace(|readers| readers.push(Arc::clone(&reader)));
+        let follower = Follower {
+            hub: Arc::clone(self),
+            reader,
+            rest: Rest::default(),
+            stop: stop.clone(),
+            gap: E::gap,
+            _place: place,
+        };
         let lines = stream::unfold(follower, |mut follower| async move {
-            let line = follower.next_line().await?;
-            Some((Ok::<_, Infallible>(line), follower))
+            let lines = follower.next_lines().await?;
+            Some((Ok::<_, Infallible>(lines), follower))
         });
-        let mut response = Response::new(Body::from_stream(lines));
+        let mut response = Response::new(AnswerBody::Streamed(Body::from_stream(lines)));
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
         response.extensions_mut().insert(Streaming);
         Ok(response)
     }
+
+    fn replace(&self, change: impl Fn(&mut Vec<Arc<Reader>>)) {
+        self.readers.rcu(|readers| {
+            let mut readers = Vec::clone(readers);
+            change(&mut readers);
+            readers
+        });
+    }
 }
 
-impl<E: LogLine> Reader<E> {
-    /// Takes an event; `false` if nobody reads any longer.
-    fn take(&mut self, event: &E) -> bool {
-        match self.events.try_reserve() {
-            Ok(place) => place.send((event.clone(), self.lost.swap(0, Ordering::AcqRel))),
-            Err(mpsc::error::TrySendError::Full(())) => {
-                self.lost.fetch_add(1, Ordering::AcqRel);
-            }
-            Err(mpsc::error::TrySendError::Closed(())) => return false,
-        }
-        true
-    }
+fn ended(mut line: Vec<u8>) -> Vec<u8> {
+    line.push(b'\n');
+    line
 }
 
 /// Marks an answer whose body goes on after its head: the connection is in use until it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Streaming;
 
-/// The reading end of a stream.
-struct Follower<E> {
-    receiver: mpsc::Receiver<(E, u64)>,
-    lost: Arc<AtomicU64>,
+/// The reading end of a stream; nothing is kept for it once it is dropped.
+struct Follower {
+    hub: Arc<Hub>,
+    reader: Arc<Reader>,
+    rest: Rest,
     stop: Stop,
+    gap: fn(u64) -> Vec<u8>,
     _place: StreamPlace,
 }
 
-impl<E: LogLine> Follower<E> {
-    async fn next_line(&mut self) -> Option<Bytes> {
-        let (event, lost) = match self.receiver.try_recv() {
-            Ok(next) => next,
-            Err(_) => match self.lost.swap(0, Ordering::AcqRel) {
-                0 => self.stop.soft().run_until_cancelled(self.receiver.recv()).await.flatten()?,
-                lost => (E::gap(), lost),
-            },
-        };
+impl Follower {
+    async fn next_lines(&mut self) -> Option<Bytes> {
+        let next = self.rest.next_batch(&self.reader.lines);
+        let batch = self.stop.soft().run_until_cancelled(next).await.flatten()?;
         if self.stop.is_draining() {
             return None;
         }
-        let mut line = event.line(lost);
-        line.push(b'\n');
-        Some(line.into())
+        let lines = if batch.lost > 0 { ended((self.gap)(batch.lost)) } else { batch.lines };
+        Some(lines.into())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.hub.replace(|readers| readers.retain(|reader| !Arc::ptr_eq(reader, &self.reader)));
     }
 }
 
 /// The error log, as it can be followed at `/v1/log/error`. The process's log subscriber feeds it.
 #[derive(Clone, Debug, Default)]
-pub struct ErrorLog(pub(crate) Arc<Hub<ErrorEvent>>);
+pub struct ErrorLog(pub(crate) Arc<Hub>);
 
 impl ErrorLog {
     /// A log that nobody follows yet.
@@ -232,52 +232,59 @@ mod tests {
         ErrorEvent { message: message.to_owned(), lost: 0 }
     }
 
-    async fn next(body: &mut Body) -> Option<ErrorEvent> {
-        let frame = body.frame().await?.unwrap();
-        serde_json::from_slice(&frame.into_data().unwrap()).unwrap()
+    /// The events of the next frame.
+    async fn next(body: &mut AnswerBody) -> Option<Vec<ErrorEvent>> {
+        let frame = body.frame().await?.unwrap().into_data().unwrap();
+        let lines = frame.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Some(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slow_reader_loses_events_and_is_told_how_many() {
-        let hub = Hub::default();
-        let response = hub.follow(&Arc::default(), None, 1, &Stop::new()).unwrap();
-        let mut body = response.into_body();
-        for n in 0..READER_EVENTS_MAX + 5 {
+        let hub = Arc::new(Hub::default());
+        let follow = hub.follow::<ErrorEvent>(&Arc::default(), None, 1, &Stop::new());
+        let mut body = follow.unwrap().into_body();
+        let long = "x".repeat(1000);
+        for _ in 0..1000 {
             assert!(hub.count());
             hub.publish(&event("of itself"), Some(1));
-            hub.publish(&event(&n.to_string()), Some(2));
+            hub.publish(&event(&long), Some(2));
         }
-        assert_eq!(next(&mut body).await, Some(event("0")));
+        let first = next(&mut body).await.unwrap();
+        assert!(first.iter().all(|event| event.message == long && event.lost == 0));
         hub.publish(&event("after"), None);
-        for _ in 1..READER_EVENTS_MAX {
-            assert_eq!(next(&mut body).await.unwrap().lost, 0);
-        }
-        assert_eq!(next(&mut body).await, Some(ErrorEvent { message: "after".into(), lost: 5 }));
+        let lost = 1000 - first.len() as u64;
+        assert!(lost > 0);
+        let after = ErrorEvent { message: "after".into(), lost };
+        assert_eq!(next(&mut body).await, Some(vec![after]));
 
-        for _ in 0..READER_EVENTS_MAX + 7 {
-            hub.publish(&event("more"), None);
+        for _ in 0..1000 {
+            hub.publish(&event(&long), None);
         }
-        for _ in 0..READER_EVENTS_MAX {
-            assert_eq!(next(&mut body).await, Some(event("more")));
-        }
-        assert_eq!(next(&mut body).await.unwrap().lost, 7);
+        assert_eq!(next(&mut body).await.unwrap().len(), first.len());
+        let gap = next(&mut body).await.unwrap();
+        assert_eq!((gap.len(), gap[0].lost), (1, lost));
+
+        drop(body);
+        assert!(!hub.count());
     }
 
     #[tokio::test]
     async fn streams_are_limited_per_identity_and_in_all_and_end_with_the_server() {
-        let (hub, limits, stop) = (Hub::<ErrorEvent>::default(), Arc::default(), Stop::new());
+        let (hub, limits, stop) = (Arc::new(Hub::default()), Arc::default(), Stop::new());
+        let follow = |who| hub.follow::<ErrorEvent>(&limits, who, 1, &stop);
         let who = |seed: u8| Some(Identity::of_public_key(&[seed]));
         let mut open = Vec::new();
         for seed in 0..4 {
             for _ in 0..STREAMS_PER_IDENTITY_MAX {
-                open.push(hub.follow(&limits, who(seed), 1, &stop).unwrap());
+                open.push(follow(who(seed)).unwrap());
             }
-            let refused = hub.follow(&limits, who(seed), 1, &stop).unwrap_err();
+            let refused = follow(who(seed)).unwrap_err();
             assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         }
-        assert!(hub.follow(&limits, who(9), 1, &stop).is_err());
+        assert!(follow(who(9)).is_err());
         open.pop();
-        let mut body = hub.follow(&limits, who(9), 1, &stop).unwrap().into_body();
+        let mut body = follow(who(9)).unwrap().into_body();
         stop.drain();
         assert_eq!(next(&mut body).await, None);
     }

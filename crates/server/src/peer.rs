@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, and who a request is from.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
 use kes_policy::Subject;
@@ -15,7 +15,8 @@ use crate::live::Snapshot;
 /// The other end of a TLS connection; computed once, at the end of the handshake.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    address: SocketAddr,
+    /// Its address, as the audit log has it.
+    ip: Arc<str>,
     identity: Result<Identity, NoIdentity>,
     /// The identity as the policies of a generation see it.
     subject: Mutex<Option<(u64, Subject)>>,
@@ -35,15 +36,16 @@ pub(crate) enum NoIdentity {
 pub(crate) struct Caller {
     pub(crate) subject: Result<Subject, ApiError>,
     /// The caller's address; behind a TLS proxy the one that it forwarded.
-    pub(crate) ip: IpAddr,
+    pub(crate) ip: Arc<str>,
     /// The TLS proxy's address, if the request came through one.
-    pub(crate) proxy_ip: Option<IpAddr>,
+    pub(crate) proxy_ip: Option<Arc<str>>,
 }
 
 impl Peer {
     /// `certificates` are DER, as sent: the first signed the handshake.
     pub(crate) fn new(address: SocketAddr, certificates: &[impl AsRef<[u8]>]) -> Self {
-        Self { address, identity: identity_of(certificates), subject: Mutex::new(None) }
+        let ip = address.ip().to_canonical().to_string().into();
+        Self { ip, identity: identity_of(certificates), subject: Mutex::new(None) }
     }
 
     /// Whether the connection is somebody's whom the configuration knows.
@@ -54,23 +56,29 @@ impl Peer {
         })
     }
 
+    /// Whether it is a TLS proxy, whose requests are other people's.
+    pub(crate) fn forwards(&self, snapshot: &Snapshot) -> bool {
+        self.identity.is_ok_and(|identity| snapshot.proxy.identities.contains(&identity))
+    }
+
     /// Who sent a request with these headers. A forwarded identity is that of the request alone.
     pub(crate) fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Caller {
-        let peer_ip = self.address.ip().to_canonical();
+        let ip = Arc::clone(&self.ip);
         let identity = match self.identity {
             Ok(identity) => identity,
             Err(reason) => {
-                return Caller { subject: Err(reason.into()), ip: peer_ip, proxy_ip: None };
+                return Caller { subject: Err(reason.into()), ip, proxy_ip: None };
             }
         };
         if snapshot.proxy.identities.contains(&identity) {
             return Caller {
                 subject: forwarded(snapshot, headers),
-                ip: forwarded_for(headers).unwrap_or(peer_ip),
-                proxy_ip: Some(peer_ip),
+                ip: forwarded_for(headers)
+                    .map_or_else(|| Arc::clone(&ip), |ip| ip.to_string().into()),
+                proxy_ip: Some(ip),
             };
         }
-        Caller { subject: Ok(self.subject(snapshot, identity)), ip: peer_ip, proxy_ip: None }
+        Caller { subject: Ok(self.subject(snapshot, identity)), ip, proxy_ip: None }
     }
 
     /// Resolves the identity, anew only when the configuration's generation has changed.

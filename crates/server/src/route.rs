@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) failed: &'static str,
     /// Whether `kes_http_*` metrics count the route.
     pub(crate) is_measured: bool,
+    /// Whether it is called all the time, so that the router's share of a request counts.
+    pub(crate) is_hot: bool,
     pub(crate) handle: Handle,
 }
 
@@ -97,6 +99,7 @@ impl Route {
             access: Access::Policy,
             failed: NO_ANSWER,
             is_measured: false,
+            is_hot: false,
             handle,
         }
     }
@@ -115,12 +118,25 @@ impl Route {
         Self { is_measured: true, ..self }
     }
 
+    const fn hot_one(self) -> Self {
+        Self { is_hot: true, ..self }
+    }
+
     const fn failing_with(self, failed: &'static str) -> Self {
         Self { failed, ..self }
     }
 
     const fn access(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    /// The hot route of a decoded path; others are the router's to find, which finds the same for
+    /// these.
+    pub(crate) fn hot(path: &str) -> Option<&'static Self> {
+        ROUTES.iter().filter(|route| route.is_hot).find(|route| {
+            path.strip_prefix(route.path)
+                .is_some_and(|argument| argument.is_empty() || route.path.ends_with('/'))
+        })
     }
 
     /// What follows the route's path: a name, an identity, a pattern.
@@ -149,9 +165,11 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::get(path::VERSION, SHORT, |call, _| Box::pin(async { status::version(call) }))
         .access(Access::Open),
     Route::get(path::READY, NORMAL, |call, _| Box::pin(status::ready(call)))
-        .failing_with(message::STORE_UNREACHABLE),
+        .failing_with(message::STORE_UNREACHABLE)
+        .hot_one(),
     Route::get(path::STATUS, NORMAL, |call, _| Box::pin(status::status(call)))
-        .failing_with(message::STORE_UNREACHABLE),
+        .failing_with(message::STORE_UNREACHABLE)
+        .hot_one(),
     Route::get(path::METRICS, NORMAL, |call, _| Box::pin(async { status::metrics(call) })),
     Route::get(path::API, SHORT, |call, _| Box::pin(async { status::api(call) })),
     Route::put(path::KEY_CREATE, 0, |call, _| Box::pin(key::create(call)))
@@ -170,9 +188,12 @@ pub(crate) static ROUTES: &[Route] = &[
     }
     .failing_with(Operation::Delete.failed())
     .measured(),
-    Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body))),
-    Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body))),
-    Route::put(path::KEY_DECRYPT, BODY_MAX, |call, body| Box::pin(key::decrypt(call, body))),
+    Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body)))
+        .hot_one(),
+    Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body)))
+        .hot_one(),
+    Route::put(path::KEY_DECRYPT, BODY_MAX, |call, body| Box::pin(key::decrypt(call, body)))
+        .hot_one(),
     Route::put(path::KEY_HMAC, BODY_MAX, |call, body| Box::pin(key::hmac(call, body))),
     Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(async { policy::describe(call) }))
         .measured(),
@@ -195,7 +216,14 @@ pub(crate) static ROUTES: &[Route] = &[
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{Request, Uri};
+    use axum::routing::any;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::target::Target;
 
     #[test]
     fn paths_are_unique_and_list_routes_answer_without_their_slash() {
@@ -214,6 +242,35 @@ mod tests {
         routes.sort_unstable();
         known.sort_unstable();
         assert_eq!(routes, known);
+    }
+
+    #[tokio::test]
+    async fn a_hot_route_is_the_one_that_the_router_finds() {
+        let mut router = Router::new();
+        for route in ROUTES {
+            for path in route.router_paths() {
+                router = router.route(&path, any(move || async { route.path }));
+            }
+        }
+        let router = router.fallback(|| async { "" });
+        let ends = [
+            "", "/", "a", "a/", "a/b", "a/b/", "*", "%2F", "a%2Fb", "%25", "/a", "?q=/a", "%C3%A4",
+        ];
+        let starts = ROUTES.iter().flat_map(Route::router_paths);
+        for start in starts.filter(|path| !path.contains('{')).chain(["/".to_owned()]) {
+            for end in ends {
+                let mut uri: Uri = format!("{start}{end}").parse().unwrap();
+                let Ok(target) = Target::parse(&uri) else { continue };
+                target.apply_to(&mut uri).unwrap();
+                let request = Request::builder().uri(uri.clone()).body(Body::empty()).unwrap();
+                let found = router.clone().oneshot(request).await.unwrap().into_body();
+                let found = axum::body::to_bytes(found, 100).await.unwrap();
+                let named = ROUTES.iter().find(|route| *route.path.as_bytes() == *found);
+                let hot = Route::hot(target.as_str()).map(|route| route.path);
+                let expected = named.filter(|route| route.is_hot).map(|route| route.path);
+                assert_eq!(hot, expected, "{uri}");
+            }
+        }
     }
 
     #[test]

@@ -1,24 +1,31 @@
 //! From a parsed request to its handler and back: the layer stack, read top to bottom.
 
 use std::convert::Infallible;
+use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
 use axum::routing::any;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either};
 use hyper::body::Incoming;
 use tower::Service as _;
 
 use crate::app::App;
-use crate::body::{RequestBody, SentBody};
+use crate::body::{self, Answer, AnswerBody, RequestBody, SentBody, Source};
 use crate::error::ApiError;
 use crate::handler::Call;
 use crate::idle::Activity;
-use crate::layer::{audit, authorize, limit, panic, trace};
+use crate::layer::trace::{self, Trace};
+use crate::layer::{audit, authorize, limit, panic};
+use crate::live::Snapshot;
 use crate::log::Streaming;
-use crate::peer::Peer;
+use crate::peer::{Caller, Peer};
 use crate::route::{ROUTES, Route};
 use crate::target::Target;
 
@@ -28,7 +35,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for route in ROUTES {
         for path in route.router_paths() {
             let handler = move |State(app): State<Arc<App>>, request: Request| async move {
-                serve(&app, route, request).await
+                routed(&app, route, request).await.map(Body::new)
             };
             router = router.route(&path, any(handler));
         }
@@ -36,31 +43,79 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router.fallback(no_such_route).with_state(app)
 }
 
-/// Takes a request off a connection: decodes its path once, then routes it.
-pub(crate) async fn front(
-    mut router: Router,
+/// Where the requests of a connection enter.
+#[derive(Debug)]
+pub(crate) struct Front {
+    app: Arc<App>,
+    router: Router,
     peer: Arc<Peer>,
     activity: Arc<Activity>,
-    request: hyper::Request<Incoming>,
-) -> Result<axum::http::Response<SentBody>, Infallible> {
-    let in_flight = activity.begin();
-    let mut request = request.map(Body::new);
-    let parsed = Target::parse(request.uri()).and_then(|target| {
-        target.apply_to(request.uri_mut())?;
-        Ok(target)
-    });
-    let response = match parsed {
-        Ok(target) => {
-            request.extensions_mut().insert(Arrival { peer, target });
-            router.call(request).await?
-        }
-        Err(error) => error.to_response(),
-    };
-    let in_flight = match response.extensions().get::<Streaming>() {
-        Some(Streaming) => in_flight.into_stream(),
-        None => in_flight,
-    };
-    Ok(response.map(|body| SentBody::new(body, in_flight)))
+}
+
+impl Front {
+    pub(crate) fn new(
+        app: Arc<App>,
+        router: Router,
+        peer: Peer,
+        activity: Arc<Activity>,
+    ) -> Arc<Self> {
+        Arc::new(Self { app, router, peer: Arc::new(peer), activity })
+    }
+
+    /// Takes a request off the connection. What it needs of the request's head is taken at once, so
+    /// that the future, of which there is one a request, stays small.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<SentBody>, Infallible>> + Send + use<> {
+        let in_flight = self.activity.begin();
+        let is_head = request.method() == Method::HEAD;
+        self.routed(request).map(move |mut response| {
+            if is_head {
+                body::withhold(&mut response);
+            }
+            let in_flight = match response.extensions().get::<Streaming>() {
+                Some(Streaming) => in_flight.into_stream(),
+                None => in_flight,
+            };
+            Ok(response.map(|body| SentBody::new(body, in_flight)))
+        })
+    }
+
+    /// Decodes the path, once, then finds the route. Those that every object read or written goes
+    /// through are found without the router.
+    fn routed(
+        self: &Arc<Self>,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let target = match Target::parse(request.uri()) {
+            Ok(target) => target,
+            Err(error) => return Either::Right(Either::Left(ready(error.to_response()))),
+        };
+        // To read a forwarded certificate is work that belongs into the request's own future.
+        let is_forwarded = self.peer.forwards(&self.app.live.load());
+        let Some(route) = Route::hot(target.as_str()).filter(|_| !is_forwarded) else {
+            return Either::Right(Either::Right(Arc::clone(self).by_router(target, request)));
+        };
+        let (head, body) = request.into_parts();
+        let body = Source::Connection(body);
+        Either::Left(serve(&self.app, route, &self.peer, target, &head, body))
+    }
+
+    fn by_router(
+        self: Arc<Self>,
+        target: Target,
+        mut request: hyper::Request<Incoming>,
+    ) -> BoxFuture<'static, Answer> {
+        Box::pin(async move {
+            if let Err(error) = target.apply_to(request.uri_mut()) {
+                return error.to_response();
+            }
+            request.extensions_mut().insert(Arrival { peer: Arc::clone(&self.peer), target });
+            let Ok(response) = self.router.clone().call(request.map(Body::new)).await;
+            response.map(AnswerBody::Streamed)
+        })
+    }
 }
 
 /// Where a request came from and where it goes.
@@ -70,54 +125,84 @@ struct Arrival {
     target: Target,
 }
 
-/// Answers a routed request.
-async fn serve(app: &Arc<App>, route: &'static Route, request: Request) -> Response {
-    let snapshot = app.live.load();
+/// Answers a request that came through the router.
+async fn routed(app: &Arc<App>, route: &'static Route, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
-    let Some(Arrival { peer, target }) = parts.extensions.remove::<Arrival>() else {
-        return ApiError::internal(Unaddressed).to_response();
-    };
-    let caller = peer.caller(&snapshot, &parts.headers);
-    // Nothing below looks at headers; they do not wait with a slow body.
-    let method = parts.method.clone();
-    drop(parts);
-    let mut body = RequestBody::new(body, route.body_max, app.bodies.clone());
-
-    let trace = trace::begin(app, &method, &target, &caller);
-    let metrics = app.metrics.begin(route);
-    let audit = audit::begin(app, &trace, &snapshot, route, &caller);
-    let id = trace.id();
-    let setting = snapshot.setting(route);
-    let outcome = limit::within(setting.timeout, route.failed, async {
-        if !route.verb.accepts(&method) {
-            return Err(ApiError::method_not_allowed(route.verb.allow()));
+    match parts.extensions.remove::<Arrival>() {
+        Some(Arrival { peer, target }) => {
+            serve(app, route, &peer, target, &parts, Source::Router(body)).await
         }
-        let permit = authorize::permit(&snapshot, setting.access, route, &target, &caller)?;
-        let call = Call { app: Arc::clone(app), snapshot, permit, caller, target, route, id };
-        panic::guard((route.handle)(call, &mut body)).await
-    })
-    .await;
-    let outcome = match outcome {
-        Err(error) if error.is_timeout() && body.is_awaited() => Err(error.waiting_for_body()),
-        outcome => outcome,
-    };
-    if !matches!(&outcome, Err(error) if error.is_timeout()) {
-        body.discard().await;
+        None => ApiError::internal(Unaddressed).to_response(),
     }
-
-    let response = trace.finish(outcome);
-    audit.finish(response.status()).await;
-    metrics.finish(response.status());
-    response
 }
 
-async fn no_such_route(State(app): State<Arc<App>>, request: Request) -> Response {
-    let mut body = RequestBody::new(request.into_body(), 0, app.bodies.clone());
-    body.discard().await;
-    ApiError::no_such_route().to_response()
+/// Answers a request whose route is known.
+fn serve(
+    app: &Arc<App>,
+    route: &'static Route,
+    peer: &Peer,
+    target: Target,
+    head: &Parts,
+    body: Source,
+) -> impl Future<Output = Answer> + Send + use<> {
+    let snapshot = app.live.load();
+    let caller = peer.caller(&snapshot, &head.headers);
+    let trace = trace::begin(app, &head.method, &target, &caller);
+    let body = RequestBody::new(body, route.body_max, app.bodies.clone());
+    // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
+    through_layers(Arc::clone(app), snapshot, route, caller, trace, body)
 }
 
-/// A request reached the router without passing [`front`].
+/// The layer stack, outermost first.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+fn through_layers(
+    app: Arc<App>,
+    snapshot: Arc<Snapshot>,
+    route: &'static Route,
+    caller: Caller,
+    trace: Trace,
+    mut body: RequestBody,
+) -> impl Future<Output = Answer> + Send {
+    async move {
+        let metrics = app.metrics.begin(route);
+        let audit = audit::begin(&app, &trace, &snapshot, route, &caller);
+        let setting = snapshot.setting(route);
+        let outcome = {
+            let work = pin!(async {
+                if !route.verb.accepts(trace.method()) {
+                    return Err(ApiError::method_not_allowed(route.verb.allow()));
+                }
+                let target = trace.target().clone();
+                let permit = authorize::permit(&snapshot, setting.access, route, &target, &caller)?;
+                let (app, id) = (Arc::clone(&app), trace.id());
+                let call = Call { app, snapshot, permit, caller, target, route, id };
+                panic::guard((route.handle)(call, &mut body)).await
+            });
+            limit::within(setting.timeout, route.failed, work).await
+        };
+        let outcome = match outcome {
+            Err(error) if error.is_timeout() && body.is_awaited() => Err(error.waiting_for_body()),
+            outcome => outcome,
+        };
+        if !matches!(&outcome, Err(error) if error.is_timeout()) {
+            body.discard().await;
+        }
+
+        let response = trace.finish(outcome);
+        let (status, taken) = (response.status(), trace.taken(&*app.clock));
+        audit.finish(status, taken).await;
+        metrics.finish(status, taken);
+        response
+    }
+}
+
+async fn no_such_route(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    let body = Source::Router(request.into_body());
+    RequestBody::new(body, 0, app.bodies.clone()).discard().await;
+    ApiError::no_such_route().to_response().map(Body::new)
+}
+
+/// A request reached the router without passing [`Front`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request has no arrival")]
 struct Unaddressed;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, BuildInfo, Limits};
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::lane::Lane;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
 use crate::metrics::Metrics;
@@ -92,6 +94,7 @@ impl Server {
             errors: parts.errors,
             streams: Arc::new(log::StreamLimits::default()),
             bodies: BodyBudget::new(parts.limits.body_bytes_max),
+            handshakes: Lane::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
             started: parts.clock.monotonic(),
             clock: parts.clock,
             stop: parts.stop,

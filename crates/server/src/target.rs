@@ -19,27 +19,41 @@ const KEPT: &AsciiSet =
 /// The percent-decoded path of a request, without its query. Policies, names and the audit log
 /// see this; nothing is decoded again.
 #[derive(Clone, Debug)]
-pub(crate) struct Target(Box<str>);
+pub(crate) struct Target(Path);
+
+#[derive(Clone, Debug)]
+enum Path {
+    /// The request's own, which has nothing to decode; to clone it copies nothing.
+    Plain(PathAndQuery),
+    Decoded(Box<str>),
+}
 
 impl Target {
     /// Decodes a request's path: malformed encoding is a 400; empty, `.` and `..` segments match
     /// no route.
     pub(crate) fn parse(uri: &Uri) -> Result<Self, ApiError> {
-        let path = decode(uri.path())?;
-        if !path.starts_with('/') || has_odd_segment(&path) {
+        let target = Self(match (decode(uri.path())?, uri.path_and_query()) {
+            (Cow::Borrowed(_), Some(path)) => Path::Plain(path.clone()),
+            (path, _) => Path::Decoded(path.into()),
+        });
+        let path = target.as_str();
+        if !path.starts_with('/') || has_odd_segment(path) {
             return Err(ApiError::no_such_route());
         }
-        Ok(Self(path.into()))
+        Ok(target)
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Path::Plain(path) => path.path(),
+            Path::Decoded(path) => path,
+        }
     }
 
     /// The path for a log: its beginning, where it is longer than any valid one.
     pub(crate) fn shown(&self) -> &str {
-        let end = self.0.floor_char_boundary(SHOWN_LEN_MAX);
-        self.0.get(..end).unwrap_or("")
+        let path = self.as_str();
+        path.get(..path.floor_char_boundary(SHOWN_LEN_MAX)).unwrap_or("")
     }
 
     /// Rewrites `uri` so that its one and only decoding is this target. Without percent signs it
@@ -48,7 +62,7 @@ impl Target {
         if !uri.path().contains('%') {
             return Ok(());
         }
-        let path = utf8_percent_encode(&self.0, KEPT).to_string();
+        let path = utf8_percent_encode(self.as_str(), KEPT).to_string();
         let path = PathAndQuery::try_from(path).map_err(|_| ApiError::malformed_path())?;
         *uri = Uri::from(path);
         Ok(())
@@ -71,7 +85,18 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
 
 /// Whether a segment is empty (the last may be), `.` or `..`.
 fn has_odd_segment(path: &str) -> bool {
-    path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..")
+    let segments = path.as_bytes().split(|byte| *byte == b'/');
+    let (mut segments, is_absolute) = (segments.peekable(), path.starts_with('/'));
+    if is_absolute {
+        segments.next();
+    }
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if segment == b"." || segment == b".." || (segment.is_empty() && !is_last) {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]

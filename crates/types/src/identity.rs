@@ -20,6 +20,16 @@ impl Identity {
         bytes.copy_from_slice(hash.as_ref());
         Self(bytes)
     }
+
+    /// The length of an identity's text, in hex digits.
+    pub const TEXT_LEN: usize = 64;
+
+    /// The hex digits, written into `buffer`.
+    pub fn text<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
+        // As many as there is room for: neither can fail.
+        let _ = hex::encode_to_slice(self.0, buffer);
+        std::str::from_utf8(buffer).unwrap_or_default()
+    }
 }
 
 impl FromStr for Identity {
@@ -35,9 +45,7 @@ impl FromStr for Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 64];
-        hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
-        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.pad(self.text(&mut [0; Self::TEXT_LEN]))
     }
 }
 
@@ -49,7 +57,7 @@ impl fmt::Debug for Identity {
 
 impl Serialize for Identity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text(&mut [0; Self::TEXT_LEN]))
     }
 }
 

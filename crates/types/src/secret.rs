@@ -3,16 +3,24 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 /// Secret bytes: wiped when dropped, mute in `Debug`, compared in constant time.
 #[derive(Clone, Default)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Vec<u8>);
+
+impl Drop for Secret {
+    /// As slices, which are wiped as fast as memory is written; a vector is wiped byte by byte.
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+        self.0.spare_capacity_mut().zeroize();
+    }
+}
 
 impl Secret {
     /// Takes the bytes over; the vector's buffer is wiped when the secret is dropped.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(bytes)
     }
 
     /// The bytes, named so that a reader notices.

@@ -42,6 +42,45 @@ impl Timestamp {
     pub fn subsec_nanos(self) -> u32 {
         self.nanos
     }
+
+    /// The length of the longest text: `9999-12-31T23:59:59.999999999Z`.
+    pub const TEXT_LEN_MAX: usize = 30;
+
+    /// RFC 3339 without trailing zeros, written into `buffer`.
+    pub fn text(self, buffer: &mut [u8; Self::TEXT_LEN_MAX]) -> &str {
+        // No value is out of range.
+        let time = OffsetDateTime::from_unix_timestamp(self.seconds);
+        let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (date, clock) = (time.date(), time.time());
+        let year = date.year().unsigned_abs();
+        digits(&mut buffer[..4], year);
+        digits(&mut buffer[5..7], u8::from(date.month()).into());
+        digits(&mut buffer[8..10], date.day().into());
+        digits(&mut buffer[11..13], clock.hour().into());
+        digits(&mut buffer[14..16], clock.minute().into());
+        digits(&mut buffer[17..19], clock.second().into());
+        digits(&mut buffer[20..29], self.nanos);
+        for (at, mark) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')] {
+            buffer[at] = mark;
+        }
+        let mut end = 29;
+        while buffer[end - 1] == b'0' && end > 20 {
+            end -= 1;
+        }
+        if end == 20 {
+            end = 19;
+        }
+        buffer[end] = b'Z';
+        std::str::from_utf8(&buffer[..=end]).unwrap_or_default()
+    }
+}
+
+/// Writes a number with leading zeros.
+fn digits(into: &mut [u8], mut number: u32) {
+    for digit in into.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -63,15 +102,13 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = OffsetDateTime::from_unix_timestamp(self.seconds).map_err(|_| fmt::Error)?;
-        let time = time.replace_nanosecond(self.nanos).map_err(|_| fmt::Error)?;
-        f.write_str(&time.format(&Rfc3339).map_err(|_| fmt::Error)?)
+        f.write_str(self.text(&mut [0; Self::TEXT_LEN_MAX]))
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text(&mut [0; Self::TEXT_LEN_MAX]))
     }
 }
 

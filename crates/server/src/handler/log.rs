@@ -1,16 +1,20 @@
 //! Logs, followed live.
 
+use kes_types::wire::{AuditEvent, ErrorEvent};
+
 use super::Call;
 use crate::error::Outcome;
 
 /// `GET /v1/log/error`.
 pub(crate) fn error(call: Call) -> Outcome {
     let hub = &call.app.errors.0;
-    hub.follow(&call.app.streams, call.permit.identity().copied(), call.id, &call.app.stop)
+    let identity = call.permit.identity().copied();
+    hub.follow::<ErrorEvent>(&call.app.streams, identity, call.id, &call.app.stop)
 }
 
 /// `GET /v1/log/audit`.
 pub(crate) fn audit(call: Call) -> Outcome {
     let hub = &call.app.audit.hub;
-    hub.follow(&call.app.streams, call.permit.identity().copied(), call.id, &call.app.stop)
+    let identity = call.permit.identity().copied();
+    hub.follow::<AuditEvent<'_>>(&call.app.streams, identity, call.id, &call.app.stop)
 }

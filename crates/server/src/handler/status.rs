@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use kes_store::StoreError;
 use kes_types::wire::{ApiRoute, Status, Version};
 
 use super::Call;
-use crate::body;
+use crate::body::{self, AnswerBody};
 use crate::error::{ApiError, Outcome};
 use crate::route::ROUTES;
 use crate::system;
@@ -53,7 +52,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
 /// `GET /v1/metrics`.
 pub(crate) fn metrics(call: Call) -> Outcome {
     let text = call.app.metrics.text(&call.app).map_err(ApiError::internal)?;
-    let mut response = Response::new(Body::from(text));
+    let mut response = Response::new(AnswerBody::Whole(text.into()));
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     Ok(response)

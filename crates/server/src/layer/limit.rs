@@ -1,6 +1,7 @@
 //! The time a request may take. The byte limit is armed with the request's body and answered
 //! where the body is read, after the policy.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::error::{ApiError, Outcome};
@@ -9,7 +10,7 @@ use crate::error::{ApiError, Outcome};
 pub(crate) async fn within(
     timeout: Option<Duration>,
     failed: &'static str,
-    work: impl Future<Output = Outcome>,
+    work: Pin<&mut (impl Future<Output = Outcome> + Send)>,
 ) -> Outcome {
     match timeout {
         None => work.await,

@@ -1,7 +1,8 @@
 //! Requests in flight, latency, status.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use prometheus::HistogramTimer;
 
 use crate::metrics::Metrics;
 use crate::route::Route;
@@ -13,7 +14,7 @@ pub(crate) struct Measured<'a>(Option<Running<'a>>);
 #[derive(Debug)]
 struct Running<'a> {
     metrics: &'a Metrics,
-    timer: Option<HistogramTimer>,
+    is_answered: bool,
 }
 
 impl Metrics {
@@ -21,18 +22,17 @@ impl Metrics {
     pub(crate) fn begin(&self, route: &Route) -> Measured<'_> {
         Measured(route.is_measured.then(|| {
             self.active.inc();
-            Running { metrics: self, timer: Some(self.response_time.start_timer()) }
+            Running { metrics: self, is_answered: false }
         }))
     }
 }
 
 impl Measured<'_> {
     /// Counts the answer.
-    pub(crate) fn finish(mut self, status: StatusCode) {
+    pub(crate) fn finish(mut self, status: StatusCode, taken: Duration) {
         if let Some(running) = &mut self.0 {
-            if let Some(timer) = running.timer.take() {
-                timer.observe_duration();
-            }
+            running.is_answered = true;
+            running.metrics.response_time.observe(taken.as_secs_f64());
             running.metrics.count(status);
         }
     }
@@ -41,8 +41,7 @@ impl Measured<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.metrics.active.dec();
-        if let Some(timer) = self.timer.take() {
-            timer.stop_and_discard();
+        if !self.is_answered {
             self.metrics.count_hung_up();
         }
     }

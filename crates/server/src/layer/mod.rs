@@ -2,7 +2,7 @@
 //! authorize, panic guard.
 //!
 //! Plain functions and guards instead of tower layers: the order stands in one function
-//! (`router::serve`), and a request costs no boxed future per layer.
+//! (`router::through_layers`), and a request costs no boxed future per layer.
 
 pub(crate) mod audit;
 pub(crate) mod authorize;

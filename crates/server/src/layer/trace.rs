@@ -1,10 +1,12 @@
 //! A number for each request, and one line in the log for each failure.
 
+use std::time::{Duration, Instant};
+
 use axum::http::{Method, StatusCode};
-use axum::response::Response;
-use kes_types::Identity;
+use kes_types::{Clock, Identity};
 
 use crate::app::App;
+use crate::body::Answer;
 use crate::error::{ApiError, Outcome};
 use crate::peer::Caller;
 use crate::target::Target;
@@ -16,12 +18,19 @@ pub(crate) struct Trace {
     method: Method,
     target: Target,
     identity: Option<Identity>,
+    begun: Instant,
 }
 
 /// Numbers the request.
 pub(crate) fn begin(app: &App, method: &Method, target: &Target, caller: &Caller) -> Trace {
     let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
-    Trace { id: app.next_request_id(), method: method.clone(), target: target.clone(), identity }
+    Trace {
+        id: app.next_request_id(),
+        method: method.clone(),
+        target: target.clone(),
+        identity,
+        begun: app.clock.monotonic(),
+    }
 }
 
 impl Trace {
@@ -43,9 +52,14 @@ impl Trace {
         self.identity
     }
 
+    /// How long the request has taken until now.
+    pub(crate) fn taken(&self, clock: &dyn Clock) -> Duration {
+        clock.monotonic().saturating_duration_since(self.begun)
+    }
+
     /// Turns the outcome into an answer. A failure is logged here and nowhere below: one line,
     /// with its whole chain of causes.
-    pub(crate) fn finish(self, outcome: Outcome) -> Response {
+    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
         match outcome {
             Ok(response) => response,
             Err(error) => {

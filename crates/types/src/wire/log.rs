@@ -1,14 +1,16 @@
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Identity, Timestamp};
 
 /// One line of `GET /v1/log/audit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditEvent {
+pub struct AuditEvent<'a> {
     /// When the request arrived.
     pub time: Timestamp,
     /// What was asked, and by whom.
-    pub request: AuditRequest,
+    pub request: AuditRequest<'a>,
     /// What was answered.
     pub response: AuditResponse,
     /// Events that were lost before this one because the reader was too slow.
@@ -18,17 +20,17 @@ pub struct AuditEvent {
 
 /// The request of an [`AuditEvent`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRequest {
+pub struct AuditRequest<'a> {
     /// The caller's address; behind a TLS proxy the one that the proxy forwarded.
-    pub ip: String,
+    pub ip: Cow<'a, str>,
     /// The percent-decoded path.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// The caller, if it showed a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// The TLS proxy's address, if the request came through one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy_ip: Option<String>,
+    pub proxy_ip: Option<Cow<'a, str>>,
 }
 
 /// The response of an [`AuditEvent`].

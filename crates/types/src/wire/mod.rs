@@ -14,8 +14,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use zeroize::Zeroize as _;
 
 use crate::Secret;
 
@@ -41,7 +43,7 @@ impl fmt::Debug for Base64 {
 
 impl Serialize for Base64 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
+        encode(&self.0, serializer)
     }
 }
 
@@ -53,18 +55,32 @@ impl<'de> Deserialize<'de> for Base64 {
 
 /// Base64 of secret bytes; opted into field by field, since a [`Secret`] has no serde of its own.
 mod secret_base64 {
-    use base64::Engine as _;
-    use zeroize::Zeroizing;
-
-    use super::{Deserializer, STANDARD, Secret, Serializer, decode};
+    use super::{Deserializer, Secret, Serializer, decode};
 
     pub(super) fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&Zeroizing::new(STANDARD.encode(secret.expose())))
+        super::encode(secret.expose(), to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
         decode(from).map(Secret::new)
     }
+}
+
+/// Base64 digits of most byte strings: of a sealed data key, say.
+const DIGITS_LEN: usize = 128;
+
+/// Writes base64, without a copy on the heap: it may be of something secret.
+fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    let mut digits = [0; DIGITS_LEN];
+    let Ok(len) = STANDARD.encode_slice(bytes, &mut digits) else {
+        return to.collect_str(&Base64Display::new(bytes, &STANDARD));
+    };
+    let written = match std::str::from_utf8(&digits[..len]) {
+        Ok(text) => to.serialize_str(text),
+        Err(error) => Err(ser::Error::custom(error)),
+    };
+    digits.as_mut_slice().zeroize();
+    written
 }
 
 /// Reads base64; `null` is empty.
