@@ -1,0 +1,82 @@
+//! What JSON costs: the bodies of the busiest requests, and the audit event that each leaves.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use kes_types::wire::{
+    AuditEvent, AuditRequest, AuditResponse, Base64, DecryptRequest, DecryptResponse,
+    GenerateResponse,
+};
+use kes_types::{Identity, Secret, Timestamp};
+use serde::Serialize;
+
+/// Length of a data key, in bytes.
+const DATA_KEY_LEN: usize = 32;
+/// Length of a sealed data key, in bytes.
+const CIPHERTEXT_LEN: usize = 76;
+/// About the length of the associated data of an object, in bytes.
+const CONTEXT_LEN: usize = 60;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut criterion = Criterion::default().configure_from_args();
+    read_decrypt_request(&mut criterion)?;
+    write(&mut criterion, "decrypt_response", &DecryptResponse { plaintext: data_key() })?;
+    let generated = GenerateResponse { plaintext: data_key(), ciphertext: bytes(CIPHERTEXT_LEN) };
+    write(&mut criterion, "generate_response", &generated)?;
+    write(&mut criterion, "audit_event", &audit_event()?)?;
+    criterion.final_summary();
+    Ok(())
+}
+
+fn read_decrypt_request(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
+    let request = DecryptRequest { ciphertext: bytes(CIPHERTEXT_LEN), context: bytes(CONTEXT_LEN) };
+    let body = serde_json::to_vec(&request)?;
+    serde_json::from_slice::<DecryptRequest>(&body)?;
+
+    let mut group = criterion.benchmark_group("read");
+    group.throughput(Throughput::Bytes(body.len().try_into()?));
+    group.bench_function("decrypt_request", |bencher| {
+        bencher.iter(|| serde_json::from_slice::<DecryptRequest>(black_box(&body)));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn write(
+    criterion: &mut Criterion,
+    name: &str,
+    body: &impl Serialize,
+) -> Result<(), Box<dyn Error>> {
+    let len = serde_json::to_vec(body)?.len();
+
+    let mut group = criterion.benchmark_group("write");
+    group.throughput(Throughput::Bytes(len.try_into()?));
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| serde_json::to_vec(black_box(body)));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn bytes(len: usize) -> Base64 {
+    Base64(vec![7; len])
+}
+
+fn data_key() -> Secret {
+    Secret::new(vec![7; DATA_KEY_LEN])
+}
+
+fn audit_event() -> Result<impl Serialize, Box<dyn Error>> {
+    Ok(AuditEvent {
+        time: Timestamp::from_unix(1_767_225_600, 123_456_789)?,
+        request: AuditRequest {
+            ip: "192.0.2.17".into(),
+            path: "/v1/key/decrypt/minio-default-key".into(),
+            identity: Some(Identity::of_public_key(b"caller")),
+            proxy_ip: None,
+        },
+        response: AuditResponse { code: 200, time: 84_512 },
+        lost: 0,
+    })
+}
