@@ -1,8 +1,10 @@
 //! The output of a program, line by line while it runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, copy_buf, sink};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -14,6 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Lines {
     state: watch::Receiver<State>,
+    is_ignored: Arc<AtomicBool>,
     _reader: JoinSet<()>,
 }
 
@@ -27,15 +30,25 @@ impl Lines {
     /// Reads `output` in the background, so that the program never waits for us.
     pub fn of(output: impl AsyncRead + Send + Unpin + 'static) -> Self {
         let (sender, state) = watch::channel(State::default());
+        let is_ignored = Arc::new(AtomicBool::new(false));
         let mut reader = JoinSet::new();
+        let ignored = Arc::clone(&is_ignored);
         reader.spawn(async move {
             let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            while !ignored.load(Ordering::Relaxed)
+                && let Ok(Some(line)) = lines.next_line().await
+            {
                 sender.send_modify(|state| state.lines.push(line));
             }
+            let _ = copy_buf(&mut lines.into_inner(), &mut sink()).await;
             sender.send_modify(|state| state.ended = true);
         });
-        Self { state, _reader: reader }
+        Self { state, is_ignored, _reader: reader }
+    }
+
+    /// Keeps no more than one further line: there may be very many.
+    pub fn ignore(&self) {
+        self.is_ignored.store(true, Ordering::Relaxed);
     }
 
     /// The first line that `wanted` likes, whether it was written or is still to come. `None` when

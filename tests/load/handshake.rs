@@ -1,0 +1,73 @@
+//! Handshakes, one after the other.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kes_tests::{Credential, Server};
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, version};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use crate::load::Tally;
+
+/// A client that offers X25519MLKEM768 and no other key exchange, and resumes nothing.
+pub(crate) struct Shaker {
+    address: SocketAddr,
+    connector: TlsConnector,
+}
+
+impl Shaker {
+    pub(crate) fn new(server: &Server, who: &Credential) -> Self {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = vec![kx_group::X25519MLKEM768];
+        let root = CertificateDer::from_pem_file(server.certificate_file());
+        let mut roots = RootCertStore::empty();
+        roots.add(root.expect("a certificate")).expect("it can be a root");
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&version::TLS13])
+            .expect("the provider speaks TLS 1.3")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(who.chain(), who.key())
+            .expect("the credential is sound");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        Self { address: server.address(), connector: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// Shakes hands and closes for that long. The server has verified the client when it closes
+    /// its end.
+    pub(crate) async fn run(&self, length: Duration) -> Tally {
+        let mut tally = Tally::new();
+        let begin = Instant::now();
+        while begin.elapsed() < length {
+            let start = Instant::now();
+            tally.failed += u64::from(self.shake().await.is_err());
+            tally.latencies.record(start.elapsed());
+        }
+        tally.length = begin.elapsed();
+        tally
+    }
+
+    async fn shake(&self) -> io::Result<()> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::IpAddress(self.address.ip().into());
+        let mut stream = self.connector.connect(name, stream).await?;
+        stream.shutdown().await?;
+        // h2 servers send their settings first.
+        let mut rest = Vec::new();
+        match stream.read_to_end(&mut rest).await {
+            // Closed without a last word, which is how servers part with who has left.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            end => end.map(drop),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Latency under half load: requests come when they come.
+
+use super::Bench;
+use super::table::Row;
+use crate::load::{Load, Shape, Until};
+use crate::operation::Operation;
+use crate::scene::Full;
+use crate::subject::{Subject, alternate};
+
+/// Turns that the rate is looked for.
+const LOOK: u32 = 4;
+
+pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
+    let full = Full::start(bench.places).await;
+    let floor = full.floor(bench.places, true).await;
+    let dialer = full.server.dial().show(&full.who);
+    let requests = Operation::Decrypt.requests(&dialer, Shape::BUSY.proto).await;
+    let mut closed = Load::open(&dialer, Shape::BUSY, requests).await;
+    closed.run(bench.until()).await;
+    let rate = closed.run(Until::Elapsed(bench.turn * LOOK)).await.half_rate();
+    drop(closed);
+    // The floor gets as many as ours.
+    let work = (Shape::BUSY.at(rate), Operation::Decrypt);
+    let mut subjects = [
+        Subject::new("floor", &floor, &full.who, work).await,
+        Subject::new("kes", &full.server, &full.who, work).await,
+    ];
+    alternate(&mut subjects, bench.rounds, bench.until()).await;
+    floor.kill().await;
+    full.end().await;
+    let [floor, kes] = &subjects;
+    let row = |name: &str, quantile: f64| {
+        let of = |subject: &Subject| subject.total.latencies.micros(quantile);
+        let (kes, floor) = (of(kes), of(floor));
+        let what = format!("h2, 4 × 8 at half load: {name}");
+        Row::new(&what, kes / floor, "").of((kes, floor), "µs")
+    };
+    let also = format!("{rate} a second; against the floor that shares writes");
+    vec![row("p50", 0.5).also(also), row("p99", 0.99), row("p99.9", 0.999)]
+}
