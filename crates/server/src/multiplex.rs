@@ -23,8 +23,8 @@ use tokio::time::Instant;
 const TURNS_MAX: usize = 16;
 
 /// For how long; streams with large bodies take milliseconds each, and there may be hundreds. Looked
-/// at between streams.
-const TIME_MAX: Duration = Duration::from_micros(500);
+/// at between streams; a hundred small ones take less.
+const TIME_MAX: Duration = Duration::from_millis(2);
 
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
