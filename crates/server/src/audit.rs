@@ -109,47 +109,44 @@ fn json(method: Option<&Method>, event: &AuditEvent<'_>, lost: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(JSON_LEN);
     let AuditRequest { ip, path, identity, proxy_ip } = &event.request;
     let AuditResponse { code, time } = event.response;
-    let mut plain = |before: &str, text: &str| {
-        json.extend_from_slice(before.as_bytes());
-        json.extend_from_slice(text.as_bytes());
-    };
-    // None of these has anything to escape: not even a method, which is a token.
-    if let Some(method) = method {
-        plain(r#"{"message":"audit","method":""#, method.as_str());
-        plain(r#"",""#, "");
-    } else {
-        plain(r#"{""#, "");
+    match method {
+        Some(method) => {
+            plain(&mut json, r#"{"message":"audit","method":"#, method.as_str());
+            json.push(b',');
+        }
+        None => json.push(b'{'),
     }
-    plain(r#"time":""#, event.time.text(&mut [0; Timestamp::TEXT_LEN_MAX]));
-    plain(r#"","request":{"ip":""#, ip);
-    plain(r#"","path":"#, "");
-    add(&mut json, path);
-    let mut plain = |before: &str, text: &str| {
-        json.extend_from_slice(before.as_bytes());
-        json.extend_from_slice(text.as_bytes());
-        json.push(b'"');
-    };
+    plain(&mut json, r#""time":"#, event.time.text(&mut [0; Timestamp::TEXT_LEN_MAX]));
+    plain(&mut json, r#","request":{"ip":"#, ip);
+    add(&mut json, r#","path":"#, path);
     if let Some(identity) = identity {
-        plain(r#","identity":""#, identity.text(&mut [0; Identity::TEXT_LEN]));
+        plain(&mut json, r#","identity":"#, identity.text(&mut [0; Identity::TEXT_LEN]));
     }
     if let Some(proxy_ip) = proxy_ip {
-        plain(r#","proxy_ip":""#, proxy_ip);
+        plain(&mut json, r#","proxy_ip":"#, proxy_ip);
     }
-    json.extend_from_slice(br#"},"response":{"code":"#);
-    add(&mut json, &code);
-    json.extend_from_slice(br#","time":"#);
-    add(&mut json, &time);
+    add(&mut json, r#"},"response":{"code":"#, &code);
+    add(&mut json, r#","time":"#, &time);
     json.push(b'}');
     if lost > 0 {
-        json.extend_from_slice(br#","lost":"#);
-        add(&mut json, &lost);
+        add(&mut json, r#","lost":"#, &lost);
     }
     json.push(b'}');
     json
 }
 
-/// Adds a value: texts and numbers can always be written.
-fn add(json: &mut Vec<u8>, value: &impl Serialize) {
+/// Adds a text that has nothing to escape: times, addresses and identities have not, nor has a
+/// method, which is a token.
+fn plain(json: &mut Vec<u8>, before: &str, text: &str) {
+    json.extend_from_slice(before.as_bytes());
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+}
+
+/// Adds any value: texts and numbers can always be written.
+fn add(json: &mut Vec<u8>, before: &str, value: &impl Serialize) {
+    json.extend_from_slice(before.as_bytes());
     let _ = serde_json::to_writer(json, value);
 }
 
@@ -238,8 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few bytes at a time, refuses once after `good` of them, and panics at `bad`.
-    #[derive(Clone)]
+    /// Takes a few bytes at a time, refuses once after `good` of them, and panics at a `!`.
     struct Odd {
         taken: Arc<Mutex<Vec<u8>>>,
         good: usize,

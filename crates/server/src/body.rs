@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
 use bytes::BytesMut;
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use kes_types::wire::message;
 use serde::de::DeserializeOwned;
@@ -40,9 +41,6 @@ impl BodyBudget {
     /// Waits for room for `bytes`; `None` is never the case while the server lives.
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if let Ok(room) = Arc::clone(&self.0).try_acquire_many_owned(bytes) {
-            return Some(room);
-        }
         Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
     }
 }
@@ -70,42 +68,8 @@ enum State {
     Broken,
 }
 
-/// Where a request's body comes from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// The connection.
-    Connection(Incoming),
-    /// The router.
-    Router(Body),
-}
-
-impl Source {
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Connection(body) => body.size_hint(),
-            Self::Router(body) => body.size_hint(),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Connection(body) => body.is_end_stream(),
-            Self::Router(body) => body.is_end_stream(),
-        }
-    }
-
-    /// The next frame; none at the end, an error if it broke off.
-    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, BrokenOff>> {
-        match self {
-            Self::Connection(body) => Some(body.frame().await?.map_err(|_| BrokenOff)),
-            Self::Router(body) => Some(body.frame().await?.map_err(|_| BrokenOff)),
-        }
-    }
-}
-
-/// A body did not come to its end.
-#[derive(Debug)]
-struct BrokenOff;
+/// Where a request's body comes from: the connection, or the router.
+pub(crate) type Source = Either<Incoming, Body>;
 
 impl RequestBody {
     pub(crate) fn new(body: Source, bytes_max: usize, budget: BodyBudget) -> Self {
@@ -180,7 +144,7 @@ impl RequestBody {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(BrokenOff)) => {
+                Some(Err(_)) => {
                     self.state = State::Broken;
                     return Err(ApiError::bad_request(message::BODY_INVALID));
                 }
@@ -228,43 +192,12 @@ impl HeldBytes {
 /// An answer before it leaves.
 pub(crate) type Answer = Response<AnswerBody>;
 
-/// The body of an answer.
-#[derive(Debug)]
-pub(crate) enum AnswerBody {
-    /// All of it, or what is left.
-    Whole(Bytes),
-    /// It comes by and by.
-    Streamed(Body),
-}
+/// The body of an answer: all of it, or one that comes by and by.
+pub(crate) type AnswerBody = Either<Full<Bytes>, Body>;
 
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match &mut *self {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_empty(),
-            Self::Streamed(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Streamed(body) => body.size_hint(),
-        }
-    }
+/// An answer with all of its body.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Answer {
+    Response::new(Either::Left(Full::new(bytes.into())))
 }
 
 /// The body of an answer on its way to the client: the request is in flight until it was sent.
@@ -282,12 +215,12 @@ impl SentBody {
 
 impl http_body::Body for SentBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -307,7 +240,7 @@ const JSON_LEN: usize = 256;
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, ApiError> {
     let mut bytes = Vec::with_capacity(JSON_LEN);
     serde_json::to_writer(&mut bytes, value).map_err(ApiError::internal)?;
-    let mut response = Response::new(AnswerBody::Whole(bytes.into()));
+    let mut response = whole(bytes);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
@@ -316,7 +249,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, ApiError> {
 /// An empty answer with status 200; clients that never read it must be able to reuse their
 /// connection, so its length is stated.
 pub(crate) fn empty() -> Answer {
-    let mut response = Response::new(AnswerBody::Whole(Bytes::new()));
+    let mut response = whole(Bytes::new());
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
@@ -324,8 +257,9 @@ pub(crate) fn empty() -> Answer {
 /// Makes an answer one to HEAD: it tells the length of a body that it does not have. HTTP/1.1 would
 /// leave the body out by itself, h2 would send it.
 pub(crate) fn withhold(answer: &mut Answer) {
-    if let AnswerBody::Whole(bytes) = answer.body_mut() {
-        let len = std::mem::take(bytes).len();
+    if let Either::Left(whole) = answer.body_mut()
+        && let Some(len) = std::mem::take(whole).size_hint().exact()
+    {
         answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
 }
@@ -338,7 +272,7 @@ mod tests {
     use super::*;
 
     fn body(text: &'static str, budget: &BodyBudget) -> RequestBody {
-        RequestBody::new(Source::Router(Body::from(text)), 64, budget.clone())
+        RequestBody::new(Source::Right(Body::from(text)), 64, budget.clone())
     }
 
     #[tokio::test]

@@ -147,7 +147,7 @@ impl Hub {
             let lines = follower.next_lines().await?;
             Some((Ok::<_, Infallible>(lines), follower))
         });
-        let mut response = Response::new(AnswerBody::Streamed(Body::from_stream(lines)));
+        let mut response = Response::new(AnswerBody::Right(Body::from_stream(lines)));
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
         response.extensions_mut().insert(Streaming);

@@ -50,10 +50,8 @@ impl Peer {
 
     /// Whether the connection is somebody's whom the configuration knows.
     pub(crate) fn is_known(&self, snapshot: &Snapshot) -> bool {
-        self.identity.is_ok_and(|identity| {
-            snapshot.policies.subject(&identity).is_known()
-                || snapshot.proxy.identities.contains(&identity)
-        })
+        self.identity.is_ok_and(|identity| snapshot.policies.subject(&identity).is_known())
+            || self.forwards(snapshot)
     }
 
     /// Whether it is a TLS proxy, whose requests are other people's.
@@ -70,7 +68,7 @@ impl Peer {
                 return Caller { subject: Err(reason.into()), ip, proxy_ip: None };
             }
         };
-        if snapshot.proxy.identities.contains(&identity) {
+        if self.forwards(snapshot) {
             return Caller {
                 subject: forwarded(snapshot, headers),
                 ip: forwarded_for(headers)

@@ -93,13 +93,14 @@ impl Front {
             Err(error) => return Either::Right(Either::Left(ready(error.to_response()))),
         };
         // To read a forwarded certificate is work that belongs into the request's own future.
-        let is_forwarded = self.peer.forwards(&self.app.live.load());
+        let snapshot = self.app.live.load();
+        let is_forwarded = self.peer.forwards(&snapshot);
         let Some(route) = Route::hot(target.as_str()).filter(|_| !is_forwarded) else {
             return Either::Right(Either::Right(Arc::clone(self).by_router(target, request)));
         };
         let (head, body) = request.into_parts();
-        let body = Source::Connection(body);
-        Either::Left(serve(&self.app, route, &self.peer, target, &head, body))
+        let body = Source::Left(body);
+        Either::Left(serve(&self.app, snapshot, route, &self.peer, target, &head, body))
     }
 
     fn by_router(
@@ -113,7 +114,7 @@ impl Front {
             }
             request.extensions_mut().insert(Arrival { peer: Arc::clone(&self.peer), target });
             let Ok(response) = self.router.clone().call(request.map(Body::new)).await;
-            response.map(AnswerBody::Streamed)
+            response.map(AnswerBody::Right)
         })
     }
 }
@@ -130,7 +131,8 @@ async fn routed(app: &Arc<App>, route: &'static Route, request: Request) -> Answ
     let (mut parts, body) = request.into_parts();
     match parts.extensions.remove::<Arrival>() {
         Some(Arrival { peer, target }) => {
-            serve(app, route, &peer, target, &parts, Source::Router(body)).await
+            let (snapshot, body) = (app.live.load(), Source::Right(body));
+            serve(app, snapshot, route, &peer, target, &parts, body).await
         }
         None => ApiError::internal(Unaddressed).to_response(),
     }
@@ -139,15 +141,15 @@ async fn routed(app: &Arc<App>, route: &'static Route, request: Request) -> Answ
 /// Answers a request whose route is known.
 fn serve(
     app: &Arc<App>,
+    snapshot: Arc<Snapshot>,
     route: &'static Route,
     peer: &Peer,
     target: Target,
     head: &Parts,
     body: Source,
 ) -> impl Future<Output = Answer> + Send + use<> {
-    let snapshot = app.live.load();
     let caller = peer.caller(&snapshot, &head.headers);
-    let trace = trace::begin(app, &head.method, &target, &caller);
+    let trace = trace::begin(app, &head.method, target, &caller);
     let body = RequestBody::new(body, route.body_max, app.bodies.clone());
     // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
     through_layers(Arc::clone(app), snapshot, route, caller, trace, body)
@@ -197,7 +199,7 @@ fn through_layers(
 }
 
 async fn no_such_route(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    let body = Source::Router(request.into_body());
+    let body = Source::Right(request.into_body());
     RequestBody::new(body, 0, app.bodies.clone()).discard().await;
     ApiError::no_such_route().to_response().map(Body::new)
 }

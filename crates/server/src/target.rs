@@ -85,18 +85,9 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
 
 /// Whether a segment is empty (the last may be), `.` or `..`.
 fn has_odd_segment(path: &str) -> bool {
-    let segments = path.as_bytes().split(|byte| *byte == b'/');
-    let (mut segments, is_absolute) = (segments.peekable(), path.starts_with('/'));
-    if is_absolute {
-        segments.next();
-    }
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        if segment == b"." || segment == b".." || (segment.is_empty() && !is_last) {
-            return true;
-        }
-    }
-    false
+    let path = path.as_bytes();
+    path.windows(2).any(|pair| pair == b"//")
+        || path.split(|byte| *byte == b'/').any(|segment| segment == b"." || segment == b"..")
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use kes_store::StoreError;
 use kes_types::wire::{ApiRoute, Status, Version};
 
 use super::Call;
-use crate::body::{self, AnswerBody};
+use crate::body;
 use crate::error::{ApiError, Outcome};
 use crate::route::ROUTES;
 use crate::system;
@@ -52,7 +52,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
 /// `GET /v1/metrics`.
 pub(crate) fn metrics(call: Call) -> Outcome {
     let text = call.app.metrics.text(&call.app).map_err(ApiError::internal)?;
-    let mut response = Response::new(AnswerBody::Whole(text.into()));
+    let mut response = body::whole(text);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     Ok(response)

@@ -22,12 +22,12 @@ pub(crate) struct Trace {
 }
 
 /// Numbers the request.
-pub(crate) fn begin(app: &App, method: &Method, target: &Target, caller: &Caller) -> Trace {
+pub(crate) fn begin(app: &App, method: &Method, target: Target, caller: &Caller) -> Trace {
     let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
     Trace {
         id: app.next_request_id(),
         method: method.clone(),
-        target: target.clone(),
+        target,
         identity,
         begun: app.clock.monotonic(),
     }
