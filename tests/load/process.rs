@@ -10,6 +10,9 @@ use tokio::process::Command;
 
 use crate::figure::real;
 
+/// Linux tells times to programs in hundredths of a second.
+const NANOS_PER_TICK: u64 = 10_000_000;
+
 /// Processor time that the threads of a process have had: nanoseconds by thread, because threads
 /// that end take theirs with them.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl Cpu {
             threads.insert(thread.file_name().to_string_lossy().into_owned(), time.unwrap_or(0));
         }
         if threads.is_empty() {
-            threads.insert("all".to_owned(), ticks(pid));
+            threads.insert("all".to_owned(), ticks(&pid.to_string(), 2) * NANOS_PER_TICK);
         }
         Self(threads)
     }
@@ -42,20 +45,18 @@ impl Cpu {
     }
 }
 
-fn ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+/// The first so many of utime, stime, cutime and cstime of `/proc/<process>/stat`, together.
+pub(crate) fn ticks(process: &str, times: usize) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
     // The name, in parentheses, may hold anything.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let times = fields.split_whitespace().skip(11).take(2);
-    times.map(|ticks| ticks.parse::<u64>().expect("utime and stime") * 10_000_000).sum()
+    let times = fields.split_whitespace().skip(11).take(times);
+    times.map(|ticks| ticks.parse::<u64>().expect("times are ticks")).sum()
 }
 
 /// A figure of `/proc/<pid>/status` that is in KiB, in megabytes of 10^6 bytes.
 pub(crate) fn megabytes(pid: u32, name: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let rest = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    real(kib.unwrap_or_else(|| panic!("no {name} in {status}"))) * 1024.0 / 1e6
+    real(kes_tests::status(pid, name)) * 1024.0 / 1e6
 }
 
 /// Sets the peak of a process's memory back to what it has now; says whether we may.

@@ -19,17 +19,21 @@ impl Figures {
     /// # Panics
     /// If there is no such process.
     pub(crate) fn of(pid: u32) -> Self {
-        let folder = format!("/proc/{pid}");
-        let status = fs::read_to_string(format!("{folder}/status")).expect("the process runs");
-        let number = |name: &str| {
-            let rest = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            number.unwrap_or_else(|| panic!("no {name} in {status}"))
-        };
         Self {
-            resident_kib: number("VmRSS:"),
-            threads: number("Threads:"),
-            files: fs::read_dir(format!("{folder}/fd")).expect("the process runs").count(),
+            resident_kib: status(pid, "VmRSS"),
+            threads: status(pid, "Threads"),
+            files: fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count(),
         }
     }
+}
+
+/// A number of `/proc/<pid>/status`; sizes are in KiB.
+///
+/// # Panics
+/// If there is no such process or no such number.
+pub fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let rest = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {status}"))
 }

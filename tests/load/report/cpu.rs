@@ -38,20 +38,10 @@ async fn h2(bench: &Bench) -> Row {
 async fn h1(bench: &Bench) -> Row {
     let full = Full::start(bench.places).await;
     let floor = full.floor(bench.places, false).await;
-    let work = (Shape::BUSY_H1, Operation::Decrypt);
-    let mut subjects = [
-        Subject::new("floor", &floor, &full.who, work).await,
-        Subject::new("kes", &full.server, &full.who, work).await,
-    ];
-    alternate(&mut subjects, bench.rounds, bench.until()).await;
-    floor.kill().await;
-    full.end().await;
-    let [floor, kes] = &subjects;
-    row("HTTP/1.1, 16 connections: CPU per decrypt", floor, kes)
+    let [floor, kes] = bench.decrypts(full, floor, Shape::BUSY_H1).await;
+    row("HTTP/1.1, 16 connections: CPU per decrypt", &floor, &kes)
 }
 
 fn row(what: &str, floor: &Subject, kes: &Subject) -> Row {
-    Row::new(what, kes.ratio_to(floor, |turn| turn.cpu), "")
-        .of((kes.median(|turn| turn.cpu), floor.median(|turn| turn.cpu)), "µs")
-        .at_most(RATIO_MAX)
+    Row::ratio(what, (kes, floor), |turn| turn.cpu, "µs").at_most(RATIO_MAX)
 }

@@ -16,7 +16,6 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     floor.kill().await;
     full.end().await;
     let [floor, kes] = &subjects;
-    let row = Row::new("handshake, X25519MLKEM768: CPU", kes.ratio_to(floor, |turn| turn.cpu), "")
-        .of((kes.median(|turn| turn.cpu), floor.median(|turn| turn.cpu)), "µs");
+    let row = Row::ratio("handshake, X25519MLKEM768: CPU", (kes, floor), |turn| turn.cpu, "µs");
     vec![row.at_most(1.10)]
 }

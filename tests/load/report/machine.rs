@@ -8,6 +8,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::figure::real;
+use crate::process::ticks;
 
 /// A list for the page.
 pub(super) async fn block(profile: Option<&str>) -> String {
@@ -60,16 +61,17 @@ impl Others {
     /// Begins to watch.
     pub(super) fn watch() -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let ticks =
+        let numbers =
             |text: &str| text.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-        let all: Vec<u64> = stat.lines().next().map(ticks).unwrap_or_default();
+        let all: Vec<u64> = stat.lines().next().map(numbers).unwrap_or_default();
         let of = |index: usize| all.get(index).copied().unwrap_or_default();
         // user, nice, system, idle, iowait, irq, softirq, steal
         let busy = of(0) + of(1) + of(2) + of(5) + of(6);
         Self {
             begin: Instant::now(),
             total: busy + of(3) + of(4) + of(7),
-            used: busy.saturating_sub(ours()),
+            // What this process and those that it started and ended have used is not others'.
+            used: busy.saturating_sub(ticks("self", 4)),
             stolen: of(7),
         }
     }
@@ -87,12 +89,4 @@ impl Others {
             share(now.stolen, self.stolen)
         )
     }
-}
-
-/// What this process and those that it started and ended have used.
-fn ours() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in parentheses, may hold anything.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    fields.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }

@@ -35,8 +35,7 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     large.kill().await;
     let [few, many] = &subjects;
     let what = "10,000 keys, 1,000 identities, 200 policies: CPU per decrypt";
-    let row = Row::new(what, many.ratio_to(few, |turn| turn.cpu), "")
-        .of((many.median(|turn| turn.cpu), few.median(|turn| turn.cpu)), "µs");
+    let row = Row::ratio(what, (many, few), |turn| turn.cpu, "µs");
     vec![row.at_most(1.10).also("against kes with one of each".to_owned())]
 }
 

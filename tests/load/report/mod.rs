@@ -18,9 +18,15 @@ mod table;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::load::Until;
+use futures_util::future::BoxFuture;
+use kes_tests::Server;
+
+use crate::load::{Shape, Until};
+use crate::operation::Operation;
 use crate::output::{note, say};
 use crate::process::Places;
+use crate::scene::Full;
+use crate::subject::{Subject, alternate};
 use table::Row;
 
 /// What a quick run cuts every length by.
@@ -65,6 +71,19 @@ impl Bench {
     fn until(&self) -> Until {
         Until::Elapsed(self.turn)
     }
+
+    /// Lets a floor and a server of ours take turns with decrypts, then ends both.
+    async fn decrypts(&self, full: Full, floor: Server, shape: Shape) -> [Subject; 2] {
+        let work = (shape, Operation::Decrypt);
+        let mut subjects = [
+            Subject::new("floor", &floor, &full.who, work).await,
+            Subject::new("kes", &full.server, &full.who, work).await,
+        ];
+        alternate(&mut subjects, self.rounds, self.until()).await;
+        floor.kill().await;
+        full.end().await;
+        subjects
+    }
 }
 
 /// Measures, prints, and writes the page.
@@ -72,86 +91,37 @@ pub(crate) async fn measure(report: &Report) {
     let others = machine::Others::watch();
     let machine = machine::block(report.profile.as_deref()).await;
     let rows = sections(&Bench::new(report.is_quick), report.only.as_deref()).await;
-    let table = table::lines(&rows);
-    let took = others.told();
-    say(&format!("{machine}\n\n{table}\n\n{took}"));
+    let results = format!("{machine}\n\n{}\n\n{}", table::lines(&rows), others.told());
+    say(&results);
     if let Some(path) = &report.write {
-        page::replace(path, &format!("{machine}\n\n{table}\n\n{took}"));
+        page::replace(path, &results);
     }
 }
 
 async fn sections(bench: &Bench, only: Option<&str>) -> Vec<Row> {
     let mut rows = Vec::new();
-    for section in Section::ALL {
-        let is_wanted = only.is_none_or(|only| only.split(',').any(|name| name == section.name()));
-        if is_wanted {
-            note(&format!("measuring: {}", section.name()));
-            rows.extend(section.measure(bench).await);
+    for (name, measure) in SECTIONS {
+        if only.is_none_or(|only| only.split(',').any(|wanted| wanted == name)) {
+            note(&format!("measuring: {name}"));
+            rows.extend(measure(bench).await);
         }
     }
     rows
 }
 
 /// A part of the table, with servers of its own.
-#[derive(Clone, Copy, Debug)]
-enum Section {
-    Serial,
-    Cpu,
-    Handshake,
-    Audit,
-    Many,
-    Memory,
-    Start,
-    List,
-    Storm,
-    Open,
-    Operations,
-}
+type Section = (&'static str, for<'a> fn(&'a Bench) -> BoxFuture<'a, Vec<Row>>);
 
-impl Section {
-    const ALL: [Self; 11] = [
-        Self::Serial,
-        Self::Cpu,
-        Self::Handshake,
-        Self::Audit,
-        Self::Many,
-        Self::Memory,
-        Self::Start,
-        Self::List,
-        Self::Storm,
-        Self::Open,
-        Self::Operations,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Serial => "serial",
-            Self::Cpu => "cpu",
-            Self::Handshake => "handshake",
-            Self::Audit => "audit",
-            Self::Many => "many",
-            Self::Memory => "memory",
-            Self::Start => "start",
-            Self::List => "list",
-            Self::Storm => "storm",
-            Self::Open => "open",
-            Self::Operations => "operations",
-        }
-    }
-
-    async fn measure(self, bench: &Bench) -> Vec<Row> {
-        match self {
-            Self::Serial => serial::measure(bench).await,
-            Self::Cpu => cpu::measure(bench).await,
-            Self::Handshake => handshake::measure(bench).await,
-            Self::Audit => audit::measure(bench).await,
-            Self::Many => many::measure(bench).await,
-            Self::Memory => memory::measure(bench).await,
-            Self::Start => start::measure(bench).await,
-            Self::List => list::measure(bench).await,
-            Self::Storm => storm::measure(bench).await,
-            Self::Open => open::measure(bench).await,
-            Self::Operations => operations::measure(bench).await,
-        }
-    }
-}
+const SECTIONS: [Section; 11] = [
+    ("serial", |bench| Box::pin(serial::measure(bench))),
+    ("cpu", |bench| Box::pin(cpu::measure(bench))),
+    ("handshake", |bench| Box::pin(handshake::measure(bench))),
+    ("audit", |bench| Box::pin(audit::measure(bench))),
+    ("many", |bench| Box::pin(many::measure(bench))),
+    ("memory", |bench| Box::pin(memory::measure(bench))),
+    ("start", |bench| Box::pin(start::measure(bench))),
+    ("list", |bench| Box::pin(list::measure(bench))),
+    ("storm", |bench| Box::pin(storm::measure(bench))),
+    ("open", |bench| Box::pin(open::measure(bench))),
+    ("operations", |bench| Box::pin(operations::measure(bench))),
+];

@@ -5,7 +5,7 @@ use super::table::Row;
 use crate::load::{Load, Shape, Until};
 use crate::operation::Operation;
 use crate::scene::Full;
-use crate::subject::{Subject, alternate};
+use crate::subject::Subject;
 
 /// Turns that the rate is looked for.
 const LOOK: u32 = 4;
@@ -20,18 +20,10 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     let rate = closed.run(Until::Elapsed(bench.turn * LOOK)).await.half_rate();
     drop(closed);
     // The floor gets as many as ours.
-    let work = (Shape::BUSY.at(rate), Operation::Decrypt);
-    let mut subjects = [
-        Subject::new("floor", &floor, &full.who, work).await,
-        Subject::new("kes", &full.server, &full.who, work).await,
-    ];
-    alternate(&mut subjects, bench.rounds, bench.until()).await;
-    floor.kill().await;
-    full.end().await;
-    let [floor, kes] = &subjects;
+    let [floor, kes] = bench.decrypts(full, floor, Shape::BUSY.at(rate)).await;
     let row = |name: &str, quantile: f64| {
         let of = |subject: &Subject| subject.total.latencies.micros(quantile);
-        let (kes, floor) = (of(kes), of(floor));
+        let (kes, floor) = (of(&kes), of(&floor));
         let what = format!("h2, 4 × 8 at half load: {name}");
         Row::new(&what, kes / floor, "").of((kes, floor), "µs")
     };

@@ -5,7 +5,7 @@ use super::table::Row;
 use crate::load::{Shape, Until};
 use crate::operation::Operation;
 use crate::scene::Full;
-use crate::subject::{Subject, Turn, alternate};
+use crate::subject::{Subject, alternate};
 
 /// Objects of a listing.
 const LISTING: usize = 1000;
@@ -22,12 +22,10 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     floor.kill().await;
     full.end().await;
     let [floor, kes] = &subjects;
-    let compared = |what: &str, unit: &str, of: fn(&Turn) -> f64| {
-        Row::new(what, kes.ratio_to(floor, of), "").of((kes.median(of), floor.median(of)), unit)
-    };
+    let both = (kes, floor);
     vec![
-        compared("h2, one request at a time: p50", "µs", |turn| turn.p50).at_most(1.10),
-        compared("h2, one request at a time: p99", "µs", |turn| turn.p99).at_most(1.25),
-        compared("listing of 1,000 objects", "ms", |turn| turn.millis),
+        Row::ratio("h2, one request at a time: p50", both, |turn| turn.p50, "µs").at_most(1.10),
+        Row::ratio("h2, one request at a time: p99", both, |turn| turn.p99, "µs").at_most(1.25),
+        Row::ratio("listing of 1,000 objects", both, |turn| turn.millis, "ms"),
     ]
 }

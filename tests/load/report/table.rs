@@ -1,6 +1,7 @@
 //! The table.
 
 use crate::figure::text;
+use crate::subject::{Subject, Turn};
 
 const HEAD: [&str; 7] = ["what", "kes", "against", "result", "target", "", "also"];
 
@@ -35,6 +36,17 @@ impl Row {
         self.kes = text(kes, unit);
         self.against = text(against, unit);
         self
+    }
+
+    /// A ratio of two servers that took turns.
+    pub(super) fn ratio(
+        what: &str,
+        (kes, against): (&Subject, &Subject),
+        of: fn(&Turn) -> f64,
+        unit: &str,
+    ) -> Self {
+        Self::new(what, kes.ratio_to(against, of), "")
+            .of((kes.median(of), against.median(of)), unit)
     }
 
     /// The most that it should be.

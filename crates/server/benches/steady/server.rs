@@ -1,6 +1,5 @@
 //! The server under measurement, with everything switched on.
 
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -190,7 +189,5 @@ fn float(count: u64) -> f64 {
 }
 
 fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    kes_tests::status(std::process::id(), "VmRSS")
 }
