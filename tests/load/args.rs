@@ -8,7 +8,7 @@ use crate::floor::Floor;
 use crate::load::Shape;
 use crate::operation::Operation;
 use crate::pair::Pair;
-use crate::report::Report;
+use crate::report::{Report, unknown_section};
 use crate::soak::Soak;
 
 const USAGE: &str = "\
@@ -47,7 +47,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         "pair" => Command::Pair(pair(&mut options)?),
         "report" => Command::Report(Report {
             is_quick: options.flag("--quick"),
-            only: options.value("--only")?,
+            only: sections(options.value("--only")?)?,
             profile: options.value("--profile")?,
             write: options.value("--write")?.map(Into::into),
         }),
@@ -57,6 +57,13 @@ pub(crate) fn parse() -> Result<Command, String> {
     match options.0.first() {
         None => Ok(parsed),
         Some(unknown) => Err(format!("unknown option {unknown}\n{USAGE}")),
+    }
+}
+
+fn sections(only: Option<String>) -> Result<Option<String>, String> {
+    match only.as_deref().and_then(unknown_section) {
+        None => Ok(only),
+        Some(unknown) => Err(format!("unknown section {unknown}\n{USAGE}")),
     }
 }
 

@@ -15,11 +15,11 @@ mod predefined;
 mod storage;
 mod telemetry;
 
-use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use kes_config::ProcessEnvironment;
+use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::Args;
@@ -27,7 +27,7 @@ use crate::output::Output;
 
 /// Wipes what is freed: key schedules, plaintexts and their copies in buffers included.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {

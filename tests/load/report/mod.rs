@@ -109,6 +109,11 @@ async fn sections(bench: &Bench, only: Option<&str>) -> Vec<Row> {
     rows
 }
 
+/// The first of these sections that there is not.
+pub(crate) fn unknown_section(only: &str) -> Option<&str> {
+    only.split(',').find(|wanted| !SECTIONS.iter().any(|(name, _)| name == wanted))
+}
+
 /// A part of the table, with servers of its own.
 type Section = (&'static str, for<'a> fn(&'a Bench) -> BoxFuture<'a, Vec<Row>>);
 
