@@ -73,6 +73,14 @@ struct Shard {
     flights: Flights,
 }
 
+/// What is there of a name.
+enum Found {
+    /// Its key, kept from an earlier read.
+    Key(Arc<Key>),
+    /// A read of it; one before `horizon` was under way already.
+    Read { flight: Flight, horizon: FlightId },
+}
+
 impl Keyring {
     /// Puts a keyring in front of a store.
     pub fn new(parts: Parts) -> Self {
@@ -90,29 +98,22 @@ impl Keyring {
     /// A caller that joined a read which somebody else had started earlier does not take its *not
     /// found* for an answer: the key may have been created since.
     pub async fn get(self: &Arc<Self>, _permit: &Permit, name: &KeyName) -> Landing {
-        let arrival = {
-            let now = self.parts.clock.monotonic();
-            let mut shard = self.shard(name);
-            match shard.cache.lookup(name, now) {
-                Lookup::Hit(key) => return Ok(key),
-                Lookup::Refresh(key) => {
-                    let (_, departure) = shard.flights.join(name);
-                    drop(shard);
-                    self.depart(name, departure);
-                    return Ok(key);
-                }
-                Lookup::Miss => shard.flights.horizon(),
-            }
+        let (mut flight, arrival) = match self.find(name) {
+            Found::Key(key) => return Ok(key),
+            Found::Read { flight, horizon } => (flight, horizon),
         };
         let landing = async {
             loop {
-                let flight = self.join(name);
                 let id = flight.id;
                 match flight.landed().await {
                     Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
                     Some(landing) => return landing,
                     None => return Err(Arc::new(lost(name))),
                 }
+                flight = match self.find(name) {
+                    Found::Key(key) => return Ok(key),
+                    Found::Read { flight, .. } => flight,
+                };
             }
         };
         let landed = tokio::time::timeout(GET_TIMEOUT, landing).await;
@@ -250,10 +251,21 @@ impl Keyring {
         self.call(write).await.map_err(|error| CreateError::Store(failed_name, error))
     }
 
-    fn join(self: &Arc<Self>, name: &KeyName) -> Flight {
-        let (flight, departure) = self.shard(name).flights.join(name);
+    /// Looks `name` up and, where it is not kept, joins its read. One look under one lock: between
+    /// two, a read could land that the second would start again.
+    fn find(self: &Arc<Self>, name: &KeyName) -> Found {
+        let now = self.parts.clock.monotonic();
+        let mut shard = self.shard(name);
+        let kept = match shard.cache.lookup(name, now) {
+            Lookup::Hit(key) => return Found::Key(key),
+            Lookup::Refresh(key) => Some(key),
+            Lookup::Miss => None,
+        };
+        let horizon = shard.flights.horizon();
+        let (flight, departure) = shard.flights.join(name);
+        drop(shard);
         self.depart(name, departure);
-        flight
+        kept.map_or(Found::Read { flight, horizon }, Found::Key)
     }
 
     fn depart(self: &Arc<Self>, name: &KeyName, departure: Option<Departure>) {

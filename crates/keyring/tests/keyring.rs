@@ -144,6 +144,28 @@ async fn concurrent_misses_make_one_read_and_then_none() {
     assert_eq!(store.reads.load(Ordering::SeqCst), 1);
 }
 
+/// How often the race is run. Where the look into the cache and the joining of a read are two
+/// steps, it is lost within some hundred rounds, seldom only after 3,000.
+const ROUNDS: usize = 5_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_miss_while_the_read_lands_does_not_read_again() {
+    let store = Gated::new(true);
+    let keyring = keyring(&store, &Hands::new());
+    for round in 1..=ROUNDS {
+        let name = KeyName::parse(&format!("key-{round}")).unwrap();
+        keyring.create(&permit(), &name).await.unwrap();
+        let gets = [(); 4].map(|()| {
+            let (keyring, name) = (Arc::clone(&keyring), name.clone());
+            tokio::spawn(async move { keyring.get(&permit(), &name).await.unwrap() })
+        });
+        for get in gets {
+            get.await.unwrap();
+        }
+        assert_eq!(store.reads.load(Ordering::SeqCst), round);
+    }
+}
+
 #[tokio::test]
 async fn whoever_joined_a_read_that_found_nothing_reads_again() {
     let store = Gated::new(false);
