@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use kes_tests::pki;
-use kes_tests::{Connection, Credential, Dialer, Proto, Server, Setup, Tls, WAYS, kes};
+use kes_tests::{Connection, Credential, Dialer, Proto, Server, Setup, Tls, WAYS, dev_file, kes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
@@ -182,12 +182,11 @@ async fn row_49_an_unset_variable_or_an_unknown_field_is_refused_by_name() {
 async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate_to_anybody() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::dev(folder.path()).await;
-    let line = server.stdout().find(|line| line.contains("API Key")).await.expect("a line");
+    let api_key = server.dev_api_key().await;
+    assert!(api_key.starts_with("kes:v1:"), "{api_key}");
     let lines = server.stdout().so_far();
     assert_eq!(lines.iter().filter(|line| line.contains("API Key")).count(), 1, "{lines:?}");
-    let api_key = line.split_whitespace().nth(2).expect("a third word");
-    assert!(api_key.starts_with("kes:v1:"), "{line}");
-    let admin = Credential::from_api_key(api_key);
+    let admin = Credential::from_api_key(&api_key);
 
     // As `openssl s_client` does: no client certificate, and the chain is not checked.
     let certificate = shown_certificate(&server).await;
@@ -204,10 +203,10 @@ async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate
             }
         }
     }
-    let written = find(folder.path(), "server.crt");
+    let written = dev_file(folder.path(), "server.crt");
     let written = CertificateDer::from_pem_file(&written).expect("a certificate");
     assert_eq!(written, certificate);
-    let key = find(folder.path(), "admin.key");
+    let key = dev_file(folder.path(), "admin.key");
     let mode = fs::metadata(&key).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{}", key.display());
     server.stop().await;
@@ -219,10 +218,4 @@ async fn shown_certificate(server: &Server) -> CertificateDer<'static> {
     let nobody = pki::server(&["localhost"]);
     let dialer = Dialer::new(server.address(), nobody.certificate().clone());
     dialer.over((Proto::H1, Tls::V12)).shown_certificate().await
-}
-
-fn find(folder: &Path, name: &str) -> std::path::PathBuf {
-    let entries = fs::read_dir(folder).expect("the folder is ours");
-    let mut entries = entries.map(|entry| entry.expect("an entry").path().join(name));
-    entries.find(|path| path.is_file()).unwrap_or_else(|| panic!("no {name}"))
 }

@@ -18,6 +18,7 @@ mod identity;
 mod proxy;
 mod replay;
 mod routes;
+mod secrets;
 mod shutdown;
 mod static_key;
 mod strangers;

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod go;
 pub mod guide;
 mod lines;
+pub mod memory;
 mod need;
 mod payload;
 pub mod pki;
@@ -35,7 +36,7 @@ pub use payload::{Feed, Payload};
 pub use pki::Credential;
 pub use program::{Finished, Program, finish, kes, signal};
 pub use relay::Relay;
-pub use server::Server;
+pub use server::{Server, dev_file};
 pub use setup::Setup;
 
 use base64::Engine as _;

@@ -1,5 +1,6 @@
 //! The server as a process.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -63,10 +64,31 @@ impl Server {
     }
 
     /// `kes server --dev`, told to write its files below `folder`.
+    ///
+    /// # Panics
+    /// If it ends before it is up, or writes no certificate.
     pub async fn dev(folder: &Path) -> Self {
-        let mut command = kes().command();
+        Self::launch_dev(kes().command(), folder).await
+    }
+
+    /// The same, with an environment of its own.
+    ///
+    /// # Panics
+    /// If it ends before it is up, or writes no certificate.
+    pub async fn launch_dev(mut command: Command, folder: &Path) -> Self {
         command.args(["server", "--dev", "--addr", "127.0.0.1:0"]).env("TMPDIR", folder);
-        Self::launch(command, Path::new("")).await
+        let mut server = Self::launch(command, Path::new("")).await;
+        server.certificate_file = dev_file(folder, "server.crt");
+        server
+    }
+
+    /// The API key of the admin that `--dev` prints.
+    ///
+    /// # Panics
+    /// If it prints none.
+    pub async fn dev_api_key(&self) -> String {
+        let line = self.stdout.find(|line| line.contains("API Key")).await.expect("a line");
+        line.split_whitespace().nth(2).expect("a third word").to_owned()
     }
 
     /// Where it listens.
@@ -173,6 +195,16 @@ impl Server {
         self.signal(Signal::KILL);
         self.wait().await;
     }
+}
+
+/// A file that `kes server --dev` wrote below `folder`.
+///
+/// # Panics
+/// If it is not there.
+pub fn dev_file(folder: &Path, name: &str) -> PathBuf {
+    let entries = fs::read_dir(folder).expect("the folder is ours");
+    let mut entries = entries.map(|entry| entry.expect("an entry").path().join(name));
+    entries.find(|path| path.is_file()).unwrap_or_else(|| panic!("no {name}"))
 }
 
 /// The address in the banner's line of endpoints.

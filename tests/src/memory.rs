@@ -1,0 +1,60 @@
+//! What a process holds in its memory.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+
+const PAGE: usize = 4096;
+
+/// What there is to be seen of a page in `/proc/<pid>/pagemap`: present, or swapped out.
+const KEPT: u64 = 0b11 << 62;
+
+/// How often `needle` is found in the memory that a process can write to: heap, stacks, statics.
+///
+/// Read as `proc_pid_maps(5)`, `proc_pid_pagemap(5)` and `proc_pid_mem(5)` have it; the process must
+/// be dumpable, or the caller root.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn occurrences(pid: u32, needle: &[u8]) -> usize {
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory can be read");
+    let pages = File::open(format!("/proc/{pid}/pagemap")).expect("its pages are known");
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process runs");
+    let written = maps.lines().filter_map(writable).flat_map(|range| kept(&pages, range));
+    let found = written.map(|range| {
+        let mut bytes = vec![0; range.len()];
+        // A mapping of the kernel's own cannot be read, and holds nothing of the process.
+        match memory.read_exact_at(&mut bytes, range.start as u64) {
+            Ok(()) => bytes.windows(needle.len()).filter(|window| *window == needle).count(),
+            Err(_) => 0,
+        }
+    });
+    found.sum()
+}
+
+/// The addresses of a line of `maps`, if the process may write there.
+fn writable(line: &str) -> Option<Range<usize>> {
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).expect("an address");
+    words.next()?.contains('w').then(|| address(start)..address(end))
+}
+
+/// The runs of pages in `range` that hold something: most of what an allocator reserved is not there.
+fn kept(pages: &File, range: Range<usize>) -> Vec<Range<usize>> {
+    let mut entries = vec![0; range.len() / PAGE * size_of::<u64>()];
+    let at = range.start / PAGE * size_of::<u64>();
+    if pages.read_exact_at(&mut entries, at as u64).is_err() {
+        return Vec::new();
+    }
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (entry, page) in entries.chunks_exact(size_of::<u64>()).zip(range.step_by(PAGE)) {
+        let entry = u64::from_ne_bytes(entry.try_into().expect("eight bytes"));
+        match runs.last_mut() {
+            _ if entry & KEPT == 0 => {}
+            Some(run) if run.end == page => run.end += PAGE,
+            _ => runs.push(page..page + PAGE),
+        }
+    }
+    runs
+}
