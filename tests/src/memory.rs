@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-const PAGE: usize = 4096;
+use rustix::param::page_size;
 
 /// What there is to be seen of a page in `/proc/<pid>/pagemap`: present, or swapped out.
 const KEPT: u64 = 0b11 << 62;
@@ -23,7 +23,7 @@ pub fn occurrences(pid: u32, needle: &[u8]) -> usize {
     let written = maps.lines().filter_map(writable).flat_map(|range| kept(&pages, range));
     let found = written.map(|range| {
         let mut bytes = vec![0; range.len()];
-        // A mapping of the kernel's own cannot be read, and holds nothing of the process.
+        // What was unmapped meanwhile, as the stack of a thread that ended, holds nothing.
         match memory.read_exact_at(&mut bytes, range.start as u64) {
             Ok(()) => bytes.windows(needle.len()).filter(|window| *window == needle).count(),
             Err(_) => 0,
@@ -42,18 +42,19 @@ fn writable(line: &str) -> Option<Range<usize>> {
 
 /// The runs of pages in `range` that hold something: most of what an allocator reserved is not there.
 fn kept(pages: &File, range: Range<usize>) -> Vec<Range<usize>> {
-    let mut entries = vec![0; range.len() / PAGE * size_of::<u64>()];
-    let at = range.start / PAGE * size_of::<u64>();
+    let size = page_size();
+    let mut entries = vec![0; range.len() / size * size_of::<u64>()];
+    let at = range.start / size * size_of::<u64>();
     if pages.read_exact_at(&mut entries, at as u64).is_err() {
         return Vec::new();
     }
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for (entry, page) in entries.chunks_exact(size_of::<u64>()).zip(range.step_by(PAGE)) {
+    for (entry, page) in entries.chunks_exact(size_of::<u64>()).zip(range.step_by(size)) {
         let entry = u64::from_ne_bytes(entry.try_into().expect("eight bytes"));
         match runs.last_mut() {
             _ if entry & KEPT == 0 => {}
-            Some(run) if run.end == page => run.end += PAGE,
-            _ => runs.push(page..page + PAGE),
+            Some(run) if run.end == page => run.end += size,
+            _ => runs.push(page..page + size),
         }
     }
     runs
