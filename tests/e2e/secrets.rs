@@ -1,7 +1,6 @@
 //! What is left of secrets in the server's memory.
 
-use kes_tests::{Credential, Server, WAYS, b64, kes, memory, unb64};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use kes_tests::{Credential, Server, WAYS, b64, kes, memory, random, unb64};
 use serde_json::json;
 
 #[tokio::test]
@@ -14,8 +13,7 @@ async fn nothing_is_left_of_keys_once_they_are_gone() {
     let server = Server::launch_dev(command, folder.path()).await;
     let admin = Credential::from_api_key(&server.dev_api_key().await);
     for way in WAYS {
-        let mut key = [0; 32];
-        SystemRandom::new().fill(&mut key).expect("the system has random bytes");
+        let key = random::<32>();
         let mut connection = server.connect_over(&admin, way).await;
         let body = json!({ "key": b64(key), "cipher": "AES256" }).to_string();
         connection.post("/v1/key/import/k", &body).await.ok_empty();

@@ -41,6 +41,17 @@ pub use setup::Setup;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// Random bytes.
+///
+/// # Panics
+/// If the system has none.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
 
 /// Standard, padded base64 of `bytes`, as the wire has byte strings.
 pub fn b64(bytes: impl AsRef<[u8]>) -> String {

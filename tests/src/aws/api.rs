@@ -148,9 +148,6 @@ impl Api {
 
 /// Adds the token that makes the request one that was made once, which is the version's id too.
 fn with_token(mut body: Value) -> Value {
-    let mut token = [0; 16];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut token).expect("the system has random bytes");
-    body["ClientRequestToken"] = json!(hex::encode(token));
+    body["ClientRequestToken"] = json!(hex::encode(crate::random::<16>()));
     body
 }

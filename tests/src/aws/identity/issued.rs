@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::aws::Signer;
+use crate::random;
 
 /// Temporary credentials, as a source hands them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +67,4 @@ impl Issued {
 /// Random bytes in the alphabet of URLs, for what is opaque to clients.
 pub(super) fn opaque() -> String {
     hex::encode(random::<28>())
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the machine has random numbers");
-    bytes
 }
