@@ -7,20 +7,30 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each of our packages may depend on of ours. `kes` may depend on everything.
-const DIRECTIONS: [(&str, &[&str]); 13] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("kes-types", &[]),
     ("kes-crypto", &["kes-types"]),
     ("kes-policy", &["kes-types"]),
     ("kes-store", &["kes-types"]),
     ("kes-config", &["kes-crypto", "kes-policy", "kes-types"]),
-    ("kes-store-aws", &["kes-config", "kes-store", "kes-types"]),
+    ("kes-store-aws", &["kes-config", "kes-outbound", "kes-store", "kes-tls", "kes-types"]),
     ("kes-store-fs", &["kes-config", "kes-store", "kes-types"]),
-    ("kes-store-vault", &["kes-config", "kes-store", "kes-types"]),
+    ("kes-store-vault", &["kes-config", "kes-outbound", "kes-store", "kes-tls", "kes-types"]),
+    ("kes-tls", &["kes-crypto", "kes-types"]),
+    ("kes-outbound", &["kes-tls"]),
     ("kes-keyring", &["kes-crypto", "kes-policy", "kes-store", "kes-types"]),
-    ("kes-client", &["kes-crypto", "kes-types"]),
+    ("kes-client", &["kes-outbound", "kes-tls", "kes-types"]),
     (
         "kes-server",
-        &["kes-config", "kes-crypto", "kes-keyring", "kes-policy", "kes-store", "kes-types"],
+        &[
+            "kes-config",
+            "kes-crypto",
+            "kes-keyring",
+            "kes-policy",
+            "kes-store",
+            "kes-tls",
+            "kes-types",
+        ],
     ),
     ("kes-tests", &["kes-client", "kes-store", "kes-types"]),
     ("kes", ANY),
@@ -29,9 +39,9 @@ const DIRECTIONS: [(&str, &[&str]); 13] = [
 /// Who alone may depend on a package.
 const ONLY: [(&str, &[&str]); 17] = [
     ("axum", &["kes-server"]),
-    ("rustls", &["kes-server", "kes-client", "kes-store-vault", "kes-tests"]),
-    ("tokio-rustls", &["kes-server", "kes-client", "kes-tests"]),
-    ("hyper-rustls", &["kes-client"]),
+    ("rustls", &["kes-tls", "kes-outbound", "kes-server", "kes-tests"]),
+    ("tokio-rustls", &["kes-server", "kes-tests"]),
+    ("rustls-webpki", &["kes-tls"]),
     ("aws-config", &["kes-store-aws"]),
     ("aws-credential-types", &["kes-store-aws"]),
     ("aws-sdk-kms", &["kes-store-aws"]),
@@ -43,7 +53,7 @@ const ONLY: [(&str, &[&str]); 17] = [
     ("kes-store-vault", &["kes"]),
     ("vaultrs", &["kes-store-vault"]),
     ("rustify", &["kes-store-vault"]),
-    ("reqwest", &["kes-store-vault"]),
+    ("reqwest", &["kes-outbound", "kes-client", "kes-store-aws", "kes-store-vault"]),
     ("kes-server", &["kes"]),
 ];
 

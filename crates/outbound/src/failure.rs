@@ -1,0 +1,88 @@
+//! Why a request to another server brought no answer.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use kes_tls::{Explanation, Side};
+
+/// A request that brought no whole answer. `Display` is for the log of an operator: for a failed TLS
+/// handshake what was wrong and what would cure it, else the HTTP library's words; never the URL.
+#[derive(Debug)]
+pub struct Failure {
+    kind: FailureKind,
+    explanation: Option<Explanation>,
+    error: reqwest::Error,
+}
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Nothing listens at the address; nothing was sent.
+    Refused,
+    /// There was no connection for another reason; nothing was sent.
+    Connect,
+    /// The server's certificate was not accepted; nothing was sent.
+    Untrusted,
+    /// The TLS handshake failed for another reason; no request was answered.
+    Tls,
+    /// A time limit was reached.
+    TimedOut,
+    /// The request may have arrived.
+    Interrupted,
+}
+
+impl Failure {
+    /// Looks into an error of the HTTP library; `side` names the settings that would cure it.
+    pub fn new(error: reqwest::Error, side: Side) -> Self {
+        let error = error.without_url();
+        let found = kes_tls::tls_error(&error);
+        let explanation = found.map(|found| kes_tls::explain(found, side));
+        let kind = match found {
+            Some(rustls::Error::InvalidCertificate(_)) => FailureKind::Untrusted,
+            Some(_) => FailureKind::Tls,
+            None if error.is_timeout() => FailureKind::TimedOut,
+            None if error.is_connect() && is_refused(&error) => FailureKind::Refused,
+            None if error.is_connect() => FailureKind::Connect,
+            None => FailureKind::Interrupted,
+        };
+        Self { kind, explanation, error }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Whether the connection could not be made, so that nothing was sent.
+    pub fn is_connect(&self) -> bool {
+        self.error.is_connect()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.explanation {
+            Some(explanation) => explanation.fmt(f),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // What follows an explanation would be the library's own words for the same.
+        if self.explanation.is_some() { None } else { self.error.source() }
+    }
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        next = cause.source();
+    }
+    false
+}

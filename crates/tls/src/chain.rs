@@ -1,0 +1,124 @@
+//! Whether a peer's certificate is trusted: directly, or by a path to a trusted issuer.
+
+use std::sync::Arc;
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ExtendedKeyPurpose, OtherError};
+use webpki::{EndEntityCert, Error, KeyUsage};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use crate::path;
+use crate::purpose::Purpose;
+use crate::trust_store::TrustStore;
+
+/// What a certificate is judged by.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) trust: TrustStore,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
+    pub(crate) purpose: Purpose,
+}
+
+impl Rules {
+    /// Verifies a peer's certificate for `now`; `presented` are the further ones that it sent. Names
+    /// are not looked at.
+    pub(crate) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        if self.trust.contains(leaf) {
+            return self.verify_listed(leaf, now).map_err(certificate_error);
+        }
+        let checked = EndEntityCert::try_from(leaf).and_then(|certificate| {
+            let issuers = self.trust.issuers();
+            let (algorithms, purpose) = (self.algorithms.all, self.purpose);
+            let path = certificate
+                .verify_for_usage(algorithms, issuers, presented, now, purpose, None, None);
+            path.map(drop)
+        });
+        match checked {
+            // Go takes both, webpki neither: the one has no extensions, the other is marked CA.
+            Err(Error::UnsupportedCertVersion | Error::CaUsedAsEndEntity) => {
+                path::verify(self, leaf, presented, now).map_err(certificate_error)
+            }
+            checked => checked.map_err(certificate_error),
+        }
+    }
+
+    /// Verifies a certificate that stands in the list itself: its dates and its key usage.
+    fn verify_listed(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+        let certificate = parse(leaf)?;
+        path::check_validity(&certificate, now)?;
+        self.purpose.check(&certificate)
+    }
+}
+
+/// Reads a whole certificate.
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(Error::BadDer),
+    }
+}
+
+/// Reads a server's certificate for its names; version 1 has none.
+pub(crate) fn parse_names<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<ParsedCertificate<'a>, rustls::Error> {
+    match EndEntityCert::try_from(certificate) {
+        Err(Error::UnsupportedCertVersion) => Err(CertificateError::NotValidForName.into()),
+        _ => ParsedCertificate::try_from(certificate),
+    }
+}
+
+/// The TLS library's word for a path error, which chooses the alert that the peer is sent.
+pub(crate) fn certificate_error(error: Error) -> CertificateError {
+    match error {
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => CertificateError::BadEncoding,
+        Error::CertNotValidYet { time, not_before } => {
+            CertificateError::NotValidYetContext { time, not_before }
+        }
+        Error::CertExpired { time, not_after } => {
+            CertificateError::ExpiredContext { time, not_after }
+        }
+        Error::InvalidCertValidity => CertificateError::Expired,
+        Error::UnknownIssuer => CertificateError::UnknownIssuer,
+        Error::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Error::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
+        Error::UnsupportedSignatureAlgorithmContext(context) => {
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                supported_algorithms: context.supported_algorithms,
+            }
+        }
+        Error::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                public_key_algorithm_id: context.public_key_algorithm_id,
+            }
+        }
+        Error::RequiredEkuNotFoundContext(context) => CertificateError::InvalidPurposeContext {
+            required: purpose(&context.required),
+            presented: context
+                .present
+                .into_iter()
+                .map(|values| ExtendedKeyPurpose::Other(values))
+                .collect(),
+        },
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    }
+}
+
+fn purpose(usage: &KeyUsage) -> ExtendedKeyPurpose {
+    let values: Vec<usize> = usage.oid_values().collect();
+    match values.as_slice() {
+        KeyUsage::SERVER_AUTH_REPR => ExtendedKeyPurpose::ServerAuth,
+        KeyUsage::CLIENT_AUTH_REPR => ExtendedKeyPurpose::ClientAuth,
+        _ => ExtendedKeyPurpose::Other(values),
+    }
+}

@@ -1,0 +1,52 @@
+//! Signatures of handshakes, verified with the public key of the peer's certificate.
+//!
+//! The public key alone counts, not the certificate around it: versions and extensions do not matter
+//! here. It is read by the reader that computes identities too: two readers that disagree about where
+//! the public key stands would let one caller pass for another.
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::{CertificateError, DigitallySignedStruct, Error};
+use webpki::RawPublicKeyEntity;
+
+fn public_key(
+    certificate: &CertificateDer<'_>,
+) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
+    let key = kes_crypto::certificate_public_key(certificate);
+    key.map(SubjectPublicKeyInfoDer::from).map_err(|_| CertificateError::BadEncoding)
+}
+
+/// Verifies a signature of TLS 1.2.
+pub(crate) fn verify_tls12(
+    algorithms: &WebPkiSupportedAlgorithms,
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = public_key(certificate)?;
+    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+    // TLS 1.2 leaves the curve open: a scheme stands for an algorithm per curve.
+    let schemes = algorithms.mapping.iter();
+    let mut candidates = schemes
+        .filter(|(scheme, _)| *scheme == signature.scheme)
+        .flat_map(|(_, algorithms)| algorithms.iter());
+    let is_valid = candidates
+        .any(|algorithm| key.verify_signature(*algorithm, message, signature.signature()).is_ok());
+    if is_valid {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
+    }
+}
+
+/// Verifies a signature of TLS 1.3.
+pub(crate) fn verify_tls13(
+    algorithms: &WebPkiSupportedAlgorithms,
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = public_key(certificate)?;
+    verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+}

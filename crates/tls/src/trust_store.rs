@@ -1,0 +1,120 @@
+//! The certificates that are trusted: as issuers of others, and as peers themselves.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::X509Version;
+
+/// A list of trusted certificates.
+///
+/// By the rules of Go's `x509.CertPool`: a certificate of the list is trusted when a peer shows that
+/// very certificate, whoever signed it and whether or not it is marked CA. It is trusted as an issuer
+/// only if it may issue: of version 1, or marked CA, and not limited to other uses.
+pub struct TrustStore {
+    /// SHA-256 of the DER of each certificate.
+    listed: HashSet<[u8; 32]>,
+    issuers: Vec<TrustAnchor<'static>>,
+}
+
+/// Why there is no list of trusted certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustStoreError {
+    /// A certificate of the list cannot be read.
+    #[error("a certificate that is to be trusted cannot be read")]
+    Certificate,
+    /// The operating system has no trusted certificates, or they cannot be read.
+    #[error("the system has no root certificates")]
+    NoSystemRoots(#[source] Option<rustls_native_certs::Error>),
+}
+
+impl TrustStore {
+    /// The certificates of a list, in DER.
+    pub fn of(certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
+        let mut store = Self::empty();
+        for der in certificates {
+            if !store.add(der) {
+                return Err(TrustStoreError::Certificate);
+            }
+        }
+        Ok(store)
+    }
+
+    /// The certificates that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+    /// them. Those that cannot be read are passed over.
+    pub fn system() -> Result<Self, TrustStoreError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = Self::empty();
+        for certificate in &found.certs {
+            store.add(certificate);
+        }
+        if store.listed.is_empty() {
+            return Err(TrustStoreError::NoSystemRoots(found.errors.into_iter().next()));
+        }
+        Ok(store)
+    }
+
+    /// The certificates of a list, or those of the system where there is no list.
+    pub fn of_or_system(certificates: Option<&[Vec<u8>]>) -> Result<Self, TrustStoreError> {
+        certificates.map_or_else(Self::system, Self::of)
+    }
+
+    fn empty() -> Self {
+        Self { listed: HashSet::new(), issuers: Vec::new() }
+    }
+
+    /// Adds a certificate; `false` if it cannot be read.
+    fn add(&mut self, der: &[u8]) -> bool {
+        let Ok(([], certificate)) = X509Certificate::from_der(der) else { return false };
+        self.listed.insert(fingerprint(der));
+        if may_issue(&certificate) {
+            let der = CertificateDer::from(der);
+            if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
+                self.issuers.push(anchor.to_owned());
+            }
+        }
+        true
+    }
+
+    /// Whether this very certificate is in the list.
+    pub(crate) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.listed.contains(&fingerprint(certificate))
+    }
+
+    /// Those that may have issued a peer's certificate.
+    pub(crate) fn issuers(&self) -> &[TrustAnchor<'static>] {
+        &self.issuers
+    }
+}
+
+impl fmt::Debug for TrustStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} trusted certificates]", self.listed.len())
+    }
+}
+
+fn fingerprint(der: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, der).as_ref());
+    bytes
+}
+
+/// Whether a trusted certificate may issue others. Version 1 has no extensions that could say no.
+pub(crate) fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    if certificate.version() == X509Version::V1 {
+        return true;
+    }
+    let is_ca = match certificate.basic_constraints() {
+        Ok(Some(constraints)) => constraints.value.ca,
+        Ok(None) | Err(_) => false,
+    };
+    let may_sign = match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.key_cert_sign(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    is_ca && may_sign
+}
