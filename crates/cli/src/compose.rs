@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kes_config::{Config, ListenAddress, Live};
 use kes_crypto::{Random, SystemRandom};
 use kes_keyring::{CacheExpiry, Keyring};
+use kes_outbound::Proxies;
 use kes_server::{Bound, BuildInfo, ErrorLog, Limits, Server, Stop};
 use kes_types::{Clock, KeyName, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,6 +31,7 @@ pub(crate) const BUILD: BuildInfo =
 pub(crate) struct Start {
     pub(crate) address: ListenAddress,
     pub(crate) storage: Storage,
+    pub(crate) proxies: Proxies,
     pub(crate) keys: Vec<KeyName>,
     pub(crate) live: Live,
     pub(crate) development: Option<Development>,
@@ -40,7 +42,7 @@ pub(crate) struct Start {
 }
 
 /// Starts from a configuration file's contents.
-pub(crate) fn from_config(config: Config, locking: Locking) -> Start {
+pub(crate) fn from_config(config: Config, proxies: Proxies, locking: Locking) -> Start {
     let errors = ErrorLog::new();
     let log = telemetry::start(config.live.log.error, errors.clone());
     for warning in &config.warnings {
@@ -49,6 +51,7 @@ pub(crate) fn from_config(config: Config, locking: Locking) -> Start {
     Start {
         address: config.address,
         storage: Storage::Configured(config.keystore),
+        proxies,
         keys: config.keys,
         live: config.live,
         development: None,
@@ -66,6 +69,7 @@ pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<S
     Ok(Start {
         address,
         storage: Storage::Memory,
+        proxies: Proxies::default(),
         keys: Vec::new(),
         live,
         development: Some(development),
@@ -91,7 +95,7 @@ async fn run_on(start: Start, upkeep: &Upkeep) -> Result<(), Failure> {
     }
     // Caught from here on, long before anybody is told that the server is up.
     let mut signals = Signals::new().map_err(Failure::new)?;
-    let opened = storage::open(start.storage, upkeep);
+    let opened = storage::open(start.storage, start.proxies, upkeep);
     let Some(opened) = signals.unless_ended(opened).await else { return Ok(()) };
     let opened = opened?;
     let (tasks, stop) = (TaskTracker::new(), Stop::new());

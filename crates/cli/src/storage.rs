@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kes_config::{AwsKeystore, FsKeystore, Keystore, KvVersion, VaultKeystore};
+use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, MemoryStore, Metered};
 use kes_store_aws::AwsStore;
 use kes_store_fs::FsStore;
@@ -57,7 +58,11 @@ impl Upkeep {
 }
 
 /// Opens a store. What the operator should know about it goes into the log.
-pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Failure> {
+pub(crate) async fn open(
+    storage: Storage,
+    proxies: Proxies,
+    upkeep: &Upkeep,
+) -> Result<Opened, Failure> {
     match storage {
         Storage::Memory => Ok(Opened {
             store: metered(MemoryStore::new()),
@@ -65,8 +70,10 @@ pub(crate) async fn open(storage: Storage, upkeep: &Upkeep) -> Result<Opened, Fa
             probe_every: PROBE_EVERY,
         }),
         Storage::Configured(Keystore::Fs(settings)) => open_fs(settings).await,
-        Storage::Configured(Keystore::Vault(settings)) => open_vault(*settings, upkeep).await,
-        Storage::Configured(Keystore::Aws(settings)) => open_aws(*settings, upkeep).await,
+        Storage::Configured(Keystore::Vault(settings)) => {
+            open_vault(*settings, proxies, upkeep).await
+        }
+        Storage::Configured(Keystore::Aws(settings)) => open_aws(*settings, proxies, upkeep).await,
     }
 }
 
@@ -80,10 +87,15 @@ async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
     Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
-async fn open_vault(settings: VaultKeystore, upkeep: &Upkeep) -> Result<Opened, Failure> {
+async fn open_vault(
+    settings: VaultKeystore,
+    proxies: Proxies,
+    upkeep: &Upkeep,
+) -> Result<Opened, Failure> {
     let (name, probe_every) = (describe(&settings), settings.ping);
     let opened = VaultStore::open(kes_store_vault::Parts {
         settings,
+        proxies,
         clock: Arc::new(SystemClock),
         tasks: upkeep.tasks.clone(),
         stop: upkeep.stop.clone(),
@@ -93,7 +105,11 @@ async fn open_vault(settings: VaultKeystore, upkeep: &Upkeep) -> Result<Opened, 
     Ok(Opened { store: metered(store), name, probe_every })
 }
 
-async fn open_aws(settings: AwsKeystore, upkeep: &Upkeep) -> Result<Opened, Failure> {
+async fn open_aws(
+    settings: AwsKeystore,
+    proxies: Proxies,
+    upkeep: &Upkeep,
+) -> Result<Opened, Failure> {
     let mut name = format!("AWS Secrets Manager {} in {}", settings.endpoint, settings.region);
     if !settings.prefix.is_empty() {
         name = format!("{name}, {}/*", settings.prefix);
@@ -103,6 +119,7 @@ async fn open_aws(settings: AwsKeystore, upkeep: &Upkeep) -> Result<Opened, Fail
     }
     let opened = AwsStore::open(kes_store_aws::Parts {
         settings,
+        proxies,
         clock: Arc::new(SystemClock),
         tasks: upkeep.tasks.clone(),
         stop: upkeep.stop.clone(),

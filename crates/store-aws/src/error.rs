@@ -8,6 +8,7 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId as _;
 use aws_sdk_secretsmanager::primitives::DateTime;
 use kes_store::{BoxError, StoreError};
+use kes_tls::ClientTlsError;
 
 use crate::call::Call;
 use crate::kms::KeyProblem;
@@ -175,6 +176,9 @@ impl From<AwsError> for StoreError {
 /// Why a store in AWS cannot be opened: none of it becomes right by waiting.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// No server can be verified.
+    #[error("TLS towards AWS cannot be set up")]
+    Tls(#[source] ClientTlsError),
     /// AWS does not know the credentials of the configuration.
     #[error("AWS refuses keystore.aws.secretsmanager.credentials")]
     Credentials(#[source] BoxError),

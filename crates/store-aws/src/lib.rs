@@ -26,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::types::Tag;
 use kes_config::AwsKeystore;
+use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, KeyName, Secret};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub use error::OpenError;
 
 use crate::error::AwsError;
 use crate::health::Health;
+use crate::http::Http;
 use crate::keys::Creation;
 use crate::kms::KmsKey;
 use crate::manager::Manager;
@@ -48,6 +50,8 @@ use crate::versions::Versions;
 pub struct Parts {
     /// Where AWS is, and what is ours in it.
     pub settings: AwsKeystore,
+    /// The proxies through which AWS is reached.
+    pub proxies: Proxies,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Owner of the task that replaces credentials, and of looks in the background.
@@ -75,8 +79,9 @@ impl AwsStore {
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
     pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let Parts { settings, clock, tasks, stop } = parts;
-        let session = Session::new(&settings, clock, tasks.clone(), stop.clone());
+        let Parts { settings, proxies, clock, tasks, stop } = parts;
+        let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
+        let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());
         let session = Arc::new(session);
         let keeper = Arc::clone(&session.keeper);
         let names = Names::new(&settings.prefix);

@@ -95,11 +95,12 @@ impl Deadline {
 impl Session {
     pub(crate) fn new(
         settings: &AwsKeystore,
+        http: Http,
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let http = SharedHttpClient::new(Http::default());
+        let http = SharedHttpClient::new(http);
         let region = Region::new(settings.region.clone());
         let source = match &settings.credentials {
             AwsCredentials::Default => Source::chain(http.clone(), region.clone()),
@@ -326,7 +327,8 @@ mod tests {
             credentials: AwsCredentials::Default,
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let mut session = Session::new(&settings, Arc::new(SystemClock), tasks, stop);
+        let http = Http::new(&settings.endpoint, kes_outbound::Proxies::default()).unwrap();
+        let mut session = Session::new(&settings, http, Arc::new(SystemClock), tasks, stop);
         let clock = Arc::new(Hands::new());
         session.keeper = Arc::new(keeper(&clock).0);
         let call = Call::new("secretsmanager:GetSecretValue", "my-key");

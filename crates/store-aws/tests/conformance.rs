@@ -62,6 +62,7 @@ async fn examine(proxy: &Proxy, layout: Layout) {
     let mut stores = Vec::new();
     for _ in 0..layout.servers {
         let opened = AwsStore::open(Parts {
+            proxies: kes_outbound::Proxies::default(),
             settings: settings(proxy, layout),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),

@@ -57,7 +57,9 @@ impl Server {
     /// A session here, which has not logged in yet.
     pub(crate) fn session(&self) -> Session {
         let (settings, clock) = (self.settings(), Arc::new(SystemClock));
-        let transport = Arc::new(Transport::new(&settings, clock.clone()).unwrap());
+        let transport = Arc::new(
+            Transport::new(&settings, &kes_outbound::Proxies::default(), clock.clone()).unwrap(),
+        );
         let login = Login::new(&settings.login).unwrap();
         let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, clock));
         Session { transport, keeper, namespace: None }

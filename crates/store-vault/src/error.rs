@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kes_outbound::Failure;
 use kes_store::{StoreError, VALUE_LEN_MAX, on_a_line};
+use kes_tls::ClientTlsError;
 
 use crate::call::Target;
-use crate::tls::TlsError;
 
 /// Why a call to Vault did not bring what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
     /// No whole answer came back.
     #[error("no answer to {0}")]
-    Transport(Target, #[source] reqwest::Error),
+    Transport(Target, #[source] Failure),
     /// The time for the operation is over.
     #[error("no answer to {target} within {} s", .within.as_secs())]
     TimedOut { target: Target, within: Duration },
@@ -232,7 +233,7 @@ impl From<VaultError> for StoreError {
 pub enum OpenError {
     /// The certificates of the configuration make no TLS client.
     #[error("keystore.vault.tls cannot be used")]
-    Tls(#[source] TlsError),
+    Tls(#[source] ClientTlsError),
     /// No HTTP client can be made.
     #[error("no HTTP client for Vault can be made")]
     Client(#[source] reqwest::Error),

@@ -28,13 +28,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_config::{KvVersion, VaultKeystore};
+use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 use kes_types::{Clock, KeyName, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::OpenError;
-pub use tls::TlsError;
 
 use crate::error::VaultError;
 use crate::health::Health;
@@ -51,6 +51,8 @@ use crate::transport::{Deadline, Transport};
 pub struct Parts {
     /// Where Vault is, and what is ours in it.
     pub settings: VaultKeystore,
+    /// The proxies through which Vault is reached.
+    pub proxies: Proxies,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Owner of the task that keeps the token alive.
@@ -78,9 +80,9 @@ impl VaultStore {
     /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
     /// that is not the one of the settings are errors.
     pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let Parts { settings, clock, tasks, stop } = parts;
+        let Parts { settings, proxies, clock, tasks, stop } = parts;
         let unusable = |error: VaultError| OpenError::Engine(error.into());
-        let transport = Arc::new(Transport::new(&settings, Arc::clone(&clock))?);
+        let transport = Arc::new(Transport::new(&settings, &proxies, Arc::clone(&clock))?);
         let login = Login::new(&settings.login).map_err(unusable)?;
         let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, Arc::clone(&clock)));
         let namespace = login::namespace(settings.namespace.as_deref()).map_err(unusable)?;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use kes_config::VaultKeystore;
+use kes_outbound::{Failure, Proxies};
 use kes_types::{Clock, Secret};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 
 use crate::answer::Answer;
@@ -82,13 +83,15 @@ pub(crate) struct Sender<'a> {
 pub(crate) struct Deadline(Instant);
 
 impl Transport {
-    pub(crate) fn new(settings: &VaultKeystore, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let builder = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(settings).map_err(OpenError::Tls)?)
+    pub(crate) fn new(
+        settings: &VaultKeystore,
+        proxies: &Proxies,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let tls = tls::client_config(settings).map_err(OpenError::Tls)?;
+        // Redirects are ours to follow: they carry the token.
+        let builder = kes_outbound::client_builder(tls, proxies)
             .user_agent(concat!("kes/", env!("CARGO_PKG_VERSION")))
-            // Ours to follow: a redirect carries the token.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_user_timeout(RECEIPT_TIMEOUT)
@@ -282,9 +285,8 @@ fn parse(url: &str) -> Result<Url, VaultError> {
     Url::parse(url).map_err(|error| VaultError::Request(Arc::new(error)))
 }
 
-/// The URL, which an error of the library would show, has the key's name in it and goes.
 fn failed(target: &Target, error: reqwest::Error) -> VaultError {
-    VaultError::Transport(target.clone(), error.without_url())
+    VaultError::Transport(target.clone(), Failure::new(error, tls::SIDE))
 }
 
 fn redirection(response: &Response) -> Option<&HeaderValue> {
@@ -333,7 +335,8 @@ mod tests {
     }
 
     async fn send(server: &Server, call: &Call) -> Result<Answer, VaultError> {
-        let transport = Transport::new(&server.settings(), Arc::new(SystemClock)).unwrap();
+        let transport =
+            Transport::new(&server.settings(), &Proxies::default(), Arc::new(SystemClock)).unwrap();
         let token = HeaderValue::from_static("hunter2");
         let sender = Sender { token: Some(&token), namespace: None };
         transport.send(call, sender, transport.deadline()).await
@@ -422,7 +425,8 @@ mod tests {
     async fn what_we_wrote_is_to_be_seen_by_whichever_node_answers() {
         let server =
             Server::start(|_, _| canned::json(200, "X-Vault-Index: seven\r\n", "{}")).await;
-        let transport = Transport::new(&server.settings(), Arc::new(SystemClock)).unwrap();
+        let transport =
+            Transport::new(&server.settings(), &Proxies::default(), Arc::new(SystemClock)).unwrap();
         let token = HeaderValue::from_static("t");
         let sender = Sender { token: Some(&token), namespace: None };
         for _ in 0..2 {

@@ -65,6 +65,7 @@ async fn examine(layout: Layout) {
     let mut stores = Vec::new();
     for _ in 0..layout.servers.max(1) {
         let opened = VaultStore::open(Parts {
+            proxies: kes_outbound::Proxies::default(),
             settings: settings(&bao, layout, &role),
             clock: Arc::new(SystemClock),
             tasks: tasks.clone(),

@@ -25,3 +25,6 @@ pub use explain::{Explanation, Side, explain, explain_io, tls_error};
 pub use provider::provider;
 pub use server_verifier::{AnyServer, ServerVerifier};
 pub use trust_store::{TrustStore, TrustStoreError};
+
+/// The TLS configuration of a client, as [`client_config`] makes it.
+pub use rustls::ClientConfig;

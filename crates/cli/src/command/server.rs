@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kes_outbound::Proxies;
+
 use crate::args::ServerArgs;
 use crate::compose;
 use crate::exit::Failure;
@@ -26,7 +28,7 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
             if let Some(addr) = &args.addr {
                 config.address = address(addr)?;
             }
-            compose::from_config(config, locking)
+            compose::from_config(config, proxies(&environment)?, locking)
         }
         None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
     };
@@ -36,4 +38,11 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
     // A thread that hangs in a file system or on standard output does not keep the process.
     runtime.shutdown_timeout(LAST_WAIT);
     result
+}
+
+/// The proxies of the environment.
+fn proxies(environment: &dyn kes_config::Environment) -> Result<Proxies, Failure> {
+    let variables = kes_config::ProxyVariables::read(environment);
+    let variables = variables.map_err(|error| Failure::new(error).context("HTTPS_PROXY"))?;
+    Proxies::new(&variables.https, &variables.http, &variables.no_proxy).map_err(Failure::new)
 }
