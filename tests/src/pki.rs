@@ -285,6 +285,18 @@ pub fn server(names: &[&str]) -> Credential {
     Credential(Arc::new(Credential::self_signed(&key, &server_params(names))))
 }
 
+/// The same, marked CA, as `openssl req -x509` makes it where nothing else is said.
+///
+/// # Panics
+/// If a name is not a name.
+pub fn server_marked_ca(names: &[&str]) -> Credential {
+    let key = KeyPair::generate().expect("ring makes P-256 keys");
+    let mut params = server_params(names);
+    params.extended_key_usages = Vec::new();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Credential(Arc::new(Credential::self_signed(&key, &params)))
+}
+
 const P521_IDENTITY: &str = "1e64ad29f915ff4797f6b35676100a0899ee7bb3b8ae4423d4c17c5197460294";
 const RSA2048_IDENTITY: &str = "39023218abafd203b3b842017d6c7feea47685bac3ae03345851d67a1839fc15";
 

@@ -3,7 +3,8 @@
 use std::fs;
 
 use kes_tests::caller::generate;
-use kes_tests::pki::Authority;
+use kes_tests::pki::{self, Authority};
+use kes_tests::proxy::tunnel::Tunnel;
 use kes_tests::vault::{Bao, Kv, Options, Place, bao};
 use kes_tests::{Credential, Setup};
 use serde_json::json;
@@ -39,11 +40,87 @@ async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authoritie
         if is_right {
             create(&mut admin, &format!("my-{}", ca.replace('.', "-"))).await;
         } else {
-            server.log_has(&["Vault cannot be used now", "invalid peer certificate"]).await;
+            server
+                .log_has(&[
+                    "Vault cannot be used now",
+                    "the server's certificate names a trusted authority that has not signed it",
+                    "keystore.vault.tls.ca",
+                ])
+                .await;
             assert_eq!(generate(&mut admin, "my-key").await.status, 502);
         }
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_the_ca_itself() {
+    let Some(need) = bao() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let at = |name: &str| folder.path().join(name);
+    for own in [pki::server_marked_ca(&["127.0.0.1"]), pki::server(&["127.0.0.1"])] {
+        let options = Options { certificate: Some(&own), ..Options::default() };
+        let bao = Bao::start_with(&need, options).await;
+        let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+        // Another key under the same names, as somebody between could show it.
+        let forged = pki::server_marked_ca(&["127.0.0.1"]);
+        for (ca, is_right) in [(own.chain_pem(), true), (forged.chain_pem(), false)] {
+            fs::write(at("ca.crt"), ca).expect("the folder is ours");
+            let mut keystore = place.keystore();
+            keystore["tls"] = json!({ "ca": at("ca.crt") });
+            let setup = Setup::new().vault(keystore).uncached();
+            let server = setup.start().await;
+            let mut admin = server.connect(setup.admin()).await;
+            if is_right {
+                create(&mut admin, "my-key").await;
+                generate(&mut admin, "my-key").await.ok();
+            } else {
+                assert_eq!(admin.get("/v1/ready").await.status, 504);
+                assert_eq!(generate(&mut admin, "my-key").await.status, 502);
+            }
+            server.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn vault_is_reached_through_the_proxy_of_the_environment_but_not_on_this_machine() {
+    let Some(need) = bao() else { return };
+    let authority = Authority::new();
+    let named = authority.issue_server(&["vault.corp.invalid", "127.0.0.1"]);
+    let options = Options { certificate: Some(&named), ..Options::default() };
+    let bao = Bao::start_with(&need, options).await;
+    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let tunnel = Tunnel::to(bao.relay().address()).await;
+    let proxy = format!("http://{}", tunnel.address());
+    let far = format!("https://vault.corp.invalid:{}", bao.relay().address().port());
+    for (endpoint, variables, through, status) in [
+        (&far, vec![("HTTPS_PROXY", proxy.as_str())], true, 200),
+        (&far, vec![("https_proxy", &proxy), ("NO_PROXY", "10.0.0.0/8, other.invalid")], true, 200),
+        (&far, vec![("HTTPS_PROXY", &proxy), ("no_proxy", "corp.invalid:8200")], false, 504),
+        (&far, vec![("HTTP_PROXY", &proxy)], false, 504),
+        (&bao.endpoint(), vec![("HTTPS_PROXY", &proxy)], false, 200),
+    ] {
+        let setup = Setup::new();
+        let ca = setup.folder().join("vault-ca.crt");
+        fs::write(&ca, authority.pem()).expect("the folder is ours");
+        let mut keystore = place.keystore();
+        keystore["tls"] = json!({ "ca": ca });
+        keystore["endpoint"] = json!(endpoint);
+        let mut setup = setup.vault(keystore).uncached();
+        for (name, value) in variables {
+            setup = setup.variable(name, value);
+        }
+        let before = tunnel.seen().len();
+        let server = setup.start().await;
+        let mut admin = server.connect(setup.admin()).await;
+        assert_eq!(admin.get("/v1/ready").await.status, status, "{endpoint}");
+        assert_eq!(tunnel.seen().len() > before, through, "{endpoint}");
+        server.stop().await;
+    }
+    let port = bao.relay().address().port();
+    let all_named = tunnel.seen().iter().all(|to| *to == format!("vault.corp.invalid:{port}"));
+    assert!(all_named, "{:?}", tunnel.seen());
 }
 
 #[tokio::test]
@@ -83,7 +160,7 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
         } else {
             assert_eq!(admin.get("/v1/ready").await.status, 504);
             server.log_has(&["Vault cannot be used now"]).await;
-            server.log_has(&["received fatal alert: CertificateRequired"]).await;
+            server.log_has(&["wants a client certificate", "keystore.vault.tls.cert"]).await;
         }
         server.stop().await;
     }

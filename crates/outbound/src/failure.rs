@@ -36,8 +36,8 @@ impl Failure {
     /// Looks into an error of the HTTP library; `side` names the settings that would cure it.
     pub fn new(error: reqwest::Error, side: Side) -> Self {
         let error = error.without_url();
-        let found = kes_tls::tls_error(&error);
-        let explanation = found.map(|found| kes_tls::explain(found, side));
+        let found = kes_tls::tls_error(&error).cloned().or_else(|| kes_tls::alert_in_text(&error));
+        let explanation = found.as_ref().map(|found| kes_tls::explain(found, side));
         let kind = match found {
             Some(rustls::Error::InvalidCertificate(_)) => FailureKind::Untrusted,
             Some(_) => FailureKind::Tls,

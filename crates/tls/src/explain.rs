@@ -76,6 +76,22 @@ pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     None
 }
 
+/// Finds a fatal alert in the texts of an error and its causes, for libraries that keep no more than
+/// the text of the TLS library's error (h2 does).
+pub fn alert_in_text(error: &(dyn StdError + 'static)) -> Option<Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let is_said = |alert: &Error| text.contains(&alert.to_string());
+        let known = (0..=u8::MAX).map(|code| Error::AlertReceived(AlertDescription::from(code)));
+        if let Some(alert) = known.into_iter().find(is_said) {
+            return Some(alert);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Explains why a handshake did not come to its end.
 pub fn explain_io(error: &io::Error, side: Side) -> Explanation {
     if let Some(found) = tls_error(error) {
@@ -174,8 +190,8 @@ fn certificate(error: &CertificateError, side: Side) -> Explanation {
             format!("add its CA, or a self-signed certificate itself, to {trust}"),
         ),
         CertificateError::BadSignature => Explanation::new(
-            about("is not signed by the trusted authority of that name, whose key is another"),
-            format!("has the CA in {trust} been replaced?"),
+            about("names a trusted authority that has not signed it"),
+            format!("was that CA replaced by one of the same name? add the new one to {trust}"),
         ),
         CertificateError::Expired => Explanation::new(about("has expired"), renew(side)),
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -479,5 +495,9 @@ mod tests {
         let wrapped = io::Error::other(io::Error::other(inner.clone()));
         assert_eq!(tls_error(&wrapped), Some(&inner));
         assert_eq!(tls_error(&io::Error::other("no")), None);
+        let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
+        let as_text = io::Error::other(io::Error::other(alert.to_string()));
+        assert_eq!(alert_in_text(&as_text), Some(alert));
+        assert_eq!(alert_in_text(&io::Error::other("received fatal")), None);
     }
 }

@@ -4,6 +4,7 @@
 mod fault;
 mod plan;
 mod script;
+pub mod tunnel;
 mod way;
 
 use std::net::SocketAddr;

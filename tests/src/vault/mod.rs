@@ -23,7 +23,7 @@ pub use place::{Kv, Place, Role, rule};
 
 use crate::lines::Lines;
 use crate::need::{Need, tool};
-use crate::pki::Authority;
+use crate::pki::{Authority, Credential};
 use crate::program::{prepare, stopped};
 use crate::relay::Relay;
 
@@ -38,10 +38,19 @@ const GLANCES_MAX: usize = 1500;
 pub struct Options<'a> {
     /// Whether what it stores outlives its process.
     pub durable: bool,
-    /// Who vouches for its certificate; none speaks HTTP without TLS.
+    /// Who vouches for its certificate; without one, and without `certificate`, it speaks HTTP
+    /// without TLS.
     pub authority: Option<&'a Authority>,
+    /// Its certificate, instead of one that `authority` vouches for.
+    pub certificate: Option<&'a Credential>,
     /// Who vouches for the certificates that clients must show.
     pub client_authority: Option<&'a Authority>,
+}
+
+impl Options<'_> {
+    fn has_tls(&self) -> bool {
+        self.authority.is_some() || self.certificate.is_some()
+    }
 }
 
 /// An `OpenBao`, unsealed, with a relay in front of it; killed when dropped.
@@ -84,7 +93,7 @@ impl Bao {
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
         let bao = Self {
             need: need.clone(),
-            scheme: if options.authority.is_some() { "https" } else { "http" },
+            scheme: if options.has_tls() { "https" } else { "http" },
             relay: Relay::to(address).await,
             child: Some(child),
             address,
@@ -221,8 +230,8 @@ fn configuration(folder: &Path, options: Options<'_>) -> String {
         "storage \"inmem\" {\n}\n".to_owned()
     };
     let mut tls = " tls_disable = true\n".to_owned();
-    if let Some(authority) = options.authority {
-        let server = authority.issue_server(&["127.0.0.1"]);
+    let issued = options.authority.map(|authority| authority.issue_server(&["127.0.0.1"]));
+    if let Some(server) = options.certificate.or(issued.as_ref()) {
         write("server.crt", server.chain_pem());
         write("server.key", server.key_pem());
         tls = format!(
