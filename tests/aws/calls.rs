@@ -4,7 +4,7 @@ use std::fs;
 
 use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
 use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::pki::Authority;
+use kes_tests::pki::{self, Authority};
 use kes_tests::proxy::{Asked, Fault, Gate, Proxy, Reply};
 use kes_tests::{Relay, Setup};
 use serde_json::json;
@@ -124,6 +124,27 @@ async fn a_hundred_clients_that_miss_one_key_cause_one_read() {
 }
 
 #[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_itself_in_the_list() {
+    let Some(need) = moto() else { return };
+    let moto = Moto::start(&need).await;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let roots = folder.path().join("roots.crt");
+    for own in [pki::server_marked_ca(&["127.0.0.1"]), pki::server(&["127.0.0.1"])] {
+        let tls = Proxy::with_certificate(moto.address(), &own).await;
+        let forged = pki::server_marked_ca(&["127.0.0.1"]);
+        for (list, status) in [(own.chain_pem(), 200), (forged.chain_pem(), 504)] {
+            fs::write(&roots, list).expect("the folder is ours");
+            let setup = Setup::new().aws(keystore(&tls, json!({}))).uncached();
+            let setup = setup.variable("SSL_CERT_FILE", &roots.display().to_string());
+            let server = setup.start().await;
+            let mut admin = server.connect(setup.admin()).await;
+            assert_eq!(admin.get("/v1/ready").await.status, status);
+            server.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn endpoints_may_have_a_scheme_and_https_is_checked() {
     let Some(need) = moto() else { return };
     let moto = Moto::start(&need).await;
@@ -155,7 +176,14 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
             create(&mut admin, &name).await.ok_empty();
         } else {
             assert_eq!(admin.get("/v1/ready").await.status, 504, "{endpoint}");
-            server.log_has(&["WARN", "AWS cannot be used now", "invalid peer certificate"]).await;
+            server
+                .log_has(&[
+                    "WARN",
+                    "AWS cannot be used now",
+                    "names a trusted authority that has not signed it",
+                    "SSL_CERT_FILE",
+                ])
+                .await;
         }
         server.stop().await;
     }

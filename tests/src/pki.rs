@@ -147,6 +147,20 @@ impl Credential {
         pem("PRIVATE KEY", &self.0.key)
     }
 
+    /// TLS for a server with this certificate, which asks for no client's.
+    ///
+    /// # Panics
+    /// If the certificate is not a server's.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks them")
+            .with_no_client_auth()
+            .with_single_cert(self.chain(), self.key())
+            .expect("the certificate is sound");
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     fn self_signed(key: &KeyPair, params: &CertificateParams) -> Parts {
         let certificate = params.self_signed(key).expect("the parameters are sound");
         Parts {
@@ -237,14 +251,7 @@ impl Authority {
     /// # Panics
     /// If the certificate cannot be made.
     pub fn acceptor(&self) -> TlsAcceptor {
-        let server = self.issue_server(&["127.0.0.1"]);
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks them")
-            .with_no_client_auth()
-            .with_single_cert(server.chain(), server.key())
-            .expect("the certificate is sound");
-        TlsAcceptor::from(Arc::new(config))
+        self.issue_server(&["127.0.0.1"]).acceptor()
     }
 
     /// The same as [`Self::issue`], valid until the first day of the given year.

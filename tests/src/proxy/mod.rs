@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use fault::{Fault, Gate, Reply};
 
-use crate::pki::Authority;
+use crate::pki::{Authority, Credential};
 use plan::{Plan, Rule, Shared};
 use way::accept;
 
@@ -67,6 +67,11 @@ impl Proxy {
     /// HTTP without TLS all the same.
     pub async fn with_tls(target: SocketAddr, authority: &Authority) -> Self {
         Self::start(target, Some(authority.acceptor())).await
+    }
+
+    /// The same, with this certificate.
+    pub async fn with_certificate(target: SocketAddr, certificate: &Credential) -> Self {
+        Self::start(target, Some(certificate.acceptor())).await
     }
 
     async fn start(target: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
