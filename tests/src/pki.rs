@@ -114,6 +114,17 @@ impl Credential {
         &self.0.chain[0]
     }
 
+    /// A self-signed certificate that says all that a certificate made from `other`'s API key says,
+    /// but with this one's key.
+    ///
+    /// # Panics
+    /// If the key is of a kind that the certificate library cannot use.
+    pub fn twin_of(&self, other: &Self) -> CertificateDer<'static> {
+        let key = KeyPair::try_from(self.0.key.as_slice()).expect("the key was made by it");
+        let certificate = client_params(other.identity()).self_signed(&key);
+        certificate.expect("the parameters are sound").der().clone()
+    }
+
     /// The certificates, in the order in which they are sent.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.0.chain.clone()
@@ -261,6 +272,13 @@ impl Authority {
     pub fn issue_until(&self, year: i32) -> Credential {
         let mut params = client_params("issued");
         params.not_after = date_time_ymd(year, 1, 1);
+        self.sign(&params)
+    }
+
+    /// A client whose certificate names these extended key usages, signed by this authority.
+    pub fn issue_for(&self, usages: &[ExtendedKeyUsagePurpose]) -> Credential {
+        let mut params = client_params("issued");
+        params.extended_key_usages = usages.to_vec();
         self.sign(&params)
     }
 
