@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use kes_tests::guide::repository;
 use kes_tests::pki::{self, Authority};
@@ -91,6 +92,15 @@ fn port(address: SocketAddr) -> String {
     address.port().to_string()
 }
 
+/// Starts a server that looks for its Vault, and gives its log. Whether it likes the rest of what
+/// these say does not matter here.
+async fn log_of_start(command: Command) -> String {
+    match Server::try_launch(command, Path::new("")).await {
+        Ok(server) => server.stderr().so_far().join("\n"),
+        Err(finished) => finished.stderr,
+    }
+}
+
 /// The warnings of a log that have these words.
 fn warnings(log: &[String], words: &str) -> usize {
     log.iter().filter(|line| line.contains(" WARN ") && line.contains(words)).count()
@@ -137,9 +147,8 @@ async fn f02_a_vault_whose_own_certificate_is_tls_ca_is_trusted() {
         let vault = vault(certificate).await;
         let setup = Field::new("F02-vault-selfsigned.yaml").fill("VAULT", &port(vault.address()));
         setup.write("vault.crt", &trusted);
-        // Whether it likes the rest of such a Vault does not matter here.
-        let _started = Server::try_launch(setup.command(), &setup.folder.path().join("none")).await;
-        vault.seen(|asked| asked.path == LOGIN).await;
+        let log = log_of_start(setup.command()).await;
+        assert!(vault.count(|asked| asked.path == LOGIN) > 0, "{log}");
     }
 }
 
@@ -245,8 +254,8 @@ async fn f06_vault_is_reached_by_the_proxy_of_the_environment() {
         setup.write("ca.crt", &authority.pem());
         let mut command = setup.command();
         command.env(variable, tunnel.url());
-        let _started = Server::try_launch(command, &setup.folder.path().join("none")).await;
-        vault.seen(|asked| asked.path == LOGIN).await;
+        let log = log_of_start(command).await;
+        assert!(vault.count(|asked| asked.path == LOGIN) > 0, "{variable}: {log}");
         let connect = format!("CONNECT vault.corp.invalid:{port} HTTP/1.1");
         let asked = tunnel.asked();
         assert!(!asked.is_empty() && asked.iter().all(|line| *line == connect), "{asked:?}");
@@ -262,8 +271,10 @@ async fn f06_vault_without_tls_is_reached_by_its_own_proxy() {
         .fill("    tls: { ca: ca.crt }\n", "");
     let mut command = setup.command();
     command.env("HTTP_PROXY", proxy.url());
-    let _started = Server::try_launch(command, &setup.folder.path().join("none")).await;
-    let login = proxy.seen(|asked| asked.path.ends_with(LOGIN)).await;
+    let log = log_of_start(command).await;
+    let asked = proxy.asked();
+    let login = asked.iter().find(|asked| asked.path.ends_with(LOGIN));
+    let login = login.unwrap_or_else(|| panic!("not asked: {log}"));
     assert_eq!(login.header("host"), "vault.corp.invalid:8200");
 }
 
