@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use kes_tests::guide::repository;
@@ -43,7 +44,9 @@ impl Field {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join(name), text).expect("the folder is ours");
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("the folder is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
     }
 
     /// What starts a server, in the folder and without the machine's environment.

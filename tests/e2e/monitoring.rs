@@ -3,7 +3,7 @@
 use kes_tests::guide::Page;
 use kes_tests::{Connection, Credential, Setup};
 
-/// The requests that MinIO makes every 10 s, and how many of them were counted as refused.
+/// The requests that `MinIO` makes every 10 s, and how many of them were counted as refused.
 async fn refused(allow: &[&str]) -> (u16, String) {
     let minio = Credential::generate();
     let setup = Setup::new().policy("minio", allow, &[], &[&minio]);

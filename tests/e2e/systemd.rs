@@ -151,7 +151,7 @@ impl Machine {
 
     async fn refused(&self) -> Finished {
         let started = Server::try_launch(self.command(), Path::new("")).await;
-        started.err().expect("it does not start")
+        started.expect_err("it does not start")
     }
 
     async fn minio(&self) -> Credential {
@@ -254,9 +254,13 @@ async fn systemd_finds_nothing_wrong_with_the_unit() {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let file = folder.path().join("kes.service");
     // It wants the program to be there.
-    fs::write(&file, unit.replace("/usr/local/bin/kes server", &format!("{program} server")))
-        .expect("the folder is ours");
-    let mut command = Command::new(analyze.path());
-    let finished = finish(command.arg("verify").arg(&file)).await;
-    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    let unit = unit.replace("/usr/local/bin/kes server", &format!("{program} server"));
+    let with_secret = unit.replace("#LoadCredential=", "LoadCredential=");
+    let with_secret = with_secret.replace("#Environment=", "Environment=");
+    for unit in [unit, with_secret] {
+        fs::write(&file, unit).expect("the folder is ours");
+        let mut command = Command::new(analyze.path());
+        let finished = finish(command.arg("verify").arg(&file)).await;
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+    }
 }

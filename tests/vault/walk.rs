@@ -1,4 +1,4 @@
-//! `docs/vault.md`, walked through from nothing to a server that MinIO can use, with the commands as
+//! `docs/vault.md`, walked through from nothing to a server that `MinIO` can use, with the commands as
 //! they stand there.
 
 use std::fs;
@@ -142,6 +142,24 @@ async fn the_guide_works_on_a_development_server() {
     assert!(!walk.variables.contains(shown));
     walk.prepare("# Whom to trust").await;
     let server = walk.serve().await;
+    walk.is_usable(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_and_the_ca_s_certificate_can_be_files_of_the_environment() {
+    let Some((_bao, walk)) = with_tls(Authority::pem).await else { return };
+    walk.prepare("sed \"s|").await;
+    let text = fs::read_to_string(walk.file("kes.yaml")).expect("it was just written");
+    let (before, _) = text.split_once("    # Whom to trust").expect("the sample's comment");
+    fs::write(walk.file("kes.yaml"), before).expect("the folder is ours");
+    let start = serving(walk.page.block("kes server"));
+    let shown = "export VAULT_APPROLE_ID=$(cat role-id) VAULT_APPROLE_SECRET=$(cat secret-id)\n";
+    assert!(start.contains(shown), "{start}");
+    let files = "export VAULT_APPROLE_ID_FILE=role-id VAULT_APPROLE_SECRET_FILE=$PWD/secret-id \
+                 VAULT_CACERT=vault-ca.cert\n";
+    let command = terminal(walk.path(), &start.replace(shown, files));
+    let server = Server::launch(command, &walk.file("server.cert")).await;
     walk.is_usable(&server).await;
     server.stop().await;
 }
