@@ -9,8 +9,9 @@ use std::path::Path;
 
 use kes_tests::guide::repository;
 use kes_tests::pki::{self, Authority};
+use kes_tests::proxy::tunnel::Tunnel;
 use kes_tests::proxy::{Fault, Proxy, Reply};
-use kes_tests::{Credential, Finished, Relay, Request, Server, Tunnel, finish, kes};
+use kes_tests::{Credential, Finished, Relay, Request, Server, finish, kes};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -134,10 +135,7 @@ async fn f01_fields_of_kes_s_guides_that_do_nothing_load_with_a_warning() {
 
 #[tokio::test]
 async fn f02_a_vault_whose_own_certificate_is_tls_ca_is_trusted() {
-    let marked = pki::server_with(&NAMES, |params| {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.extended_key_usages.clear();
-    });
+    let marked = pki::server_marked_ca(&NAMES);
     let unmarked = pki::server_with(&NAMES, |params| params.is_ca = IsCa::ExplicitNoCa);
     let authority = Authority::new();
     let issued = authority.issue_server(&NAMES);
@@ -256,12 +254,12 @@ async fn f06_vault_is_reached_by_the_proxy_of_the_environment() {
         let setup = Field::new("F06-vault-by-proxy.yaml").fill("VAULT", &port);
         setup.write("ca.crt", &authority.pem());
         let mut command = setup.command();
-        command.env(variable, tunnel.url());
+        command.env(variable, format!("http://{}", tunnel.address()));
         let log = log_of_start(command).await;
         assert!(vault.count(|asked| asked.path == LOGIN) > 0, "{variable}: {log}");
-        let connect = format!("CONNECT vault.corp.invalid:{port} HTTP/1.1");
-        let asked = tunnel.asked();
-        assert!(!asked.is_empty() && asked.iter().all(|line| *line == connect), "{asked:?}");
+        let name = format!("vault.corp.invalid:{port}");
+        let seen = tunnel.seen();
+        assert!(!seen.is_empty() && seen.iter().all(|to| *to == name), "{seen:?}");
     }
 }
 
@@ -289,11 +287,11 @@ async fn f06_no_proxy_is_obeyed() {
             let tunnel = Tunnel::to(([127, 0, 0, 1], 9).into()).await;
             let setup = Field::new("F06-vault-by-proxy.yaml").fill("VAULT", "8200");
             setup.write("ca.crt", &authority.pem());
-            let url = tunnel.url();
+            let url = format!("http://{}", tunnel.address());
             let variables = [("HTTPS_PROXY", url.as_str()), (variable, exception)];
             let server = setup.start_with(&variables).await;
             server.log_has(&["Vault cannot be used now"]).await;
-            assert_eq!(tunnel.asked(), [""; 0], "{variable}={exception}");
+            assert_eq!(tunnel.seen(), [""; 0], "{variable}={exception}");
             server.stop().await;
         }
     }

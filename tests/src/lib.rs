@@ -23,7 +23,6 @@ mod relay;
 mod server;
 mod setup;
 pub mod suite;
-mod tunnel;
 pub mod vault;
 pub mod vectors;
 
@@ -39,7 +38,6 @@ pub use program::{Finished, Program, finish, kes, signal};
 pub use relay::Relay;
 pub use server::{Server, dev_file};
 pub use setup::Setup;
-pub use tunnel::Tunnel;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

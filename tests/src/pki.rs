@@ -334,11 +334,10 @@ pub fn server_with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) 
 /// # Panics
 /// If a name is not a name.
 pub fn server_marked_ca(names: &[&str]) -> Credential {
-    let key = KeyPair::generate().expect("ring makes P-256 keys");
-    let mut params = server_params(names);
-    params.extended_key_usages = Vec::new();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Credential(Arc::new(Credential::self_signed(&key, &params)))
+    server_with(names, |params| {
+        params.extended_key_usages = Vec::new();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    })
 }
 
 const P521_IDENTITY: &str = "1e64ad29f915ff4797f6b35676100a0899ee7bb3b8ae4423d4c17c5197460294";
