@@ -67,8 +67,9 @@ def main(service, command, *arguments):
     answer.pop("ResponseMetadata")
     answer = jmespath.search(own.get("--query", "@"), answer)
     if own.get("--output") == "text":
-        assert isinstance(answer, str), answer
-        print(answer)
+        texts = answer if isinstance(answer, list) else [answer]
+        assert all(isinstance(text, str) for text in texts), answer
+        print("\t".join(texts))
     else:
         print(json.dumps(answer, default=str))
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use kes_tests::{Setup, guide};
+use kes_tests::Setup;
+use kes_tests::guide::{self, Page, repository};
 use serde_json::Value;
 
 /// What needs a permission although the server does not call it: what Secrets Manager calls in its
@@ -12,46 +12,22 @@ use serde_json::Value;
 const NOT_CALLED: [&str; 3] = ["kms:Decrypt", "kms:GenerateDataKey", "secretsmanager:TagResource"];
 
 /// The guide.
-pub(crate) struct Guide(String);
+pub(crate) fn guide() -> Page {
+    Page::read("docs/aws.md")
+}
 
-impl Guide {
-    pub(crate) fn read() -> Self {
-        Self(read("docs/aws.md"))
-    }
+/// The configurations: a whole one, then parts that change a few lines of it each.
+pub(crate) fn configurations(guide: &Page) -> Vec<&str> {
+    let is_keystore_s = |block: &&str| block.starts_with("keystore:") || block.starts_with(' ');
+    guide.blocks("yaml").into_iter().filter(is_keystore_s).collect()
+}
 
-    /// The fenced blocks in that language, in their order.
-    pub(crate) fn blocks(&self, language: &str) -> Vec<&str> {
-        let fenced = self.0.split("```").skip(1).step_by(2);
-        let blocks = fenced.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
-        blocks.collect()
-    }
-
-    /// The configurations: a whole one, then parts that change a few lines of it each.
-    pub(crate) fn configurations(&self) -> Vec<&str> {
-        let is_kubernetes_own = |block: &&str| block.contains("apiVersion:");
-        self.blocks("yaml").into_iter().filter(|block| !is_kubernetes_own(block)).collect()
-    }
-
-    /// What stands between backquotes within sentences and tables.
-    pub(crate) fn spans(&self) -> Vec<String> {
-        let prose = self.0.split("```").step_by(2);
-        let spans = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
-        spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-    }
-
-    /// The section under that heading.
-    fn section(&self, heading: &str) -> &str {
-        let (_, rest) = self.0.split_once(heading).unwrap_or_else(|| panic!("no '{heading}'"));
-        rest.split("\n## ").next().unwrap_or_default()
-    }
-
-    /// The policies of those who run servers. Those of roles, keys and endpoints say for whom they
-    /// are.
-    pub(crate) fn policies(&self) -> Vec<Value> {
-        let all = self.blocks("json").into_iter().map(json);
-        let is_own = |policy: &Value| statements(policy).all(|one| one.get("Principal").is_none());
-        all.filter(is_own).collect()
-    }
+/// The policies of those who run servers. Those of roles, keys and endpoints say for whom they
+/// are.
+pub(crate) fn policies(guide: &Page) -> Vec<Value> {
+    let all = guide.blocks("json").into_iter().map(json);
+    let is_own = |policy: &Value| statements(policy).all(|one| one.get("Principal").is_none());
+    all.filter(is_own).collect()
 }
 
 /// A configuration with other fields, in place of those of their names.
@@ -113,11 +89,7 @@ fn json(text: &str) -> Value {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// What is the store's own in an example of the log: not AWS's names and words, not numbers, and
@@ -146,7 +118,7 @@ fn bare(text: &str) -> String {
 
 #[test]
 fn policies_are_sound() {
-    let guide = Guide::read();
+    let guide = guide();
     assert_eq!(guide.blocks("json").len(), 8);
     for policy in guide.blocks("json").into_iter().map(json) {
         assert_eq!(policy["Version"], "2012-10-17");
@@ -160,11 +132,11 @@ fn policies_are_sound() {
 
 #[test]
 fn each_policy_allows_what_the_table_says_that_its_servers_need() {
-    let guide = Guide::read();
+    let guide = guide();
     let table = guide.section("## The IAM policy");
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows = table.text().lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let explained: BTreeSet<String> = rows.map(str::to_owned).collect();
-    assert_eq!(actions(&guide.policies()), explained);
+    assert_eq!(actions(&policies(&guide)), explained);
     let all = guide.blocks("json").into_iter().map(json).collect::<Vec<Value>>();
     let [with_kms, without_kms, tags, of_the_key, _role, _pod, of_the_endpoint, replica] =
         all.as_slice()
@@ -195,7 +167,7 @@ fn each_policy_allows_what_the_table_says_that_its_servers_need() {
 
 #[test]
 fn what_a_policy_allows_is_limited_to_the_prefix_or_the_key() {
-    for policy in Guide::read().policies() {
+    for policy in policies(&guide()) {
         for statement in statements(&policy) {
             let resource = statement["Resource"].as_str().expect("one resource");
             if statement["Action"] == "secretsmanager:ListSecrets" {
@@ -222,9 +194,14 @@ fn what_a_policy_allows_is_limited_to_the_prefix_or_the_key() {
 }
 
 #[test]
+fn the_policy_s_file_is_the_one_shown() {
+    assert_eq!(read("deploy/aws/kes-policy.json"), guide().blocks("json")[0]);
+}
+
+#[test]
 fn sample_files_are_as_shown() {
-    let guide = Guide::read();
-    let shown = guide.configurations()[0];
+    let guide = guide();
+    let shown = configurations(&guide)[0];
     assert!(bare(&read("config/aws.yaml")).ends_with(shown), "{shown}");
     let (without, credentials) = shown.split_once("      credentials:").expect("the last field");
     assert_eq!(credentials.lines().count(), 3);
@@ -233,7 +210,8 @@ fn sample_files_are_as_shown() {
 
 #[test]
 fn what_the_guide_says_of_the_log_is_what_the_store_writes() {
-    let store = fs::read_dir(root().join("crates/store-aws/src")).expect("the store is there");
+    let store =
+        fs::read_dir(repository().join("crates/store-aws/src")).expect("the store is there");
     let source = store.map(|file| {
         let path = file.expect("a file").path();
         fs::read_to_string(path).expect("a text")
@@ -242,10 +220,11 @@ fn what_the_guide_says_of_the_log_is_what_the_store_writes() {
     // Texts of several lines, as they are in the end.
     let lines = source.split("\\\n").map(str::trim_start);
     let source = lines.collect::<String>().replace("{secret}", "…").replace("{}", "…");
-    let guide = Guide::read();
+    let guide = guide();
     let tables = guide.section("## When something is wrong");
     let mut found = 0;
-    for row in tables.lines().filter(|line| line.starts_with("| ") && !line.contains("---")) {
+    for row in tables.text().lines().filter(|line| line.starts_with("| ") && !line.contains("---"))
+    {
         let cells: Vec<&str> = row.split(" | ").collect();
         let log = if cells.len() == 4 { cells[2] } else { cells[0] };
         for words in log.split('`').skip(1).step_by(2).flat_map(ours) {

@@ -2,19 +2,19 @@
 //! configuration started, as they stand there.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use kes_tests::aws::{Moto, moto};
 use kes_tests::caller::{decrypt, generate};
+use kes_tests::guide::{Page, repository, serving, terminal};
 use kes_tests::proxy::{Asked, Proxy};
-use kes_tests::{Setup, finish};
+use kes_tests::{Credential, Server, Setup, finish, kes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::guide::{Guide, actions, changed, needed, setup};
+use crate::guide::{actions, changed, configurations, guide, needed, policies, setup};
 use crate::site::{create, delete};
 
 /// The AWS CLI, as far as the guide uses it.
@@ -25,7 +25,7 @@ const ACCOUNT: &str = "123456789012";
 
 /// An account at AWS, and somebody who may set things up in it.
 struct Account {
-    guide: Guide,
+    guide: Page,
     moto: Moto,
     /// In front of it, for what servers ask.
     proxy: Proxy,
@@ -38,7 +38,7 @@ impl Account {
         let moto = Moto::start(&need).await;
         let proxy = Proxy::to(moto.address()).await;
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let account = Self { guide: Guide::read(), moto, proxy, folder };
+        let account = Self { guide: guide(), moto, proxy, folder };
         // The Python that has moto has botocore, which it needs.
         let program = fs::read_to_string(need.path()).expect("a program in Python");
         let python = program.lines().next().expect("a line that says where Python is");
@@ -46,6 +46,9 @@ impl Account {
         account.write("aws", &format!("{python}\n{cli}"));
         let mode = fs::Permissions::from_mode(0o700);
         fs::set_permissions(account.file("aws"), mode).expect("the folder is ours");
+        for folder in ["config", "deploy"] {
+            symlink(repository().join(folder), account.file(folder)).expect("the folder is ours");
+        }
         Some(account)
     }
 
@@ -57,23 +60,21 @@ impl Account {
         fs::write(self.file(name), text).expect("the folder is ours");
     }
 
-    /// Runs a script of the guide in a region and gives what it writes.
-    async fn run_in(&self, region: &str, script: &str) -> String {
-        let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
-        let mut command = Command::new("sh");
+    /// A shell of somebody who may set things up, in a region.
+    fn terminal(&self, region: &str, script: &str) -> Command {
+        let mut command = terminal(self.folder.path(), script);
         command
-            .args(["-eu", "-c", script])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.folder.path())
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.moto.address()))
             .env("AWS_DEFAULT_REGION", region)
             .env("AWS_ACCESS_KEY_ID", "AKIDADMIN")
             .env("AWS_SECRET_ACCESS_KEY", "hunter2")
-            .env("account", ACCOUNT)
-            .stdin(Stdio::null());
-        let finished = finish(&mut command).await;
+            .env("account", ACCOUNT);
+        command
+    }
+
+    /// Runs a script of the guide in a region and gives what it writes.
+    async fn run_in(&self, region: &str, script: &str) -> String {
+        let finished = finish(&mut self.terminal(region, script)).await;
         assert_eq!(finished.code, Some(0), "{script}\n{finished:?}");
         finished.stdout
     }
@@ -84,16 +85,14 @@ impl Account {
 
     /// Runs the one block of the guide's commands that has these words.
     async fn run_block(&self, words: &str) -> String {
-        self.run(self.block(words)).await
+        self.run(self.guide.block(words)).await
     }
 
-    fn block(&self, words: &str) -> &str {
-        let blocks = self.guide.blocks("sh");
-        let mut found = blocks.into_iter().filter(|block| block.contains(words));
-        match (found.next(), found.next()) {
-            (Some(block), None) => block,
-            found => panic!("'{words}': {found:?}"),
-        }
+    /// The commands from the account to the policy's file, for a region and a prefix.
+    fn preparation(&self, region: &str, prefix: &str) -> String {
+        let shown = "region=us-east-2 prefix=minio\n";
+        let (key, policy) = (self.guide.block(shown), self.guide.block("kes-policy.json > "));
+        key.replace(shown, &format!("region={region} prefix={prefix}\n")) + policy
     }
 
     /// A configuration of the guide, with this account in AWS's place.
@@ -148,13 +147,11 @@ struct User {
 impl User {
     /// Made by the guide's commands.
     async fn new(account: &Account) -> Self {
-        account.run_block("kms create-key").await;
-        account.write("kes-policy.json", account.guide.blocks("json")[0]);
-        let made = account.run_block("create-access-key").await;
-        let (_, made) = made.split_once("{\"AccessKey\"").expect("it is told at the end");
-        let made: Value = serde_json::from_str(&format!("{{\"AccessKey\"{made}")).expect("JSON");
-        let text = |field: &str| made["AccessKey"][field].as_str().expect("a text").to_owned();
-        Self { access_key: text("AccessKeyId"), secret_key: text("SecretAccessKey") }
+        let preparation = account.preparation("us-east-2", "minio");
+        account.run(&(preparation + account.guide.block("create-access-key"))).await;
+        let made = fs::read_to_string(account.file("access-key")).expect("the guide writes it");
+        let (access_key, secret_key) = made.trim_end().split_once('\t').expect("two texts");
+        Self { access_key: access_key.to_owned(), secret_key: secret_key.to_owned() }
     }
 
     /// A setup of servers with this key store.
@@ -172,7 +169,7 @@ fn body(asked: &Asked) -> Value {
 #[tokio::test]
 async fn the_guide_leads_to_running_servers() {
     let Some(account) = Account::new().await else { return };
-    let files = account.guide.configurations();
+    let files = configurations(&account.guide);
     let [whole, role, private, fips, emulator, _other_region] = files.as_slice() else {
         panic!("{} configurations", files.len());
     };
@@ -193,7 +190,7 @@ async fn the_guide_leads_to_running_servers() {
         is_enough(&setup(&account.here(&changed(whole, part))), name).await;
     }
     let targets = account.proxy.asked().into_iter().map(|it| it.header("x-amz-target").to_owned());
-    assert_eq!(actions(&account.guide.policies()), needed(targets));
+    assert_eq!(actions(&policies(&account.guide)), needed(targets));
     let is_tagged = |asked: &Asked| body(asked).get("Tags").is_some();
     let is_to_be = |asked: &Asked| {
         asked.header("x-amz-target").ends_with("CreateSecret")
@@ -204,9 +201,77 @@ async fn the_guide_leads_to_running_servers() {
 }
 
 #[tokio::test]
+async fn the_policy_is_filled_in_with_the_shell_s_variables() {
+    let Some(account) = Account::new().await else { return };
+    let shown = account.guide.blocks("json")[0];
+    for (region, prefix) in [("us-east-2", "minio"), ("eu-west-1", "tenant-1")] {
+        let script = account.preparation(region, prefix) + "printf %s \"$key\" > key\n";
+        account.run(&script).await;
+        let filled = fs::read_to_string(account.file("kes-policy.json")).expect("it is written");
+        let key = fs::read_to_string(account.file("key")).expect("it is written");
+        assert!(key.starts_with(&format!("arn:aws:kms:{region}:{ACCOUNT}:key/")), "{key}");
+        let example = "arn:aws:kms:us-east-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let wanted = shown
+            .replace(example, &key)
+            .replace("us-east-2", region)
+            .replace("111122223333", ACCOUNT)
+            .replace(":secret:minio/", &format!(":secret:{prefix}/"));
+        assert_eq!(filled, wanted);
+    }
+}
+
+/// The walk from an account to a server, as it is written.
+struct Walk {
+    account: Account,
+    server: Server,
+}
+
+impl Walk {
+    async fn start() -> Option<Self> {
+        let account = Account::new().await?;
+        let guide = &account.guide;
+        let script = account.preparation("us-east-2", "minio")
+            + guide.block("create-access-key")
+            + guide.block("config/aws.yaml > kes.yaml");
+        account.run(&script).await;
+        let text = fs::read_to_string(account.file("kes.yaml")).expect("the guide writes it");
+        let text = account.here(&text.replace("address: 0.0.0.0:7373", "address: 127.0.0.1:0"));
+        account.write("kes.yaml", &text);
+        let command = terminal(account.folder.path(), &serving(guide.block("kes server")));
+        let server = Server::launch(command, &account.file("server.cert")).await;
+        Some(Self { account, server })
+    }
+}
+
+#[tokio::test]
+async fn the_guide_leads_from_nothing_to_a_server_that_minio_can_use() {
+    let Some(Walk { account, server }) = Walk::start().await else { return };
+    let file = |name: &str| account.file(name);
+    let identity = kes().run(&["identity".into(), "of".into(), file("minio.crt")]).await.ok();
+    let minio = Credential::from_files(&file("minio.crt"), &file("minio.key"), &identity);
+    let mut minio = server.connect(&minio).await;
+    generate(&mut minio, "minio-default-key").await.ok();
+    let secret = account.moto.api().within("us-east-2").value("minio/minio-default-key").await;
+    assert!(secret.is_some());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_guide_s_check_says_that_the_server_is_ready() {
+    let Some(Walk { account, server }) = Walk::start().await else { return };
+    let guide = &account.guide;
+    let script =
+        guide.block("export MINIO_KMS_KES_ENDPOINT").to_owned() + guide.block("kes key ls");
+    let here = script.replace("https://127.0.0.1:7373", &server.url());
+    let shown = finish(&mut terminal(account.folder.path(), &here)).await.ok();
+    assert!(shown.ends_with("Key\nminio-default-key\n"), "{shown}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_the_guide_does_with_secrets_by_hand_is_as_it_says() {
     let Some(account) = Account::new().await else { return };
-    let files = account.guide.configurations();
+    let files = configurations(&account.guide);
     let user = User::new(&account).await;
     let setup = user.setup(&account.here(files[0]));
     let server = setup.start().await;
@@ -229,7 +294,7 @@ async fn what_the_guide_does_with_secrets_by_hand_is_as_it_says() {
     decrypt(&mut admin, "my-key", &made).await.ok();
 
     account.run_block("get-secret-value").await;
-    let block = account.block("file://my-key");
+    let block = account.guide.block("file://my-key");
     account.run(&block.replace("--name minio/my-key", "--name minio/restored")).await;
     decrypt(&mut admin, "restored", &made).await.ok();
 
@@ -237,7 +302,7 @@ async fn what_the_guide_does_with_secrets_by_hand_is_as_it_says() {
     account.moto.api().within("us-east-2").put_version("minio/my-key", "overwritten").await;
     let theirs = account.current_version("minio/my-key").await;
     assert_ne!(decrypt(&mut admin, "my-key", &made).await.status, 200);
-    let block = account.block("update-secret-version-stage");
+    let block = account.guide.block("update-secret-version-stage");
     let block = block.replace("EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE", &ours);
     account.run(&block.replace("EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE", &theirs)).await;
     // The emulator goes on to read the latest version, whatever has the label.
@@ -247,7 +312,7 @@ async fn what_the_guide_does_with_secrets_by_hand_is_as_it_says() {
 #[tokio::test]
 async fn a_server_in_another_region_reads_what_was_replicated() {
     let Some(account) = Account::new().await else { return };
-    let files = account.guide.configurations();
+    let files = configurations(&account.guide);
     let user = User::new(&account).await;
     let here = user.setup(&account.here(files[0]));
     let server = here.start().await;
@@ -256,7 +321,7 @@ async fn a_server_in_another_region_reads_what_was_replicated() {
     create(&mut admin, "not-there").await.ok();
     let made = generate(&mut admin, "my-key").await.ok();
 
-    account.run_in("us-west-2", account.block("kms create-key")).await;
+    account.run_in("us-west-2", &account.preparation("us-west-2", "minio")).await;
     account.run_block("replicate-secret-to-regions").await;
     let there = user.setup(&account.here(&changed(files[0], files[5])));
     let other = there.start().await;
@@ -269,10 +334,10 @@ async fn a_server_in_another_region_reads_what_was_replicated() {
 
 #[tokio::test]
 async fn configurations_start_as_they_are_written_and_ask_aws_through_a_proxy() {
-    let guide = Guide::read();
-    let whole = guide.configurations()[0];
-    let parts =
-        ["", guide.configurations()[2], guide.configurations()[3], guide.configurations()[5]];
+    let guide = guide();
+    let shown = configurations(&guide);
+    let whole = shown[0];
+    let parts = ["", shown[2], shown[3], shown[5]];
     let files =
         parts.map(|part| if part.is_empty() { whole.to_owned() } else { changed(whole, part) });
     for keystore in files {

@@ -75,7 +75,14 @@ async fn check_objects(setup: &Setup, mc: &Mc<'_>, objects: &[(&str, Vec<u8>)]) 
         assert!(listed.contains(name), "{listed}");
         let object = format!("kes/bucket/{name}");
         let stat = mc.run(&["--json", "stat", &object]).await;
-        assert!(stat.contains("aws:kms") && stat.contains(KEY), "not encrypted: {stat}");
+        let stat: String = stat.split_whitespace().collect();
+        // As the guides show them.
+        for line in [
+            "\"X-Amz-Server-Side-Encryption\":\"aws:kms\"".to_owned(),
+            format!("\"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id\":\"arn:aws:kms:{KEY}\""),
+        ] {
+            assert!(stat.contains(&line), "not encrypted: {stat}");
+        }
         let back = setup.folder().join("back");
         mc.run(&["cp", &object, &back.display().to_string()]).await;
         assert_eq!(fs::read(&back).expect("it was read"), *content, "{name}");

@@ -1,6 +1,7 @@
 //! Certificates of clients and servers, and the identities they stand for.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -81,10 +82,18 @@ impl Credential {
     /// # Panics
     /// If the files are not what they were.
     pub fn fixture(name: &str, identity: &str) -> Self {
-        let file =
-            |extension| format!("{}/fixtures/{name}.{extension}", env!("CARGO_MANIFEST_DIR"));
-        let chain = CertificateDer::pem_file_iter(file("crt")).expect("the certificate is there");
-        let key = PrivateKeyDer::from_pem_file(file("key")).expect("the key is there");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let file = |extension| folder.join(format!("{name}.{extension}"));
+        Self::from_files(&file("crt"), &file("key"), identity)
+    }
+
+    /// What these PEM files hold, for the client of that identity.
+    ///
+    /// # Panics
+    /// If they are not a certificate and a key.
+    pub fn from_files(certificate: &Path, key: &Path, identity: &str) -> Self {
+        let chain = CertificateDer::pem_file_iter(certificate).expect("the certificate is there");
+        let key = PrivateKeyDer::from_pem_file(key).expect("the key is there");
         Self(Arc::new(Parts {
             chain: chain.collect::<Result<_, _>>().expect("the certificate is PEM"),
             key: key.secret_der().to_vec(),
@@ -306,8 +315,18 @@ impl Default for Authority {
 /// # Panics
 /// If a name is not a name.
 pub fn server(names: &[&str]) -> Credential {
+    server_with(names, |_| {})
+}
+
+/// The same with other parameters.
+///
+/// # Panics
+/// If a name is not a name.
+pub fn server_with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Credential {
     let key = KeyPair::generate().expect("ring makes P-256 keys");
-    Credential(Arc::new(Credential::self_signed(&key, &server_params(names))))
+    let mut params = server_params(names);
+    change(&mut params);
+    Credential(Arc::new(Credential::self_signed(&key, &params)))
 }
 
 /// The same, marked CA, as `openssl req -x509` makes it where nothing else is said.
@@ -315,11 +334,10 @@ pub fn server(names: &[&str]) -> Credential {
 /// # Panics
 /// If a name is not a name.
 pub fn server_marked_ca(names: &[&str]) -> Credential {
-    let key = KeyPair::generate().expect("ring makes P-256 keys");
-    let mut params = server_params(names);
-    params.extended_key_usages = Vec::new();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Credential(Arc::new(Credential::self_signed(&key, &params)))
+    server_with(names, |params| {
+        params.extended_key_usages = Vec::new();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    })
 }
 
 const P521_IDENTITY: &str = "1e64ad29f915ff4797f6b35676100a0899ee7bb3b8ae4423d4c17c5197460294";

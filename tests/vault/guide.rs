@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 
 use kes_tests::caller::{decrypt, generate};
+use kes_tests::guide::{self, Page, terminal};
 use kes_tests::pki::Authority;
 use kes_tests::vault::{Api, Bao, Cluster, Options, bao};
-use kes_tests::{Setup, finish, guide};
+use kes_tests::{Setup, finish};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -19,7 +19,7 @@ const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The guide, and what it is tried out on.
 struct Guide {
-    text: String,
+    page: Page,
     bao: Bao,
     cluster: Cluster,
     /// What stands in the guide for what differs from place to place, and what it is here.
@@ -33,8 +33,6 @@ struct Credentials(String, String);
 impl Guide {
     async fn new() -> Option<Self> {
         let need = bao()?;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vault.md");
-        let text = fs::read_to_string(&path).expect("the guide is there");
         let authority = Authority::new();
         let options = Options { authority: Some(&authority), ..Options::default() };
         let bao = Bao::start_with(&need, options).await;
@@ -51,25 +49,29 @@ impl Guide {
             ("https://vault.example.com:8200", bao.endpoint()),
             ("https://kubernetes.example.com:6443", string(&method["kubernetes_host"])),
             ("account_namespaces=minio", "account_namespaces=storage".to_owned()),
+            ("vault.example.com:8200", bao.relay().address().to_string()),
             ("./vault-ca.cert", at("vault-ca.cert").display().to_string()),
+            ("${file:./", format!("${{file:{}/", folder.path().display())),
             // Never the one of the machine that the test runs on.
             (TOKEN_FILE, at("token").display().to_string()),
         ];
-        Some(Self { text, bao, cluster, places, folder })
+        Some(Self { page: Page::read("docs/vault.md"), bao, cluster, places, folder })
     }
 
     /// The fenced blocks in that language, in their order, filled in for this place.
     fn blocks(&self, language: &str) -> Vec<String> {
-        let fence = format!("```{language}\n");
-        let blocks = self.text.split(&fence).skip(1);
-        blocks.map(|rest| self.here(rest.split("```").next().unwrap_or_default())).collect()
+        self.page.blocks(language).into_iter().map(|block| self.here(block)).collect()
+    }
+
+    /// The commands that set up Vault.
+    fn preparation(&self) -> Vec<String> {
+        let is_of_vault = |block: &String| block.starts_with("bao ") || block.starts_with("umask ");
+        self.blocks("sh").into_iter().filter(is_of_vault).collect()
     }
 
     /// The commands within sentences and tables, about that key.
     fn commands(&self, name: &str) -> Vec<String> {
-        let prose = self.text.split("```").step_by(2);
-        let spans = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
-        let commands = spans.filter(|span| span.starts_with("bao "));
+        let commands = self.page.spans().into_iter().filter(|span| span.starts_with("bao "));
         commands.map(|span| self.here(&span.replace("<name>", name))).collect()
     }
 
@@ -84,18 +86,18 @@ impl Guide {
         self.folder.path().join(name)
     }
 
-    async fn run(&self, script: &str) {
-        let mut command = Command::new("sh");
+    /// A shell of somebody who may set things up.
+    fn terminal(&self, script: &str) -> Command {
+        let mut command = terminal(self.folder.path(), script);
         command
-            .args(["-eu", "-c", script])
-            .current_dir(self.folder.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", self.folder.path().display()))
-            .env("HOME", self.folder.path())
             .env("BAO_ADDR", self.bao.endpoint())
             .env("BAO_CACERT", self.file("vault-ca.cert"))
-            .env("BAO_TOKEN", self.bao.root().token())
-            .stdin(Stdio::null());
-        let finished = finish(&mut command).await;
+            .env("BAO_TOKEN", self.bao.root().token());
+        command
+    }
+
+    async fn run(&self, script: &str) {
+        let finished = finish(&mut self.terminal(script)).await;
         assert_eq!(finished.code, Some(0), "{script}\n{finished:?}");
     }
 
@@ -181,17 +183,24 @@ async fn token_policy_is_enough(root: &Api, credentials: &Credentials) {
 #[tokio::test]
 async fn the_guide_leads_to_running_servers() {
     let Some(guide) = Guide::new().await else { return };
-    for block in &guide.blocks("sh") {
+    let preparation = guide.preparation();
+    // `walk.rs` runs the others: the development server, its terminal, the certificate, two
+    // configurations, the start, MinIO's variables, the check; MinIO and `mc` are foreign.
+    assert_eq!(guide.blocks("sh").len(), preparation.len() + 10);
+    for block in &preparation {
         guide.run(block).await;
     }
     let root = guide.bao.root();
     let files = guide.blocks("yaml");
-    let [approle, kubernetes, transit, namespace, version_1] = files.as_slice() else {
+    let [approle, in_files, _health, kubernetes, transit, namespace, version_1] = files.as_slice()
+    else {
         panic!("{} configurations", files.len());
     };
 
     let kes = guide.credentials();
     is_enough(&setup(approle, &kes), "approle", &[]).await;
+    let nothing = Credentials("unused".to_owned(), "unused".to_owned());
+    is_enough(&setup(&changed(approle, in_files, ""), &nothing), "files", &[]).await;
     let commands = guide.commands("approle");
     assert!(commands.len() >= 5, "{commands:?}");
     for command in &commands {

@@ -13,4 +13,5 @@ mod start;
 mod tls;
 mod tokens;
 mod transit;
+mod walk;
 mod wire;

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod cluster;
+mod dev;
 mod place;
 mod ports;
 
@@ -19,6 +20,7 @@ use tokio::process::{Child, Command};
 pub use api::Api;
 pub use audit::Audit;
 pub use cluster::Cluster;
+pub use dev::DevBao;
 pub use place::{Kv, Place, Role, rule};
 
 use crate::lines::Lines;
@@ -212,7 +214,7 @@ async fn run(need: &Need, folder: &Path) -> ((Child, Lines, Lines), SocketAddr) 
     let started = stdout.find(|line| line.contains("server started!")).await;
     let said = || (stdout.so_far(), stderr.so_far());
     assert!(started.is_some(), "OpenBao does not start: {:?}", said());
-    let port = ports::listening(child.id().expect("it runs"));
+    let port = ports::listening(child.id().expect("it runs"), &[]);
     ((child, stdout, stderr), SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
