@@ -1,6 +1,8 @@
 //! The Go client in `clients/go`.
 
-use kes_tests::{Credential, Setup, b64, go};
+use std::ffi::OsStr;
+
+use kes_tests::{Credential, Setup, b64, finish, go, kes};
 
 #[tokio::test]
 async fn the_go_client_is_content_over_h1_and_h2_tls_1_2_and_1_3() {
@@ -24,4 +26,24 @@ async fn the_go_client_follows_the_error_log() {
     setup.store("damaged", b64("junk"));
     let server = setup.start().await;
     go::check(&server, setup.admin(), &["error-log"]).await;
+}
+
+#[tokio::test]
+async fn the_go_client_takes_an_encrypted_key_as_minio_does() {
+    const VARIABLE: &str = "MINIO_KMS_KES_KEY_PASSWORD";
+    let setup = Setup::new();
+    let server = setup.start().await;
+    for password in ["correct horse", "p\u{e4}ss'w$rd \\ \"", &"0123456789abcdef".repeat(8)] {
+        let (key, cert) = (setup.folder().join("client.key"), setup.folder().join("client.crt"));
+        let mut new = kes().command();
+        new.args(["identity", "new", "--encrypt", "--force", "--key"]).arg(&key);
+        new.arg("--cert").arg(&cert).args(["--api-key", setup.admin().api_key()]);
+        finish(new.env(VARIABLE, password)).await.ok();
+        let environment = [
+            ("MINIO_KMS_KES_KEY_FILE", key.as_os_str()),
+            ("MINIO_KMS_KES_CERT_FILE", cert.as_os_str()),
+            (VARIABLE, OsStr::new(password)),
+        ];
+        go::check_with(&server, setup.admin(), &environment, &["encrypted-key"]).await;
+    }
 }

@@ -16,6 +16,19 @@ use crate::server::Server;
 /// # Panics
 /// If a check fails.
 pub async fn check(server: &Server, credential: &Credential, checks: &[&str]) {
+    check_with(server, credential, &[], checks).await;
+}
+
+/// The same, with variables in the environment of the client.
+///
+/// # Panics
+/// If a check fails.
+pub async fn check_with(
+    server: &Server,
+    credential: &Credential,
+    environment: &[(&str, &OsStr)],
+    checks: &[&str],
+) {
     let what = format!("Go client: {}", checks.join(", "));
     let Some(go) = tool("go", None, &what) else { return };
     let mut command = Command::new(go.path());
@@ -27,7 +40,8 @@ pub async fn check(server: &Server, credential: &Credential, checks: &[&str]) {
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/go"))
         .env("KES_API_KEY", credential.api_key())
         .env("GOFLAGS", "-mod=readonly")
-        .env("GOTOOLCHAIN", "local");
+        .env("GOTOOLCHAIN", "local")
+        .envs(environment.iter().copied());
     let finished = finish(&mut command).await;
     let (stdout, stderr) = (&finished.stdout, &finished.stderr);
     assert_eq!(finished.code, Some(0), "{what}\n{stdout}\n{stderr}");

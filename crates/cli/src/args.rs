@@ -4,9 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use kes_crypto::{InvalidDnsName, check_dns_name};
 use kes_types::wire::Base64;
 use kes_types::{KeyName, ListPattern, Secret};
+
+use crate::examples;
+use crate::mask;
 
 /// A key server: makes, seals and opens data keys with master keys that never leave it.
 #[derive(Debug, Parser)]
@@ -14,9 +18,13 @@ use kes_types::{KeyName, ListPattern, Secret};
     name = "kes",
     version = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("KES_COMMIT"), ")"),
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_version_flag = true,
+    after_help = examples::KES
 )]
 pub(crate) struct Args {
+    /// Print the version
+    #[arg(short = 'v', long, short_alias = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
     /// When to use colours: auto, always or never
     #[arg(
         long,
@@ -46,15 +54,30 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a key server
+    #[command(after_help = examples::SERVER)]
     Server(ServerArgs),
     /// Manage and use keys
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = examples::KEY)]
     Key(KeyCommand),
-    /// Make identities, or tell whose they are
-    #[command(subcommand, arg_required_else_help = true)]
-    Identity(IdentityCommand),
+    /// Make identities, or print the identity of an API key or a certificate
+    #[command(after_help = examples::IDENTITY)]
+    Identity(IdentityArgs),
     /// Show the status of a server
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
+    /// Of KES; refused.
+    #[command(hide = true, disable_help_flag = true)]
+    Update(RefusedArgs),
+    /// Of KES; refused.
+    #[command(hide = true, disable_help_flag = true)]
+    Migrate(RefusedArgs),
+}
+
+/// The arguments of a command that is refused, whatever they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RefusedArgs {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<Secret>,
 }
 
 /// `kes server`.
@@ -131,6 +154,7 @@ pub(crate) struct ClientArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create keys
+    #[command(after_help = examples::KEY_CREATE)]
     Create {
         /// The names of the keys
         #[arg(required = true, value_name = "NAME")]
@@ -139,6 +163,7 @@ pub(crate) enum KeyCommand {
         client: ClientArgs,
     },
     /// Make a data key, in plaintext and sealed
+    #[command(after_help = examples::KEY_DEK)]
     Dek {
         /// The name of the key that seals
         name: KeyName,
@@ -149,6 +174,7 @@ pub(crate) enum KeyCommand {
         client: ClientArgs,
     },
     /// Open a ciphertext
+    #[command(after_help = examples::KEY_DECRYPT)]
     Decrypt {
         /// The name of the key that sealed it
         name: KeyName,
@@ -162,23 +188,49 @@ pub(crate) enum KeyCommand {
         client: ClientArgs,
     },
     /// List the names of keys
+    #[command(after_help = examples::KEY_LS)]
     Ls {
         /// What the names begin with; may end in '*'
         #[arg(value_parser = ListPattern::parse, default_value = "", hide_default_value = true)]
         pattern: ListPattern,
+        /// Leave out the line 'Key' above the names
+        #[arg(long)]
+        no_header: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
 }
 
-/// `kes identity`.
+/// `kes identity`: a command, or what `kes identity of` takes.
+#[derive(Debug, clap::Args)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_negates_reqs = true,
+    override_usage = "kes identity <COMMAND>\n       kes identity [--json] <API-KEY|CERTIFICATE>"
+)]
+pub(crate) struct IdentityArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Option<IdentityCommand>,
+    /// Without a command: as 'kes identity of'
+    #[arg(value_name = "API-KEY|CERTIFICATE", required = true)]
+    pub(crate) credential: Option<Secret>,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The commands of `kes identity`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
     /// Make an API key, or with --key and --cert a private key and its certificate
+    #[command(after_help = examples::IDENTITY_NEW)]
     New(NewIdentityArgs),
-    /// Tell the identity of an API key or a certificate file
+    /// Print the identity of an API key or a certificate file
+    #[command(after_help = examples::IDENTITY_OF)]
     Of {
-        /// An API key, or the path of a certificate in PEM
+        /// An API key, or the path of a certificate in PEM; '-' reads either from standard input,
+        /// where other users of the machine do not see it in the list of processes
         #[arg(value_name = "API-KEY|CERTIFICATE")]
         credential: Secret,
         /// Write JSON
@@ -197,19 +249,35 @@ pub(crate) struct NewIdentityArgs {
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// An IP address that the certificate is valid for; repeatable
-    #[arg(long, value_name = "IP", requires = "cert")]
+    #[arg(long, value_name = "IP")]
     pub(crate) ip: Vec<IpAddr>,
     /// A host name that the certificate is valid for; repeatable
-    #[arg(long, value_name = "NAME", requires = "cert")]
+    #[arg(long, value_name = "NAME", value_parser = dns_name)]
     pub(crate) dns: Vec<String>,
     /// How long the certificate is valid
     #[arg(long, value_parser = validity, default_value = "720h", value_name = "DURATION")]
     pub(crate) expiry: Duration,
-    /// Encrypt the private key with a password
-    #[arg(long, requires = "key")]
-    pub(crate) encrypt: bool,
+    /// The form in which to encrypt the private key.
+    #[arg(
+        long,
+        requires = "key",
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "legacy",
+        hide_possible_values = true,
+        help = "Encrypt the private key with a password. 'legacy' (when no FORM is given): the PEM \
+                headers that MinIO, KES and every OpenSSL read; weak, so take a long random \
+                password. 'pkcs8': PKCS#8 with PBES2, which this program and OpenSSL read, and \
+                MinIO and KES do not"
+    )]
+    pub(crate) encrypt: Option<KeyEncryption>,
+    /// The file with the password, without the end of its line; by default the password is that of
+    /// `MINIO_KMS_KES_KEY_PASSWORD`, or is asked for on the terminal
+    #[arg(long, value_name = "FILE", requires = "encrypt")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Replace files that exist
-    #[arg(short, long, requires = "key")]
+    #[arg(short, long)]
     pub(crate) force: bool,
     /// Use this API key instead of a new one
     #[arg(long, value_name = "KEY")]
@@ -218,8 +286,18 @@ pub(crate) struct NewIdentityArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The common name in the certificate; by default the identity
-    #[arg(requires = "cert")]
+    #[arg(value_parser = subject)]
     pub(crate) subject: Option<String>,
+}
+
+/// The form of an encrypted private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyEncryption {
+    /// PEM with `Proc-Type: 4,ENCRYPTED`.
+    #[value(alias = "true")]
+    Legacy,
+    /// PKCS#8 with PBES2.
+    Pkcs8,
 }
 
 /// `kes status`. Without a `-s` for the server: scripts know it as `--short`.
@@ -250,6 +328,18 @@ fn validity(text: &str) -> Result<Duration, &'static str> {
         Some(_) => Err("a certificate is valid for a second at least"),
         None => Err("not a duration like '720h' or '1h30m'"),
     }
+}
+
+fn dns_name(text: &str) -> Result<String, InvalidDnsName> {
+    check_dns_name(text).map(|()| text.to_owned())
+}
+
+/// A subject is for everybody to read.
+fn subject(text: &str) -> Result<String, &'static str> {
+    if mask::holds_api_key(text) {
+        return Err("an API key is secret, a subject is not; --api-key takes an API key");
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -293,26 +383,64 @@ mod tests {
         assert_eq!(server(&["--dev", "--config", "a"]).unwrap_err(), ErrorKind::ArgumentConflict);
     }
 
+    fn new(arguments: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(["kes", "identity", "new"].iter().chain(arguments))
+    }
+
     #[test]
-    fn what_has_no_effect_without_files_is_refused_without_them() {
-        let new = |arguments: &[&str]| {
-            Args::try_parse_from(["kes", "identity", "new"].iter().chain(arguments))
-        };
+    fn what_needs_another_argument_is_refused_without_it() {
         for arguments in [
             &["--key", "k"][..],
             &["--cert", "c"],
-            &["--ip", "::1"],
-            &["--dns", "a"],
             &["--encrypt"],
-            &["-f"],
-            &["subject"],
+            &["--encrypt=pkcs8"],
+            &["--key=k", "--cert=c", "--password-file=p"],
         ] {
             new(arguments).unwrap_err();
         }
-        new(&[]).unwrap();
+    }
+
+    #[test]
+    fn what_describes_a_certificate_is_accepted_without_one() {
+        for arguments in [&[][..], &["minio"], &["--ip", "::1"], &["--dns=a", "-f", "a b"]] {
+            new(arguments).unwrap();
+        }
         new(&["--key=k", "--cert=c", "--ip=::1", "--ip=1.2.3.4", "--dns=a", "-f", "a b"]).unwrap();
         new(&["--expiry", "0s"]).unwrap_err();
         new(&["--expiry", "-1h"]).unwrap_err();
+    }
+
+    #[test]
+    fn names_and_addresses_that_no_certificate_can_carry_are_refused() {
+        for arguments in [
+            ["--dns", "a b"],
+            ["--dns", ""],
+            ["--dns", "*.*"],
+            ["--dns", "https://a"],
+            ["--ip", "localhost"],
+            ["--ip", "1.2.3"],
+            ["--ip", "::1/64"],
+        ] {
+            new(&arguments).unwrap_err();
+        }
+        new(&["--dns", "*.example.com", "--dns", "localhost"]).unwrap();
+    }
+
+    #[test]
+    fn the_form_of_an_encrypted_key_is_said_with_an_equals_sign() {
+        let form = |argument: &str| match new(&["--key=k", "--cert=c", argument, "minio"])
+            .map(|args| args.command)
+        {
+            Ok(Command::Identity(IdentityArgs {
+                command: Some(IdentityCommand::New(args)),
+                ..
+            })) => (args.encrypt, args.subject),
+            other => panic!("{other:?}"),
+        };
+        let subject = Some("minio".to_owned());
+        assert_eq!(form("--encrypt"), (Some(KeyEncryption::Legacy), subject.clone()));
+        assert_eq!(form("--encrypt=true"), (Some(KeyEncryption::Legacy), subject.clone()));
+        assert_eq!(form("--encrypt=pkcs8"), (Some(KeyEncryption::Pkcs8), subject));
     }
 
     #[test]

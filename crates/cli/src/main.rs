@@ -6,7 +6,9 @@ mod command;
 mod compose;
 mod connect;
 mod dev;
+mod examples;
 mod exit;
+mod mask;
 mod memory;
 mod output;
 mod pair;
@@ -14,6 +16,7 @@ mod password;
 mod predefined;
 mod storage;
 mod telemetry;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -32,7 +35,7 @@ static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return output::usage(&error),
+        Err(error) => return output::usage(error),
     };
     let output = Output::new(args.color, &ProcessEnvironment);
     match command::run(args.command, &ProcessEnvironment, &output) {

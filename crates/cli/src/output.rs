@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::args::Color;
 use crate::exit::{Failure, OutputError};
+use crate::{mask, usage};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -98,7 +99,7 @@ impl Output {
     }
 
     fn complain(&self, label: &str, color: &str, text: &str) {
-        let text = printable(text);
+        let text = printable(&mask::api_keys(text));
         let mut err = self.err.lock();
         // There is nobody left to tell when standard error is closed.
         let _ = if self.is_err_colored {
@@ -110,10 +111,11 @@ impl Output {
 }
 
 /// Writes help, the version or what is wrong with the arguments; gives the exit code.
-pub(crate) fn usage(message: &clap::Error) -> ExitCode {
+pub(crate) fn usage(message: clap::Error) -> ExitCode {
+    let message = usage::without_secrets(message);
     // There is nobody left to tell when the output is closed.
     let _ = match message.to_string().strip_prefix("error: ") {
-        Some(text) => write!(io::stderr(), "Error: {text}"),
+        Some(text) => write!(io::stderr(), "Error: {}", mask::api_keys(text)),
         None => message.print(),
     };
     ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(1))

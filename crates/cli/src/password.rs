@@ -1,8 +1,24 @@
-//! Passwords, asked for on the terminal.
+//! Passwords of private keys: from a file, the environment or the terminal.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use kes_config::Environment;
 use kes_types::Secret;
 
 use crate::exit::Failure;
+use crate::output::Output;
+
+/// The variable with the password, as `MinIO` reads it.
+const VARIABLE: &str = "MINIO_KMS_KES_KEY_PASSWORD";
+
+/// The longest password in a file, in bytes.
+const LEN_MAX: usize = 4096;
+
+/// Permissions by which others than the owner read a file.
+const OTHERS_READ: u32 = 0o044;
 
 /// Asks for a password without showing it.
 pub(crate) fn ask(prompt: &str) -> Result<Secret, Failure> {
@@ -11,14 +27,69 @@ pub(crate) fn ask(prompt: &str) -> Result<Secret, Failure> {
         .map_err(|error| Failure::new(error).context("cannot ask for a password on the terminal"))
 }
 
-/// Asks for a new password, twice.
-pub(crate) fn ask_new(prompt: &str) -> Result<Secret, Failure> {
-    let password = ask(prompt)?;
-    if password.expose().is_empty() {
-        return Err(Failure::message("the password is empty"));
+/// The password for something new: that of the file, else that of the environment, else one that is
+/// typed twice on the terminal.
+pub(crate) fn of_new(
+    file: Option<&Path>,
+    environment: &dyn Environment,
+    output: &Output,
+) -> Result<Secret, Failure> {
+    if let Some(path) = file {
+        let about = |failure: Failure| failure.context(format!("'{}'", path.display()));
+        return of_file(path, output).map_err(about);
     }
+    let variable = environment.variable(VARIABLE);
+    let variable = variable.map_err(|error| Failure::new(error).context(VARIABLE))?;
+    match variable.filter(|password| !password.is_empty()) {
+        Some(password) => Ok(Secret::from(password)),
+        None => ask_new("Password of the private key: "),
+    }
+}
+
+/// The contents of a file without its last line end.
+fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
+    let (contents, mode) = read(path).map_err(Failure::new)?;
+    if mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
+        output.warn(&format!(
+            "others can read the password in '{0}': take their permission with 'chmod 600'",
+            path.display()
+        ));
+    }
+    let contents = contents.expose();
+    if contents.len() > LEN_MAX {
+        return Err(Failure::message(format!("a password has {LEN_MAX} bytes at most")));
+    }
+    let line = contents.strip_suffix(b"\n").unwrap_or(contents);
+    let password = line.strip_suffix(b"\r").filter(|_| line != contents).unwrap_or(line);
+    not_empty(Secret::new(password.to_vec()))
+}
+
+/// What is in a file, up to one byte more than a password has, and the permissions of a regular one.
+fn read(path: &Path) -> io::Result<(Secret, Option<u32>)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    // Large enough not to move, which would leave a copy behind.
+    let mut contents = Vec::with_capacity(LEN_MAX + 1);
+    let limit = u64::try_from(LEN_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut contents)?;
+    Ok((Secret::new(contents), metadata.is_file().then_some(metadata.mode())))
+}
+
+/// Asks for a new password, twice.
+fn ask_new(prompt: &str) -> Result<Secret, Failure> {
+    let hint = |failure: Failure| {
+        failure.hint(format!("a script gives the password with --password-file or in {VARIABLE}"))
+    };
+    let password = not_empty(ask(prompt).map_err(hint)?)?;
     if ask("The same again: ")? != password {
         return Err(Failure::message("the passwords differ"));
+    }
+    Ok(password)
+}
+
+fn not_empty(password: Secret) -> Result<Secret, Failure> {
+    if password.expose().is_empty() {
+        return Err(Failure::message("the password is empty"));
     }
     Ok(password)
 }

@@ -13,6 +13,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::dns_name::check_dns_name;
 use crate::pem::{self, PrivateKey, PrivateKeyKind};
 use crate::{ApiKey, InvalidApiKey, Random, RandomFailed};
 
@@ -164,7 +165,7 @@ fn date(unix_seconds: u64) -> Result<OffsetDateTime, IssueError> {
 
 fn alternative_names(request: &CertificateRequest) -> Result<Vec<SanType>, IssueError> {
     let names = request.dns_names.iter().map(|name| match Ia5String::try_from(name.as_str()) {
-        Ok(ascii) if !name.is_empty() => Ok(SanType::DnsName(ascii)),
+        Ok(ascii) if check_dns_name(name).is_ok() => Ok(SanType::DnsName(ascii)),
         _ => Err(IssueError::DnsName(name.clone())),
     });
     names.chain(request.ip_addresses.iter().map(|ip| Ok(SanType::IpAddress(*ip)))).collect()
@@ -195,7 +196,7 @@ pub enum IssueError {
     /// No randomness.
     #[error("cannot make a serial number")]
     Random(#[from] RandomFailed),
-    /// A host name that is empty or not ASCII.
+    /// A host name that no client compares with a server's.
     #[error("'{0}' is not a host name")]
     DnsName(String),
     /// The validity begins before 1970 or ends after 9999.

@@ -8,6 +8,7 @@ mod api_key;
 mod certificate;
 mod cipher;
 mod ciphertext;
+mod dns_name;
 mod issue;
 mod key;
 mod material;
@@ -23,6 +24,7 @@ pub use certificate::{
     CertificateIdentity, InvalidCertificate, certificate_identity, certificate_public_key,
 };
 pub use ciphertext::{CiphertextForm, ciphertext_form};
+pub use dns_name::{InvalidDnsName, check_dns_name};
 pub use issue::{CertificateRequest, IssueError, IssuedCertificate};
 pub use key::{DataKey, ImportError, Key, NoHmacKey, NotAuthentic, SealError};
 pub use proto::ProtoError;

@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kes_crypto::pem::{self, EncryptError, PemError, PrivateKeyKind};
-use kes_crypto::{ApiKey, SystemRandom};
+use kes_crypto::{ApiKey, Random, RandomFailed, SystemRandom};
 use kes_types::Secret;
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -166,6 +166,55 @@ fn a_key_encrypts_and_decrypts_again() {
     assert!(again.der() == key.der());
     let rsa = pem::private_key(&fixture("rsa"), None).unwrap();
     assert_eq!(pem::encrypt(&rsa, &password(), &random).unwrap_err(), EncryptError::NotPkcs8);
+}
+
+#[test]
+fn a_key_encrypts_in_the_legacy_form_and_decrypts_again() {
+    let random = SystemRandom::new();
+    for (name, label) in
+        [("ed25519", "PRIVATE KEY"), ("rsa", "RSA PRIVATE KEY"), ("ec", "EC PRIVATE KEY")]
+    {
+        let key = pem::private_key(&fixture(name), None).unwrap();
+        let encrypted = pem::encrypt_legacy(&key, &password(), &random).unwrap();
+        let lines: Vec<_> = std::str::from_utf8(encrypted.expose()).unwrap().lines().collect();
+        assert_eq!(lines[0], format!("-----BEGIN {label}-----"));
+        assert_eq!(lines[1], "Proc-Type: 4,ENCRYPTED");
+        let iv = lines[2].strip_prefix("DEK-Info: AES-256-CBC,").unwrap();
+        assert_eq!(iv.len(), 32, "{iv}");
+        assert!(iv.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte)));
+        assert_eq!(lines[3], "");
+
+        let again = pem::private_key(encrypted.expose(), Some(&password())).unwrap();
+        assert!(again.der() == key.der() && again.kind() == key.kind(), "{name}");
+        let other = Secret::from("wrong horse".to_owned());
+        let wrong = pem::private_key(encrypted.expose(), Some(&other)).unwrap_err();
+        assert_eq!(wrong, PemError::WrongPassword, "{name}");
+        let anew = pem::encrypt_legacy(&key, &password(), &random).unwrap();
+        assert!(anew != encrypted, "the IV of {name} is not random");
+    }
+}
+
+/// Random bytes that are known.
+#[derive(Debug)]
+struct Fixed(Vec<u8>);
+
+impl Random for Fixed {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomFailed> {
+        buffer.copy_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+/// `openssl ec -in ec.pem -aes256 -passout 'pass:correct horse'` with the same IV: the key derivation,
+/// padding and order of headers are OpenSSL's.
+#[test]
+fn the_legacy_form_is_that_of_openssl() {
+    let theirs = String::from_utf8(fixture("ec-legacy-aes256")).unwrap();
+    let iv = theirs.split_once("CBC,").unwrap().1.lines().next().unwrap();
+    let iv = (0..16).map(|at| u8::from_str_radix(&iv[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let key = pem::private_key(&fixture("ec"), None).unwrap();
+    let ours = pem::encrypt_legacy(&key, &password(), &Fixed(iv)).unwrap();
+    assert_eq!(std::str::from_utf8(ours.expose()).unwrap(), theirs);
 }
 
 #[test]

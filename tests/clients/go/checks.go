@@ -38,6 +38,7 @@ var checks = []check{
 	{name: "error-log", run: errorLog, alone: true},
 	{name: "list-5000", run: list5000, alone: true},
 	{name: "denied", run: denied, alone: true},
+	{name: "encrypted-key", run: encryptedKey, alone: true},
 }
 
 // scene is a client with key names of its own.

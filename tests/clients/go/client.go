@@ -37,6 +37,7 @@ func (w way) String() string {
 // client speaks to one server as the one in MinIO does.
 type client struct {
 	endpoint string
+	roots    *x509.CertPool
 	http     http.Client
 	dials    atomic.Int64
 }
@@ -58,7 +59,7 @@ var (
 )
 
 func newClient(endpoint string, roots *x509.CertPool, who credential, w way) *client {
-	c := &client{endpoint: strings.TrimSuffix(endpoint, "/")}
+	c := &client{endpoint: strings.TrimSuffix(endpoint, "/"), roots: roots}
 	dialer := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,

@@ -8,7 +8,8 @@
 // Each check runs over h1 and h2, TLS 1.2 and 1.3, unless told otherwise. A line is printed per
 // check; the exit code is 1 when one failed. The identity must be the admin; for `list-5000` the
 // server has the keys my-key-0 to my-key-4999 and no others, for `error-log` a key `damaged` that
-// cannot be read.
+// cannot be read. For `encrypted-key` the same identity is in the files that MinIO's variables name:
+// MINIO_KMS_KES_KEY_FILE, encrypted with MINIO_KMS_KES_KEY_PASSWORD, and MINIO_KMS_KES_CERT_FILE.
 package main
 
 import (

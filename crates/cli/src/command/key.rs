@@ -41,7 +41,7 @@ pub(crate) async fn run(
             }
             show(output, "plaintext", answer.plaintext.expose())
         }
-        KeyCommand::Ls { pattern, client } => {
+        KeyCommand::Ls { pattern, no_header, client } => {
             let connection = connect(&client)?;
             let page = connection.client.list_keys(&pattern).await;
             let page = page.map_err(|error| connection.explain(error))?;
@@ -50,6 +50,9 @@ pub(crate) async fn run(
             }
             if client.json {
                 return output.json(&page.names);
+            }
+            if !no_header && !page.names.is_empty() {
+                output.line(&output.bold("Key"))?;
             }
             page.names.iter().try_for_each(|name| output.line(name.as_str()))
         }

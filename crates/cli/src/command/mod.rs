@@ -2,6 +2,7 @@
 
 mod identity;
 mod key;
+mod new_identity;
 mod server;
 mod status;
 
@@ -10,6 +11,12 @@ use kes_config::Environment;
 use crate::args::Command;
 use crate::exit::Failure;
 use crate::output::Output;
+
+const UPDATE: &str = "a program does not replace itself here: install the new release the way this \
+                      one was installed, by package, image or file";
+
+const MIGRATE: &str = "keys are not migrated to MinKMS, and not yet between key stores: to move to a \
+                       key store of the same kind, copy its entries with its own tools";
 
 /// Carries out a command.
 pub(crate) fn run(
@@ -25,8 +32,10 @@ pub(crate) fn run(
             server::run(args)
         }
         Command::Key(command) => wait(key::run(command, environment, output))?,
-        Command::Identity(command) => identity::run(command, output),
+        Command::Identity(args) => identity::run(args, environment, output),
         Command::Status(args) => wait(status::run(args, environment, output))?,
+        Command::Update(_) => Err(Failure::usage(UPDATE)),
+        Command::Migrate(_) => Err(Failure::usage(MIGRATE)),
     }
 }
 

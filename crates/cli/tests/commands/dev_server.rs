@@ -79,9 +79,12 @@ fn success(out: &str) -> Answer {
 fn keys_are_created_listed_and_used() {
     let server = DevServer::start();
     assert_eq!(server.kes(&["key", "create", "my-a", "my-b", "other"]), success(""));
-    assert_eq!(server.kes(&["key", "ls"]), success("my-a\nmy-b\nother\n"));
-    assert_eq!(server.kes(&["key", "ls", "my-*"]), success("my-a\nmy-b\n"));
+    assert_eq!(server.kes(&["key", "ls"]), success("Key\nmy-a\nmy-b\nother\n"));
+    assert_eq!(server.kes(&["key", "ls", "my-*"]), success("Key\nmy-a\nmy-b\n"));
+    assert_eq!(server.kes(&["key", "ls", "--no-header"]), success("my-a\nmy-b\nother\n"));
     assert_eq!(server.kes(&["key", "ls", "o", "--json"]), success("[\"other\"]\n"));
+    assert_eq!(server.kes(&["key", "ls", "none"]), success(""));
+    assert_eq!(server.kes(&["key", "ls", "none", "--json"]), success("[]\n"));
 
     let dek: Value =
         serde_json::from_str(&server.kes(&["key", "dek", "my-a", "YQ=="]).out).unwrap();

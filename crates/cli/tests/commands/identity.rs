@@ -1,13 +1,15 @@
 //! `kes identity`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
+use serde_json::{Value, json};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::{Answer, kes, kes_in};
+use crate::{Answer, command, finish, kes, kes_in};
 
 const API_KEY: &str = "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 const IDENTITY: &str = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
@@ -33,32 +35,119 @@ fn what_has_no_identity_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_new_api_key_has_the_identity_that_is_told() {
-    let Answer { code, out, err } = kes(&["identity", "new"]);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
+fn the_identity_of_what_is_on_standard_input_or_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, contents: &str| fs::write(folder.path().join(name), contents).unwrap();
+    let certificate =
+        ["identity", "new", "--key", "a.key", "--cert", "a.crt", "--api-key", API_KEY];
+    assert_eq!(kes_in(folder.path(), &[], &certificate).code, Some(0));
+    write("key", &format!("{API_KEY}\n"));
+    write("bare", &API_KEY["kes:v1:".len()..]);
+    for file in ["a.crt", "key", "bare"] {
+        for arguments in [&["identity", "of", "-"][..], &["identity", "-"], &["identity", file]] {
+            let input = File::open(folder.path().join(file)).unwrap();
+            let answer = finish(command(folder.path(), &[], arguments).stdin(input));
+            let expected = Answer { code: Some(0), out: IDENTITY.to_owned(), err: String::new() };
+            assert_eq!(answer, expected, "{file} {arguments:?}");
+        }
+    }
+    write("large", &"x".repeat(1 << 21));
+    write("cut", &API_KEY[..API_KEY.len() - 4]);
+    for file in ["/dev/null", "large", "cut", "a.key"] {
+        let input = File::open(folder.path().join(file)).unwrap();
+        let answer = finish(command(folder.path(), &[], &["identity", "of", "-"]).stdin(input));
+        assert_eq!((answer.code, answer.out.as_str()), (Some(1), ""), "{file}");
+        assert!(answer.err.starts_with("Error: standard input: "), "{}", answer.err);
+        assert!(!answer.err.contains("AD9E7F"), "{}", answer.err);
+        assert_eq!(answer.err.contains("larger than 1 MiB"), file == "large", "{}", answer.err);
+    }
+}
+
+#[test]
+fn of_may_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let kes = |arguments: &[&str]| kes_in(folder.path(), &[], arguments);
+    assert_eq!(kes(&["identity", API_KEY]), kes(&["identity", "of", API_KEY]));
+    assert_eq!(kes(&["identity", API_KEY]).out, IDENTITY);
+    let json = kes(&["identity", "--json", API_KEY]).out;
+    assert_eq!(json, format!("{{\"identity\":\"{IDENTITY}\"}}\n"));
+    assert_eq!(kes(&["--color=never", "identity", API_KEY, "--color", "never"]).out, IDENTITY);
+    assert_eq!(kes(&["identity", "--color", "never", "new"]).code, Some(0));
+    let json = kes(&["identity", "--json", "new"]).out;
+    assert!(json.starts_with("{\"api_key\":"), "{json}");
+    assert_eq!(kes(&["identity", API_KEY, "new"]).code, Some(2));
+    let misspelt = kes(&["identity", "nwe"]);
+    assert_eq!(misspelt.code, Some(1));
+    assert!(misspelt.err.contains("Hint: 'kes identity --help'"), "{}", misspelt.err);
+}
+
+/// What stands under a heading: a line alone, after an empty one and before one.
+fn under<'a>(heading: &str, out: &'a str) -> &'a str {
     let lines: Vec<_> = out.lines().collect();
-    let key = lines[0].strip_prefix("API Key:  ").unwrap();
-    let identity = lines[1].strip_prefix("Identity: ").unwrap();
-    assert_eq!(lines.len(), 2);
-    assert!(key.starts_with("kes:v1:"));
-    assert_eq!(kes(&["identity", "of", key]).out, identity);
+    let headings: Vec<_> =
+        lines.iter().enumerate().filter(|(_, line)| **line == heading).map(|(at, _)| at).collect();
+    let [at] = headings[..] else { panic!("not one {heading} in {out}") };
+    let [_, "", value, ""] = lines[at..at + 4] else { panic!("{out}") };
+    let value = value.strip_prefix("   ").unwrap();
+    assert!(!value.contains(char::is_whitespace), "{value}");
+    assert_eq!(out.matches(value).count(), 1, "{out}");
+    value
+}
 
-    let again = kes(&["identity", "new"]).out;
-    assert_ne!(again, out);
+/// The commands at the end, indented by four blanks.
+fn commands(out: &str) -> Vec<&str> {
+    let lines: Vec<_> = out.lines().rev().map_while(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(out.matches("\n    ").count(), lines.len(), "{out}");
+    lines
+}
 
+#[test]
+fn a_new_api_key_and_its_identity_stand_where_scripts_look_for_them() {
+    for arguments in [&["identity", "new"][..], &["identity", "new", "minio", "--ip", "::1", "-f"]]
+    {
+        let Answer { code, out, err } = kes(arguments);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(out.starts_with("Your API key:\n\n   kes:v1:"), "{out}");
+        let (key, identity) = (under("Your API key:", &out), under("Your Identity:", &out));
+        assert_eq!(out.matches("kes:v1:").count(), 1, "{out}");
+        assert_eq!(out.to_lowercase().matches("api key:").count(), 1, "{out}");
+        assert_eq!(commands(&out), ["kes identity of -"]);
+        assert_eq!(kes(&["identity", "of", key]).out, identity);
+        assert_ne!(kes(arguments).out, out);
+    }
     let json = kes(&["identity", "new", "--json", "--api-key", API_KEY]).out;
     assert_eq!(json, format!("{{\"api_key\":\"{API_KEY}\",\"identity\":\"{IDENTITY}\"}}\n"));
+}
+
+#[test]
+fn colours_change_the_headings_alone() {
+    let new = ["identity", "new", "--api-key", API_KEY];
+    let plain = kes(&new).out;
+    let colored = kes(&[&new[..], &["--color", "always"]].concat()).out;
+    for heading in ["Your API key:", "Your Identity:"] {
+        assert!(colored.contains(&format!("\u{1b}[1m{heading}\u{1b}[0m\n\n   ")), "{colored}");
+    }
+    assert_eq!(colored.replace("\u{1b}[1m", "").replace("\u{1b}[0m", ""), plain);
 }
 
 #[test]
 fn files_of_a_given_api_key_have_its_identity() {
     let folder = tempfile::tempdir().unwrap();
     let kes = |arguments: &[&str]| kes_in(folder.path(), &[], arguments);
-    let files = ["identity", "new", "--key", "a.key", "--cert", "a.crt"];
-    let answer = kes(&[&files[..], &["--api-key", API_KEY]].concat());
-    let out = format!("Private key: a.key\nCertificate: a.crt\nIdentity:    {IDENTITY}\n");
-    assert_eq!(answer, Answer { code: Some(0), out, err: String::new() });
-    assert_eq!(kes(&["identity", "of", "a.crt"]).out, IDENTITY);
+    for certificate in ["a.crt", "-a $(b) 'c'.crt"] {
+        let cert = format!("--cert={certificate}");
+        let files = ["identity", "new", "-f", "--key", "a.key", &cert];
+        let answer = kes(&[&files[..], &["--api-key", API_KEY]].concat());
+        assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""));
+        assert_eq!(under("Your API key:", &answer.out), API_KEY);
+        assert_eq!(under("Your Identity:", &answer.out), IDENTITY);
+        let [again] = commands(&answer.out)[..] else { panic!("{}", answer.out) };
+        let again = again.strip_prefix("kes ").unwrap();
+        let mut shell = Command::new("sh");
+        let again = format!("{} {again}", env!("CARGO_BIN_EXE_kes"));
+        let again = finish(shell.args(["-c", &again]).current_dir(folder.path()));
+        assert_eq!(again.out, IDENTITY, "{}", again.err);
+    }
     assert_eq!(mode(&folder.path().join("a.key")), 0o600);
 
     let certificate = fs::read(folder.path().join("a.crt")).unwrap();
@@ -91,8 +180,13 @@ fn a_new_certificate_says_what_was_asked_for() {
     ]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let identity = kes(&["identity", "of", "b.crt"]).out;
-    let expected = format!(r#"{{"key":"b.key","cert":"b.crt","identity":"{identity}"}}"#);
-    assert_eq!(out.trim_end(), expected);
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let api_key = json["api_key"].as_str().unwrap();
+    let expected = json!({
+        "key": "b.key", "cert": "b.crt", "api_key": api_key, "identity": identity
+    });
+    assert_eq!(json, expected);
+    assert_eq!(kes(&["identity", "of", api_key]).out, identity);
 
     let pem = fs::read(folder.path().join("b.crt")).unwrap();
     let pem = parse_x509_pem(&pem).unwrap().1;
@@ -135,21 +229,14 @@ fn files_are_replaced_only_when_told_to() {
 }
 
 #[test]
-fn a_password_is_not_taken_from_anywhere_but_a_terminal() {
+fn an_address_among_the_host_names_is_warned_about() {
     let folder = tempfile::tempdir().unwrap();
-    // Without a controlling terminal nobody can be asked; with one this would wait for a person.
-    let arguments = ["identity", "new", "--key", "d.key", "--cert", "d.crt", "--encrypt"];
-    let setsid = std::process::Command::new("setsid")
-        .args(["--wait", env!("CARGO_BIN_EXE_kes")])
-        .args(arguments)
-        .current_dir(folder.path())
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
-    assert_eq!(setsid.status.code(), Some(1));
-    let err = String::from_utf8(setsid.stderr).unwrap();
-    assert!(err.starts_with("Error: cannot ask for a password on the terminal: "), "{err}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let files = ["identity", "new", "--key", "e.key", "--cert", "e.crt"];
+    let names = ["--dns", "10.0.0.1", "--dns", "*.example.com"];
+    let answer = kes_in(folder.path(), &[], &[&files[..], &names].concat());
+    assert_eq!(answer.code, Some(0));
+    let warning = "Warning: clients do not look for an address under --dns: use --ip 10.0.0.1\n";
+    assert_eq!(answer.err, warning);
 }
 
 fn mode(path: &Path) -> u32 {

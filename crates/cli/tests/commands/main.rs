@@ -3,7 +3,9 @@
 #![cfg(test)]
 
 mod dev_server;
+mod encrypted_key;
 mod identity;
+mod secrets;
 mod usage;
 
 use std::path::Path;
@@ -17,21 +19,29 @@ struct Answer {
     err: String,
 }
 
-/// Runs the binary in a folder, with nothing in its environment but what is given.
-fn kes_in(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_kes"))
+/// The binary in a folder, with nothing in its environment but what is given.
+fn command(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kes"));
+    command
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdin(Stdio::null());
+    command
+}
+
+fn finish(command: &mut Command) -> Answer {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     Answer {
         code: status.code(),
         out: String::from_utf8(stdout).unwrap(),
         err: String::from_utf8(stderr).unwrap(),
     }
+}
+
+fn kes_in(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
+    finish(&mut command(folder, environment, arguments))
 }
 
 fn kes(arguments: &[&str]) -> Answer {

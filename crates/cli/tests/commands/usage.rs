@@ -16,10 +16,48 @@ fn help_and_version_go_to_standard_output() {
         assert!(out.contains("Usage: kes"), "{out}");
         assert!(!out.contains("--auth") && !out.contains("--mlock"), "{out}");
     }
-    let Answer { code, out, .. } = kes(&["--version"]);
-    assert_eq!(code, Some(0));
-    let words: Vec<_> = out.split(' ').collect();
-    assert_eq!(words[..3], ["kes", env!("CARGO_PKG_VERSION"), "(commit"], "{out}");
+    for version in ["--version", "-v", "-V"] {
+        let Answer { code, out, err } = kes(&[version]);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        let words: Vec<_> = out.split(' ').collect();
+        assert_eq!(words[..3], ["kes", env!("CARGO_PKG_VERSION"), "(commit"], "{out}");
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for command in [&[][..], &["server"], &["key"], &["key", "ls"], &["identity", "new"]] {
+        let help = kes(&[&["help"], command].concat());
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{command:?}");
+        assert_eq!(help, kes(&[command, &["--help"]].concat()));
+        assert!(help.out.contains("\nExamples:\n  kes "), "{}", help.out);
+    }
+    assert_eq!(kes(&["help", "none"]).code, Some(2));
+}
+
+#[test]
+fn commands_of_kes_that_are_refused_say_what_to_do_instead() {
+    for (arguments, instead) in [
+        (&["update"][..], "install the new release"),
+        (&["update", "--downgrade", "-o", "kes", "v1"], "install the new release"),
+        (&["update", "--help"], "install the new release"),
+        (&["migrate"], "copy its entries"),
+        (&["migrate", "--from", "a.yml", "--to=b.yml", "-f", "my-*"], "copy its entries"),
+        (&["migrate", "--server", "127.0.0.1:7373", "-k"], "MinKMS"),
+    ] {
+        let Answer { code, out, err } = kes(arguments);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(err.starts_with("Error: ") && err.contains(instead), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+    assert!(!kes(&["--help"]).out.contains("update"));
+}
+
+#[test]
+fn the_nearest_command_is_named() {
+    let Answer { code, err, .. } = kes(&["key", "lst"]);
+    assert_eq!(code, Some(2));
+    assert!(err.starts_with("Error: unrecognized subcommand\n") && err.contains("'ls'"), "{err}");
 }
 
 #[test]
@@ -35,7 +73,18 @@ fn commands_that_are_not_understood_end_with_2() {
         &["key", "dek", "my-key", "no base64"],
         &["key", "ls", "a*b"],
         &["key", "ls", "--color", "sometimes"],
+        &["identity"],
+        &["identity", "--json"],
+        &["identity", "of"],
         &["identity", "new", "--key", "only"],
+        &["identity", "new", "--encrypt"],
+        &["identity", "new", "--dns", "a b"],
+        &["identity", "new", "--dns", ""],
+        &["identity", "new", "--dns", "*.*"],
+        &["identity", "new", "--dns", "a..b"],
+        &["identity", "new", "--dns", "https://a"],
+        &["identity", "new", "--ip", "localhost"],
+        &["identity", "new", "--ip", "1.2.3.4/8"],
         &["key", "ls", "-s", "http://plain", "-a", API_KEY],
     ] {
         let Answer { code, out, err } = kes(arguments);

@@ -3,7 +3,10 @@
 //! for decades.
 
 use aes::cipher::block_padding::Pkcs7;
-use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};
+use aes::cipher::{
+    BlockCipherDecrypt, BlockModeDecrypt as _, BlockModeEncrypt as _, KeyInit, KeyIvInit as _,
+    KeySizeUser as _,
+};
 use aes::{Aes128, Aes192, Aes256};
 use des::TdesEde3;
 use kes_types::Secret;
@@ -11,14 +14,43 @@ use md5::{Digest as _, Md5};
 use pkcs8::SecretDocument;
 use zeroize::Zeroizing;
 
-use super::PemError;
+use super::{EncryptError, PemError, PrivateKey, section};
+use crate::Random;
 
 /// Length of the longest IV, in bytes; an IV begins with the salt.
 const IV_LEN_MAX: usize = 16;
+/// Length of an IV of AES, and of a block, in bytes.
+const AES_IV_LEN: usize = 16;
 /// Length of the salt, in bytes.
 const SALT_LEN: usize = 8;
 /// Length of an MD5 hash, in bytes.
 const MD5_LEN: usize = 16;
+
+/// Encrypts a private key with AES-256-CBC under the hash of the password, as Go's
+/// `x509.EncryptPEMBlock` and `openssl rsa -aes256` do, and writes it as PEM.
+///
+/// One round of MD5 is no protection against guessing: the password must be a random one. It is
+/// for readers that know no other form.
+pub fn encrypt_legacy(
+    key: &PrivateKey,
+    password: &Secret,
+    random: &dyn Random,
+) -> Result<Secret, EncryptError> {
+    let mut iv = [0; AES_IV_LEN];
+    random.fill(&mut iv)?;
+    let cipher_key = derive(password.expose(), &iv[..SALT_LEN], Aes256::key_size());
+    let encryptor = cbc::Encryptor::<Aes256>::new_from_slices(&cipher_key, &iv)
+        .map_err(|_| EncryptError::Cipher)?;
+    let plaintext = key.der().expose();
+    let mut buffer = Zeroizing::new(plaintext.to_vec());
+    // There is always padding: a whole block of it after whole blocks.
+    buffer.resize(plaintext.len() + AES_IV_LEN - plaintext.len() % AES_IV_LEN, 0);
+    let contents = encryptor
+        .encrypt_padded::<Pkcs7>(&mut buffer, plaintext.len())
+        .map_err(|_| EncryptError::Cipher)?;
+    let scheme = format!("AES-256-CBC,{}", hex::encode_upper(iv));
+    Ok(section::write_encrypted(key.kind(), &scheme, contents))
+}
 
 /// Decrypts a section's contents; `scheme` is its `DEK-Info`: a cipher, a comma, the IV in hex.
 pub(super) fn decrypt(

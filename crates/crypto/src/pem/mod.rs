@@ -8,6 +8,7 @@ use kes_types::Secret;
 
 use crate::RandomFailed;
 
+pub use legacy::encrypt_legacy;
 pub use pbes2::encrypt;
 pub(crate) use section::certificate;
 
@@ -131,6 +132,9 @@ pub enum EncryptError {
     /// No randomness.
     #[error("cannot make a salt")]
     Random(#[from] RandomFailed),
+    /// The cipher refuses the key's length; none of ours does.
+    #[error("cannot encrypt the private key")]
+    Cipher,
     /// The key is not PKCS#8, or not well-formed.
     #[error("only a PKCS#8 private key can be encrypted")]
     NotPkcs8,

@@ -102,6 +102,13 @@ pub(super) fn write_encrypted_pkcs8(der: &[u8]) -> Secret {
     Secret::from(write(ENCRYPTED_PKCS8, der))
 }
 
+/// A private key section whose contents are encrypted as a whole; `scheme` is its `DEK-Info`.
+pub(super) fn write_encrypted(kind: PrivateKeyKind, scheme: &str, contents: &[u8]) -> Secret {
+    // In this order: OpenSSL takes no other.
+    let headers = format!("\nProc-Type: 4,ENCRYPTED\nDEK-Info: {scheme}\n\n");
+    Secret::from(write(label(kind), contents).replacen('\n', &headers, 1))
+}
+
 impl KeySection {
     /// None if the section is not a private key.
     fn new(section: Pem) -> Option<Self> {

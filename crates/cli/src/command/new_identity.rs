@@ -1,0 +1,199 @@
+//! `kes identity new`.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::path::Path;
+
+use kes_config::Environment;
+use kes_crypto::pem;
+use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
+use kes_types::{Clock as _, Identity, Secret, SystemClock};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::args::{KeyEncryption, NewIdentityArgs};
+use crate::connect;
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::pair::{self, NewFile, PairError};
+use crate::password;
+
+/// A new API key.
+#[derive(Serialize)]
+struct ApiKeyJson<'a> {
+    api_key: &'a str,
+    identity: Identity,
+}
+
+/// New files, and the API key that they stand for.
+#[derive(Serialize)]
+struct FilesJson<'a> {
+    key: &'a Path,
+    cert: &'a Path,
+    api_key: &'a str,
+    identity: Identity,
+}
+
+/// The files of a key and its certificate.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    key: &'a Path,
+    cert: &'a Path,
+}
+
+/// Makes an API key, and files for it where they are named.
+pub(crate) fn run(
+    args: NewIdentityArgs,
+    random: &dyn Random,
+    environment: &dyn Environment,
+    output: &Output,
+) -> Result<(), Failure> {
+    let key = match &args.api_key {
+        Some(text) => connect::api_key(text)?,
+        None => ApiKey::generate(random).map_err(Failure::new)?,
+    };
+    let files = args.key.as_deref().zip(args.cert.as_deref());
+    let files = files.map(|(key, cert)| Files { key, cert });
+    if let Some(files) = files {
+        // Before anybody is asked for a password.
+        pair::check([files.key, files.cert], args.force).map_err(refused)?;
+        for name in args.dns.iter().filter(|name| name.parse::<IpAddr>().is_ok()) {
+            output
+                .warn(&format!("clients do not look for an address under --dns: use --ip {name}"));
+        }
+        let password = match args.encrypt {
+            Some(_) => Some(password::of_new(args.password_file.as_deref(), environment, output)?),
+            None => None,
+        };
+        write_files(&key, files, &args, password.as_ref(), random)?;
+    }
+    show(&key, files, args.json, output)
+}
+
+fn write_files(
+    key: &ApiKey,
+    files: Files<'_>,
+    args: &NewIdentityArgs,
+    password: Option<&Secret>,
+    random: &dyn Random,
+) -> Result<(), Failure> {
+    let request = CertificateRequest {
+        subject: args.subject.clone().unwrap_or_else(|| key.identity().to_string()),
+        dns_names: args.dns.clone(),
+        ip_addresses: args.ip.clone(),
+        not_before: SystemClock.now(),
+        validity: args.expiry,
+    };
+    let certificate = key.certificate(&request, random).map_err(Failure::new)?;
+    let encryption = args.encrypt.zip(password);
+    let private_key = private_key_pem(&certificate, encryption, random)?;
+    let certificate = certificate.certificate_pem();
+    let files = [
+        NewFile { path: files.key, contents: private_key.expose(), mode: 0o600 },
+        NewFile { path: files.cert, contents: certificate.as_bytes(), mode: 0o644 },
+    ];
+    pair::write(files, args.force).map_err(refused)
+}
+
+fn private_key_pem(
+    certificate: &IssuedCertificate,
+    encryption: Option<(KeyEncryption, &Secret)>,
+    random: &dyn Random,
+) -> Result<Secret, Failure> {
+    let key = certificate.private_key();
+    match encryption {
+        None => Ok(certificate.private_key_pem()),
+        Some((KeyEncryption::Legacy, password)) => {
+            pem::encrypt_legacy(key, password, random).map_err(Failure::new)
+        }
+        Some((KeyEncryption::Pkcs8, password)) => {
+            pem::encrypt(key, password, random).map_err(Failure::new)
+        }
+    }
+}
+
+fn refused(error: PairError) -> Failure {
+    let exists = matches!(error, PairError::Exists(_));
+    let failure = Failure::new(error);
+    if exists { failure.hint("-f replaces files that exist") } else { failure }
+}
+
+fn show(
+    key: &ApiKey,
+    files: Option<Files<'_>>,
+    json: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    let (text, identity) = (key.text(), key.identity());
+    let api_key = std::str::from_utf8(text.expose()).map_err(Failure::new)?;
+    match files {
+        Some(Files { key, cert }) if json => {
+            output.json(&FilesJson { key, cert, api_key, identity })
+        }
+        None if json => output.json(&ApiKeyJson { api_key, identity }),
+        files => output.line(&text_of(api_key, identity, files, output)),
+    }
+}
+
+/// What people read and scripts cut to pieces: the API key and the identity stand alone on their
+/// lines, after an empty one, each under a heading that is there once. Nothing else looks like them.
+fn text_of(
+    api_key: &str,
+    identity: Identity,
+    files: Option<Files<'_>>,
+    output: &Output,
+) -> Zeroizing<String> {
+    let of_files = files.map(|Files { key, cert }| {
+        let (key, cert) = (quoted(key), quoted(cert));
+        format!("It is the private key in {key}. The certificate is in {cert}.\n")
+    });
+    let again = match files {
+        Some(Files { cert, .. }) => format!(":\n\n    kes identity of {}", quoted(cert)),
+        None => " from the API key on standard input, where other users do not\n\
+                 see it, as they see arguments in the list of processes:\n\n    kes identity of -"
+            .to_owned(),
+    };
+    Zeroizing::new(format!(
+        "{your_key}\n\n   {api_key}\n\n\
+         It is shown only now. Keep it secret: it gives all permissions of its identity. MinIO reads\n\
+         it from MINIO_KMS_KES_API_KEY, the commands of kes read it from MINIO_KES_API_KEY.\n\
+         {of_files}\n\
+         {your_identity}\n\n   {identity}\n\n\
+         It is not secret. The configuration of a server names it in a policy, or as the admin.\n\
+         This computes it again{again}",
+        your_key = output.bold("Your API key:"),
+        your_identity = output.bold("Your Identity:"),
+        of_files = of_files.unwrap_or_default(),
+    ))
+}
+
+/// A path as a shell takes it, in quotes where it needs them.
+fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    // A flag otherwise.
+    let path = if path.starts_with('-') { Cow::Owned(format!("./{path}")) } else { path };
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        path.into_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_a_shell_where_it_would_read_them_otherwise() {
+        for (path, expected) in [
+            ("a/b-1.crt", "a/b-1.crt"),
+            ("my cert.crt", "'my cert.crt'"),
+            ("it's", r"'it'\''s'"),
+            ("-a", "./-a"),
+            ("$(id)", "'$(id)'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), expected);
+        }
+    }
+}
