@@ -37,10 +37,17 @@ impl Failure {
     pub fn new(error: reqwest::Error, side: Side) -> Self {
         let error = error.without_url();
         let found = kes_tls::tls_error(&error);
-        let explanation = found.map(|found| kes_tls::explain(found, side));
+        let explanation = match found {
+            Some(found) => Some(kes_tls::explain(found, side)),
+            None if error.is_connect() => {
+                closed_handshake(&error).map(|error| kes_tls::explain_io(error, side))
+            }
+            None => None,
+        };
         let kind = match found {
             Some(rustls::Error::InvalidCertificate(_)) => FailureKind::Untrusted,
             Some(_) => FailureKind::Tls,
+            None if explanation.is_some() => FailureKind::Tls,
             None if error.is_timeout() => FailureKind::TimedOut,
             None if error.is_connect() && is_refused(&error) => FailureKind::Refused,
             None if error.is_connect() => FailureKind::Connect,
@@ -52,6 +59,11 @@ impl Failure {
     /// What kind of failure it is.
     pub fn kind(&self) -> FailureKind {
         self.kind
+    }
+
+    /// What was wrong with TLS, and what would cure it; none if it was not TLS that failed.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.explanation.as_ref()
     }
 
     /// Whether the connection could not be made, so that nothing was sent.
@@ -77,12 +89,28 @@ impl Error for Failure {
 }
 
 fn is_refused(error: &reqwest::Error) -> bool {
+    io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The end of a connection that was there already: the server closed it during the handshake.
+fn closed_handshake(error: &reqwest::Error) -> Option<&io::Error> {
+    io_error(error).filter(|error| {
+        matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+    })
+}
+
+/// The operating system's error, or what stands for it, below those of the HTTP library.
+fn io_error(error: &reqwest::Error) -> Option<&io::Error> {
     let mut next = error.source();
     while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return error.kind() == io::ErrorKind::ConnectionRefused;
+        if let Some(mut error) = cause.downcast_ref::<io::Error>() {
+            // One I/O error in another is not its cause.
+            while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                error = inner;
+            }
+            return Some(error);
         }
         next = cause.source();
     }
-    false
+    None
 }
