@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kes_client::{
-    Client, ClientConfig, ClientError, ClientIdentity, ConnectError, ServerTrust, SetupError,
-    Timeouts,
+    Client, ClientConfig, ClientError, ClientIdentity, ConnectError, Proxies, ServerTrust,
+    SetupError, Timeouts,
 };
 use kes_types::{KeyName, ListPattern, Secret};
 use tokio::net::{TcpListener, TcpSocket};
@@ -183,7 +183,8 @@ fn a_client_that_can_never_work_is_not_made() {
     let setup = |endpoints: &[&str], identity| {
         let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
         let (trust, timeouts) = (ServerTrust::Insecure, Timeouts::default());
-        Client::new(ClientConfig { endpoints, identity, trust, timeouts }).unwrap_err()
+        let proxies = Proxies::default();
+        Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap_err()
     };
     let person = Person::new();
     assert!(matches!(setup(&[], person.identity()), SetupError::NoEndpoint));

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kes_client::{Client, ClientConfig, ClientIdentity, Endpoint, ServerTrust, Timeouts};
+use kes_client::{Client, ClientConfig, ClientIdentity, Endpoint, Proxies, ServerTrust, Timeouts};
 use kes_types::Secret;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::aws_lc_rs;
@@ -117,8 +117,8 @@ impl Person {
         trust: ServerTrust,
         timeouts: Timeouts,
     ) -> Client {
-        let identity = self.identity();
-        Client::new(ClientConfig { endpoints, identity, trust, timeouts }).unwrap()
+        let (identity, proxies) = (self.identity(), Proxies::default());
+        Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap()
     }
 }
 
