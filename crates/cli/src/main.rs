@@ -5,15 +5,21 @@ mod banner;
 mod command;
 mod compose;
 mod connect;
+mod credentials;
 mod dev;
+mod ellipses;
 mod exit;
+mod input;
 mod memory;
 mod output;
 mod pair;
 mod password;
 mod predefined;
+mod report;
 mod storage;
 mod telemetry;
+mod trust;
+mod variable;
 
 use std::process::ExitCode;
 

@@ -30,6 +30,13 @@ pub enum SetupError {
     Http(#[source] Box<dyn Error + Send + Sync>),
 }
 
+impl SetupError {
+    /// Whether there are no trusted certificates to verify servers with.
+    pub fn is_without_trust(&self) -> bool {
+        matches!(self, Self::Tls(ClientTlsError::Trust(_)))
+    }
+}
+
 impl From<ClientTlsError> for SetupError {
     fn from(error: ClientTlsError) -> Self {
         match error {

@@ -16,5 +16,5 @@ pub use client::{Client, ClientConfig, Timeouts};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::{Attempt, Attempts, ClientError, ConnectError, SetupError};
 pub use kes_outbound::{InvalidProxy, Proxies};
-pub use kes_tls::{ClientIdentity, ClientTlsError, ServerTrust, TrustStoreError};
+pub use kes_tls::{ClientIdentity, ServerTrust};
 pub use status::ServerStatus;
