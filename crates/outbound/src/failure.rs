@@ -5,12 +5,14 @@ use std::fmt;
 use std::io;
 
 use kes_tls::{Explanation, Side};
+use rustls::AlertDescription;
 
 /// A request that brought no whole answer. `Display` is for the log of an operator: for a failed TLS
 /// handshake what was wrong and what would cure it, else the HTTP library's words; never the URL.
 #[derive(Debug)]
 pub struct Failure {
     kind: FailureKind,
+    is_connect: bool,
     explanation: Option<Explanation>,
     error: reqwest::Error,
 }
@@ -36,7 +38,8 @@ impl Failure {
     /// Looks into an error of the HTTP library; `side` names the settings that would cure it.
     pub fn new(error: reqwest::Error, side: Side) -> Self {
         let error = error.without_url();
-        let found = kes_tls::tls_error(&error);
+        let refusal = refusal(&error);
+        let found = kes_tls::tls_error(&error).or(refusal.as_ref());
         let explanation = match found {
             Some(found) => Some(kes_tls::explain(found, side)),
             None if error.is_connect() => {
@@ -53,7 +56,8 @@ impl Failure {
             None if error.is_connect() => FailureKind::Connect,
             None => FailureKind::Interrupted,
         };
-        Self { kind, explanation, error }
+        let is_connect = error.is_connect() || refusal.is_some();
+        Self { kind, is_connect, explanation, error }
     }
 
     /// What kind of failure it is.
@@ -66,9 +70,9 @@ impl Failure {
         self.explanation.as_ref()
     }
 
-    /// Whether the connection could not be made, so that nothing was sent.
+    /// Whether the connection could not be made, so that no request was read by the server.
     pub fn is_connect(&self) -> bool {
-        self.error.is_connect()
+        self.is_connect
     }
 }
 
@@ -90,6 +94,40 @@ impl Error for Failure {
 
 fn is_refused(error: &reqwest::Error) -> bool {
     io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// How a server refuses a client during the handshake. In TLS 1.3 the client is done with it by then,
+/// and finds the alert in place of an answer.
+const REFUSALS: [AlertDescription; 10] = [
+    AlertDescription::AccessDenied,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRequired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::DecryptError,
+    AlertDescription::HandshakeFailure,
+    AlertDescription::UnknownCA,
+    AlertDescription::UnsupportedCertificate,
+];
+
+/// The alert by which the server refused the client, if it did.
+fn refusal(error: &reqwest::Error) -> Option<rustls::Error> {
+    let mut alerts = REFUSALS.into_iter().map(rustls::Error::AlertReceived);
+    if let Some(found) = kes_tls::tls_error(error) {
+        return alerts.find(|alert| alert == found);
+    }
+    // h2 keeps the words of an I/O error, not the error.
+    let words = last_cause(error).to_string();
+    alerts.find(|alert| alert.to_string() == words)
+}
+
+fn last_cause(error: &reqwest::Error) -> &dyn Error {
+    let mut last: &dyn Error = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last
 }
 
 /// The end of a connection that was there already: the server closed it during the handshake.

@@ -17,6 +17,7 @@ use kes_client::{
     SetupError, Timeouts,
 };
 use kes_types::{KeyName, ListPattern, Secret};
+use rcgen::DnType;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
@@ -197,6 +198,28 @@ async fn a_port_of_another_service_is_said_to_be_one() {
         let ConnectError::Tls(explanation) = &attempts.0[0].error else { panic!("{attempts:?}") };
         assert!(explanation.to_string().starts_with(words), "{explanation}");
         client(vec![other, server.endpoint.clone()]).ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_client_s_certificate_is_passed_over() {
+    for alpn in PROTOCOLS {
+        let named = |name: &str| {
+            Person::with(|params| params.distinguished_name.push(DnType::CommonName, name))
+        };
+        let (person, other) = (named("a client"), named("another client"));
+        let strict = Peer::start(alpn, &other, json(200, "")).await;
+        let server = Peer::start(alpn, &person, json(200, "")).await;
+        let error = person.client(&[&strict]).ready().await.unwrap_err();
+        let ClientError::Tls(attempts) = error else { panic!("{error:?}") };
+        assert_eq!(
+            attempts.0[0].error.to_string(),
+            "the server does not accept our client certificate (TLS alert unknown ca): set a client \
+             certificate that the server accepts",
+            "{alpn}"
+        );
+        person.client(&[&strict, &server]).create_key(&name()).await.unwrap();
+        assert_eq!((strict.seen().len(), server.seen().len()), (0, 1), "{alpn}");
     }
 }
 
