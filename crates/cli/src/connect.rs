@@ -61,7 +61,7 @@ impl Connection {
             ))
         } else if self.has_proxy && has_remote_tcp_error(&error) {
             Some(
-                "connections go through HTTPS_PROXY; NO_PROXY names what is reached directly"
+                "HTTPS_PROXY is set; NO_PROXY names the servers that are reached directly"
                     .to_owned(),
             )
         } else if is_refused(&error) {

@@ -63,8 +63,10 @@ impl Report {
             facts.push(("Latency", milliseconds(self.latency)));
             facts.push(("Key store", keystore(status)));
         }
-        if let Some(certificate) = &self.certificate {
+        if let Some(certificate) = self.certificate {
             facts.push(("Certificate", certificate.text()));
+        } else if self.status.is_some() {
+            facts.push(("Certificate", "not known: it is behind a proxy".to_owned()));
         }
         for (index, route) in self.api.iter().flatten().enumerate() {
             facts.push((if index == 0 { "API" } else { "" }, route_text(route)));
@@ -135,7 +137,7 @@ impl Expiry {
     }
 
     /// What is to be said of a certificate that needs somebody's attention.
-    pub(crate) fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(self) -> Option<String> {
         let (not_before, not_after) = (self.not_before, self.not_after);
         match self.days_left() {
             _ if self.now < not_before => Some(format!("not valid before {not_before}")),

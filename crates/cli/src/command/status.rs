@@ -78,7 +78,7 @@ fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Fai
     for (index, (report, _)) in reports.iter().enumerate() {
         if args.short {
             output.line(&report.summary())?;
-            let warning = report.certificate.as_ref().and_then(Expiry::warning);
+            let warning = report.certificate.and_then(Expiry::warning);
             if let Some(warning) = warning {
                 output.warn(&format!("the certificate of {} is {warning}", report.endpoint));
             }
