@@ -107,8 +107,8 @@ async fn status_fails_without_a_key_store_or_without_permission() {
     let server = setup.start().await;
     let (url, certificate) = (server.url(), setup.certificate_file());
     let all = admin(&setup, &url, &certificate);
-    let stranger = Credential::generate();
-    let refused = run(&all, &["status", "-a", stranger.api_key()]).await;
+    let unknown = Credential::generate();
+    let refused = run(&all, &["status", "-a", unknown.api_key()]).await;
     assert_eq!(refused.code, Some(1));
     let words = "Error: not authorized: insufficient permissions (403)\nHint: the caller is ";
     assert!(refused.stderr.starts_with(words), "{refused:?}");
@@ -135,7 +135,7 @@ async fn status_shows_the_routes_when_asked_to() {
     let all = admin(&setup, &url, &certificate);
     let shown = run(&all, &["status", "--api"]).await.ok();
     assert!(shown.contains("\nAPI         GET    /version "), "{shown}");
-    assert!(shown.contains("PUT    /v1/key/encrypt/        1 MiB    15 s\n"), "{shown}");
+    assert!(shown.contains("PUT    /v1/key/encrypt/           1 MiB    15 s\n"), "{shown}");
     let object = run(&all, &["status", "--api", "--json"]).await.ok();
     let object: Value = serde_json::from_str(&object).expect("JSON alone");
     assert_eq!(object["api"][0]["path"], json!("/version"));

@@ -136,7 +136,7 @@ impl Expiry {
         (self.not_after.unix_seconds() - self.now.unix_seconds()).div_euclid(DAY)
     }
 
-    /// What is to be said of a certificate that needs somebody's attention.
+    /// What is wrong with the certificate, or will be soon.
     pub(crate) fn warning(self) -> Option<String> {
         let (not_before, not_after) = (self.not_before, self.not_after);
         match self.days_left() {
@@ -192,7 +192,7 @@ fn route_text(route: &ApiRoute) -> String {
         seconds => format!("{seconds} s"),
     };
     let (method, path) = (printable(&route.method), printable(&route.path));
-    format!("{method:<6} {path:<23} {body:<8} {timeout}")
+    format!("{method:<6} {path:<26} {body:<8} {timeout}")
 }
 
 fn milliseconds(duration: Duration) -> String {
@@ -340,8 +340,8 @@ mod tests {
         report.api = Some(vec![route(1024 * 1024, 15), route(0, 0)]);
         let facts = report.facts();
         let expected = [
-            ("API", "PUT    /v1/key/encrypt/\u{fffd}       1 MiB    15 s"),
-            ("", "PUT    /v1/key/encrypt/\u{fffd}       no body  no limit"),
+            ("API", "PUT    /v1/key/encrypt/\u{fffd}          1 MiB    15 s"),
+            ("", "PUT    /v1/key/encrypt/\u{fffd}          no body  no limit"),
         ];
         let expected = expected.map(|(label, text)| (label, text.to_owned()));
         assert_eq!(facts[facts.len() - 2..], expected);

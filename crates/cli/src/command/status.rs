@@ -95,7 +95,7 @@ fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Fai
     Ok(())
 }
 
-/// Success if every server is well; else what is wrong with which.
+/// Success if every server can do its work; else what is wrong with each of the others.
 fn conclude(mut reports: Vec<Asked>) -> Result<(), Failure> {
     if let [(_, failure)] = reports.as_mut_slice()
         && let Some(failure) = failure.take()

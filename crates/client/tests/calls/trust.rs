@@ -40,7 +40,11 @@ async fn call_with(server: Person, trust: ServerTrust) -> Result<(), ClientError
     let peer = Peer::start_as(server, "h2", &person, Reply::Answer(200, Bytes::new())).await;
     let client: Client = person.client_of(vec![peer.endpoint.clone()], trust, Timeouts::default());
     let called = client.ready().await;
-    assert_eq!(peer.seen().len(), usize::from(called.is_ok()), "only who is trusted is asked");
+    assert_eq!(
+        peer.seen().len(),
+        usize::from(called.is_ok()),
+        "a server that is not trusted is asked nothing"
+    );
     called
 }
 
@@ -79,7 +83,7 @@ async fn a_certificate_of_a_listed_authority_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_nobody_that_is_listed_is_refused() {
+async fn a_certificate_of_an_unlisted_authority_is_refused() {
     let (_, unknown) = issuer();
     let (listed, _) = issuer();
     let words = "the server's certificate is signed by an unknown authority: add its CA, or a \
@@ -140,7 +144,7 @@ async fn a_forged_certificate_with_another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_without_its_private_key_is_refused_even_by_who_trusts_anyone() {
+async fn a_certificate_without_its_private_key_is_refused_even_without_verification() {
     let (genuine, thief) = (Person::with(openssl), Person::new());
     for trust in
         [ServerTrust::Certificates(vec![genuine.certificate.clone()]), ServerTrust::Insecure]
