@@ -306,10 +306,16 @@ pub(crate) struct StatusArgs {
     /// The server, or several separated by commas; by default from `MINIO_KES_SERVER`
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
+    /// Show a line for each server
+    #[arg(short, long)]
+    pub(crate) short: bool,
+    /// Show the routes of the API too
+    #[arg(long)]
+    pub(crate) api: bool,
     /// Who calls.
     #[command(flatten)]
     pub(crate) access: Access,
-    /// Write JSON
+    /// Write JSON: an object, or with several servers a list of them
     #[arg(long)]
     pub(crate) json: bool,
 }

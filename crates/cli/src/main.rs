@@ -5,18 +5,24 @@ mod banner;
 mod command;
 mod compose;
 mod connect;
+mod credentials;
 mod dev;
+mod ellipses;
 mod examples;
 mod exit;
+mod input;
 mod mask;
 mod memory;
 mod output;
 mod pair;
 mod password;
 mod predefined;
+mod report;
 mod storage;
 mod telemetry;
+mod trust;
 mod usage;
+mod variable;
 
 use std::process::ExitCode;
 

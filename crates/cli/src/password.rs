@@ -1,7 +1,7 @@
 //! Passwords of private keys: from a file, the environment or the terminal.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,10 +9,12 @@ use kes_config::Environment;
 use kes_types::Secret;
 
 use crate::exit::Failure;
+use crate::input;
 use crate::output::Output;
+use crate::variable;
 
 /// The variable with the password, as `MinIO` reads it.
-const VARIABLE: &str = "MINIO_KMS_KES_KEY_PASSWORD";
+pub(crate) const VARIABLE: &str = "MINIO_KMS_KES_KEY_PASSWORD";
 
 /// The longest password in a file, in bytes.
 const LEN_MAX: usize = 4096;
@@ -38,41 +40,36 @@ pub(crate) fn of_new(
         let about = |failure: Failure| failure.context(format!("'{}'", path.display()));
         return of_file(path, output).map_err(about);
     }
-    let variable = environment.variable(VARIABLE);
-    let variable = variable.map_err(|error| Failure::new(error).context(VARIABLE))?;
-    match variable.filter(|password| !password.is_empty()) {
-        Some(password) => Ok(Secret::from(password)),
+    match of_environment(environment)? {
+        Some(password) => Ok(password),
         None => ask_new("Password of the private key: "),
     }
 }
 
+/// The password of the environment, if it is set and not empty.
+pub(crate) fn of_environment(environment: &dyn Environment) -> Result<Option<Secret>, Failure> {
+    Ok(variable::value(VARIABLE, environment)?.map(Secret::from))
+}
+
 /// The contents of a file without its last line end.
 fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
-    let (contents, mode) = read(path).map_err(Failure::new)?;
-    if mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
+    let open = || -> io::Result<_> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let is_open_to_others = metadata.is_file() && metadata.mode() & OTHERS_READ != 0;
+        Ok((input::all(file, LEN_MAX)?, is_open_to_others))
+    };
+    let (contents, is_open_to_others) = open().map_err(Failure::new)?;
+    if is_open_to_others {
         output.warn(&format!(
             "others can read the password in '{0}': take their permission with 'chmod 600'",
             path.display()
         ));
     }
     let contents = contents.expose();
-    if contents.len() > LEN_MAX {
-        return Err(Failure::message(format!("a password has {LEN_MAX} bytes at most")));
-    }
     let line = contents.strip_suffix(b"\n").unwrap_or(contents);
     let password = line.strip_suffix(b"\r").filter(|_| line != contents).unwrap_or(line);
     not_empty(Secret::new(password.to_vec()))
-}
-
-/// What is in a file, up to one byte more than a password has, and the permissions of a regular one.
-fn read(path: &Path) -> io::Result<(Secret, Option<u32>)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // Large enough not to move, which would leave a copy behind.
-    let mut contents = Vec::with_capacity(LEN_MAX + 1);
-    let limit = u64::try_from(LEN_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut contents)?;
-    Ok((Secret::new(contents), metadata.is_file().then_some(metadata.mode())))
 }
 
 /// Asks for a new password, twice.

@@ -1,29 +1,30 @@
 //! One call: a request to the servers in turn, and its answer.
 
-use std::error::Error as _;
-
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use kes_tls::Side;
 use kes_types::wire::ErrorBody;
+use reqwest::Response;
+use reqwest::tls::TlsInfo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::client::Client;
-use crate::connector::ConnectError;
 use crate::endpoint::Endpoint;
-use crate::error::{Attempt, ClientError};
+use crate::error::{Attempt, Cause, ClientError, ConnectError};
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The media type of every body.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// How the client calls itself.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("kes/", env!("CARGO_PKG_VERSION")));
+/// What would cure a failed handshake, by its general name: how it is set is the caller's business.
+const SIDE: Side = Side::Client {
+    trust: "the trusted certificates",
+    identity: "a client certificate that the server accepts",
+};
 
 impl Client {
     /// Calls without a body, for an answer in JSON.
@@ -33,6 +34,18 @@ impl Client {
         path: &str,
     ) -> Result<A, ClientError> {
         self.call(method, path, None).await?.json()
+    }
+
+    /// Calls without a body, for an answer in JSON and the server's certificate in DER, which is not
+    /// known of a connection through a proxy.
+    pub(crate) async fn fetch_with_certificate<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(A, Option<Vec<u8>>), ClientError> {
+        let mut answer = self.call(method, path, None).await?;
+        let certificate = answer.certificate.take();
+        Ok((answer.json()?, certificate))
     }
 
     /// Calls without a body, for no answer but success.
@@ -64,7 +77,7 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Answer, ClientError> {
-        let limit = self.call_timeout;
+        let limit = self.timeouts.call;
         match timeout(limit, self.call_in_turn(method, path, body)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(ClientError::TimedOut(limit)),
@@ -104,30 +117,63 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Answer, Failure> {
-        let request = request(endpoint, method, path, body)
-            .map_err(|error| Failure::Final(ClientError::Request(error.into())))?;
-        let response = self.http.request(request).await;
-        let response = response.map_err(|error| Failure::of(endpoint, error))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|source| {
-            let endpoint = endpoint.clone();
-            Failure::Final(if source.is::<http_body_util::LengthLimitError>() {
-                ClientError::BadAnswer { endpoint, source }
-            } else {
-                ClientError::Interrupted { endpoint, source }
-            })
-        })?;
-        Ok(Answer { endpoint: endpoint.clone(), status: head.status, body: body.to_bytes() })
+        let url = format!("{endpoint}{path}");
+        let request = self.http.request(method.clone(), url).header(ACCEPT, JSON);
+        let request = match body {
+            Some(body) => request.header(CONTENT_TYPE, JSON).body(body),
+            None => request,
+        };
+        let response = request.send().await;
+        let response = response.map_err(|error| self.failure(endpoint, error))?;
+        let certificate = response.extensions().get::<TlsInfo>();
+        let certificate = certificate.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec);
+        let status = response.status();
+        let body = self.read(endpoint, response).await?;
+        Ok(Answer { endpoint: endpoint.clone(), status, certificate, body })
+    }
+
+    /// Reads the body of an answer.
+    async fn read(
+        &self,
+        endpoint: &Endpoint,
+        mut response: Response,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
+        // In one piece: a buffer that grows leaves copies behind.
+        let expected = expected.unwrap_or_default().min(ANSWER_BYTES_MAX);
+        let mut body = Zeroizing::new(Vec::with_capacity(expected));
+        loop {
+            let chunk = response.chunk().await.map_err(|error| self.failure(endpoint, error))?;
+            let Some(chunk) = chunk else { return Ok(body) };
+            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
+                let (endpoint, source) = (endpoint.clone(), TooLong.into());
+                return Err(Failure::Final(ClientError::BadAnswer { endpoint, source }));
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    /// Why a server gave no answer.
+    fn failure(&self, endpoint: &Endpoint, error: reqwest::Error) -> Failure {
+        if error.is_builder() {
+            return Failure::Final(ClientError::Request(error.without_url().into()));
+        }
+        let failure = kes_outbound::Failure::new(error, SIDE);
+        if failure.is_connect() {
+            return Failure::Connect(ConnectError::new(&failure, self.timeouts.connect));
+        }
+        let (endpoint, source) = (endpoint.clone(), Cause::of(&failure).into());
+        Failure::Final(ClientError::Interrupted { endpoint, source })
     }
 }
 
 /// A server's answer, of whatever status.
-#[derive(Debug)]
 struct Answer {
     endpoint: Endpoint,
     status: StatusCode,
-    body: Bytes,
+    /// The server's certificate in DER, if it is known.
+    certificate: Option<Vec<u8>>,
+    body: Zeroizing<Vec<u8>>,
 }
 
 impl Answer {
@@ -167,19 +213,10 @@ enum Failure {
     Final(ClientError),
 }
 
-impl Failure {
-    fn of(endpoint: &Endpoint, error: legacy::Error) -> Self {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if let Some(error) = inner.downcast_ref::<ConnectError>() {
-                return Self::Connect(error.clone());
-            }
-            cause = inner.source();
-        }
-        let endpoint = endpoint.clone();
-        Self::Final(ClientError::Interrupted { endpoint, source: error.into() })
-    }
-}
+/// An answer that is longer than any that is expected.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {} KiB", ANSWER_BYTES_MAX / 1024)]
+struct TooLong;
 
 /// An answer that is not the JSON asked for.
 #[derive(Debug, thiserror::Error)]
@@ -187,23 +224,6 @@ impl Failure {
 struct NotTheAnswer {
     line: usize,
     column: usize,
-}
-
-fn request(
-    endpoint: &Endpoint,
-    method: &Method,
-    path: &str,
-    body: Option<Bytes>,
-) -> Result<Request<Full<Bytes>>, http::Error> {
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{endpoint}{path}"))
-        .header(USER_AGENT, AGENT)
-        .header(ACCEPT, JSON);
-    match body {
-        Some(body) => request.header(CONTENT_TYPE, JSON).body(Full::new(body)),
-        None => request.body(Full::default()),
-    }
 }
 
 /// Writes a body whose bytes are wiped once it is sent.

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_util::client::legacy::{self, Client as HttpClient};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kes_outbound::Proxies;
+use kes_tls::{ClientIdentity, ServerTrust};
 
-use crate::connector::Connector;
 use crate::endpoint::Endpoint;
-use crate::tls::{ClientIdentity, ServerTrust, SetupError, TlsClient};
+use crate::error::SetupError;
 
+/// The `User-Agent` of the client.
+const AGENT: &str = concat!("kes/", env!("CARGO_PKG_VERSION"));
 /// How long an unused connection is kept; a server closes it after 90 s.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -24,6 +23,8 @@ pub struct ClientConfig {
     pub identity: ClientIdentity,
     /// Which servers it trusts.
     pub trust: ServerTrust,
+    /// Through which proxies it connects.
+    pub proxies: Proxies,
     /// When it gives up.
     pub timeouts: Timeouts,
 }
@@ -33,7 +34,7 @@ pub struct ClientConfig {
 pub struct Timeouts {
     /// A whole call, over all servers; 20 s, since a server answers within 15 s.
     pub call: Duration,
-    /// TCP and TLS to one server; 5 s.
+    /// Name, proxy, TCP and TLS of one server; 5 s.
     pub connect: Duration,
 }
 
@@ -50,9 +51,9 @@ impl Default for Timeouts {
 /// call that is dropped may still take effect.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) http: HttpClient<Connector, Full<Bytes>>,
+    pub(crate) http: reqwest::Client,
     pub(crate) endpoints: Arc<[Endpoint]>,
-    pub(crate) call_timeout: Duration,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Client {
@@ -61,17 +62,27 @@ impl Client {
         if config.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
         }
-        let tls = TlsClient::new(&config.identity, &config.trust)?;
-        let http = legacy::Builder::new(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
+        let ClientConfig { endpoints, identity, trust, proxies, timeouts } = config;
+        let tls = kes_tls::client_config(&trust, Some(&identity))?;
+        let http = kes_outbound::client_builder(tls, &proxies)
+            .user_agent(AGENT)
+            .connect_timeout(timeouts.connect)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(Connector::new(tls, config.timeouts.connect));
-        let endpoints = config.endpoints.into();
-        Ok(Self { http, endpoints, call_timeout: config.timeouts.call })
+            .tls_info(true)
+            .build()
+            .map_err(|error| SetupError::Http(error.into()))?;
+        Ok(Self { http, endpoints: endpoints.into(), timeouts })
     }
 
     /// The servers, in the order in which they are tried.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// A client of each server alone, in their order; they share connections with this one.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        self.endpoints
+            .iter()
+            .map(|endpoint| Self { endpoints: [endpoint.clone()].into(), ..self.clone() })
     }
 }

@@ -1,7 +1,7 @@
 //! Where a key server is.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The port of a key server.
@@ -26,6 +26,13 @@ impl Endpoint {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether the server is on this machine, and so never reached through a proxy: `localhost` or an
+    /// address of the loopback interface.
+    pub fn is_loopback(&self) -> bool {
+        let is_loopback = |ip: IpAddr| ip.is_loopback();
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(is_loopback)
     }
 }
 

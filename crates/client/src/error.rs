@@ -2,13 +2,49 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use kes_outbound::FailureKind;
+use kes_tls::{ClientTlsError, Explanation};
 use kes_types::wire::message;
 
-use crate::connector::ConnectError;
 use crate::endpoint::Endpoint;
+
+/// Why a client cannot be made of its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// There is no server to talk to.
+    #[error("no server address is given")]
+    NoEndpoint,
+    /// The certificate or the private key cannot be used, or they do not belong together.
+    #[error(transparent)]
+    Identity(ClientTlsError),
+    /// There are no trusted certificates, or TLS cannot be set up.
+    #[error(transparent)]
+    Tls(ClientTlsError),
+    /// The HTTP library refuses its settings.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl SetupError {
+    /// Whether there are no trusted certificates to verify servers with.
+    pub fn is_without_trust(&self) -> bool {
+        matches!(self, Self::Tls(ClientTlsError::Trust(_)))
+    }
+}
+
+impl From<ClientTlsError> for SetupError {
+    fn from(error: ClientTlsError) -> Self {
+        match error {
+            ClientTlsError::Key(_) | ClientTlsError::Identity(_) => Self::Identity(error),
+            ClientTlsError::Trust(_) | ClientTlsError::Settings(_) => Self::Tls(error),
+        }
+    }
+}
 
 /// Why a call failed.
 ///
@@ -116,6 +152,62 @@ impl ClientError {
     }
 }
 
+/// Why there is no connection to a server. Nothing was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name does not resolve, no address accepts connections, or the proxy opens none.
+    #[error("connection failed")]
+    Tcp(#[source] Arc<io::Error>),
+    /// The TLS handshake failed.
+    #[error(transparent)]
+    Tls(Explanation),
+    /// The server's certificate could not be verified.
+    #[error(transparent)]
+    Untrusted(Explanation),
+    /// All of it together took too long.
+    #[error("no connection within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+}
+
+impl ConnectError {
+    /// Takes the time limit of connections for [`TimedOut`](Self::TimedOut).
+    pub(crate) fn new(failure: &kes_outbound::Failure, limit: Duration) -> Self {
+        match (failure.kind(), failure.explanation()) {
+            (FailureKind::Untrusted, Some(explanation)) => Self::Untrusted(explanation.clone()),
+            (_, Some(explanation)) => Self::Tls(explanation.clone()),
+            (FailureKind::TimedOut, None) => Self::TimedOut(limit),
+            (_, None) => Self::Tcp(Arc::new(io_error(failure))),
+        }
+    }
+}
+
+/// A failure as the operating system knows it, without the words of the HTTP library around it.
+fn io_error(failure: &kes_outbound::Failure) -> io::Error {
+    let cause = last_cause(failure);
+    let code = cause.downcast_ref().and_then(io::Error::raw_os_error);
+    code.map_or_else(|| io::Error::other(cause.to_string()), io::Error::from_raw_os_error)
+}
+
+/// The last of the causes, which says what happened in the fewest words.
+fn last_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last
+}
+
+/// What became of a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Cause(String);
+
+impl Cause {
+    pub(crate) fn of(failure: &kes_outbound::Failure) -> Self {
+        Self(last_cause(failure).to_string())
+    }
+}
+
 /// A server that could not be connected to.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -149,9 +241,6 @@ impl Error for Attempts {}
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-
     use super::*;
 
     fn status(code: u16, text: &str) -> ClientError {
@@ -174,7 +263,10 @@ mod tests {
     #[test]
     fn every_server_that_was_tried_is_named_with_its_reason() {
         let refused = Arc::new(io::Error::new(io::ErrorKind::ConnectionRefused, "refused"));
-        let bad = Arc::new(io::Error::other("unknown issuer"));
+        let bad = Explanation {
+            problem: "the server's certificate is signed by an unknown authority".into(),
+            cure: Some("trust it".into()),
+        };
         let tcp = Attempt { endpoint: "a:1".parse().unwrap(), error: ConnectError::Tcp(refused) };
         let tls = Attempt { endpoint: "b:2".parse().unwrap(), error: ConnectError::Untrusted(bad) };
         let mixed = ClientError::no_server(vec![tcp, tls.clone()]);
@@ -182,7 +274,7 @@ mod tests {
         assert_eq!(
             mixed.source().unwrap().to_string(),
             "https://a:1: connection failed: refused; \
-             https://b:2: the server's certificate is not trusted: unknown issuer"
+             https://b:2: the server's certificate is signed by an unknown authority: trust it"
         );
         assert!(matches!(ClientError::no_server(vec![tls]), ClientError::Tls(_)));
     }

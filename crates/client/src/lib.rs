@@ -5,17 +5,16 @@
 
 mod call;
 mod client;
-mod connector;
 mod endpoint;
 mod error;
 mod identity;
 mod key;
 mod policy;
 mod status;
-mod tls;
 
 pub use client::{Client, ClientConfig, Timeouts};
-pub use connector::ConnectError;
 pub use endpoint::{Endpoint, InvalidEndpoint};
-pub use error::{Attempt, Attempts, ClientError};
-pub use tls::{ClientIdentity, ServerTrust, SetupError};
+pub use error::{Attempt, Attempts, ClientError, ConnectError, SetupError};
+pub use kes_outbound::{InvalidProxy, Proxies};
+pub use kes_tls::{ClientIdentity, ServerTrust};
+pub use status::ServerStatus;

@@ -1,6 +1,6 @@
 //! Who a certificate stands for.
 
-use kes_types::Identity;
+use kes_types::{Identity, Timestamp};
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::extensions::BasicConstraints;
 use x509_parser::nom::Parser as _;
@@ -32,6 +32,26 @@ pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCe
 pub fn certificate_public_key(der: &[u8]) -> Result<Vec<u8>, InvalidCertificate> {
     let (_, certificate) = read(der)?;
     Ok(certificate.public_key().raw.to_vec())
+}
+
+/// When a certificate is valid, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateValidity {
+    /// From then on.
+    pub not_before: Timestamp,
+    /// Until then.
+    pub not_after: Timestamp,
+}
+
+/// When a DER certificate is valid. Nothing is verified.
+pub fn certificate_validity(der: &[u8]) -> Result<CertificateValidity, InvalidCertificate> {
+    let (_, certificate) = read(der)?;
+    let validity = certificate.validity();
+    let time = |seconds| Timestamp::from_unix(seconds, 0).map_err(|_| InvalidCertificate);
+    Ok(CertificateValidity {
+        not_before: time(validity.not_before.timestamp())?,
+        not_after: time(validity.not_after.timestamp())?,
+    })
 }
 
 /// Reads what is around extensions, not what is in them: most of that is nobody's business here, and

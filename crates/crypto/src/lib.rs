@@ -21,7 +21,8 @@ pub mod record;
 pub use algorithm::preferred_algorithm;
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use certificate::{
-    CertificateIdentity, InvalidCertificate, certificate_identity, certificate_public_key,
+    CertificateIdentity, CertificateValidity, InvalidCertificate, certificate_identity,
+    certificate_public_key, certificate_validity,
 };
 pub use ciphertext::{CiphertextForm, ciphertext_form};
 pub use dns_name::{InvalidDnsName, check_dns_name};

@@ -104,11 +104,7 @@ pub(crate) fn certificate_error(error: Error) -> CertificateError {
         }
         Error::RequiredEkuNotFoundContext(context) => CertificateError::InvalidPurposeContext {
             required: purpose(&context.required),
-            presented: context
-                .present
-                .into_iter()
-                .map(|values| ExtendedKeyPurpose::Other(values))
-                .collect(),
+            presented: context.present.into_iter().map(ExtendedKeyPurpose::Other).collect(),
         },
         other => CertificateError::Other(OtherError(Arc::new(other))),
     }

@@ -39,6 +39,9 @@ impl fmt::Debug for ClientIdentity {
 pub enum ServerTrust {
     /// Those that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace its list.
     SystemRoots,
+    /// Those that the operating system trusts, and those of a list as in
+    /// [`Certificates`](Self::Certificates). The system need not trust any.
+    SystemRootsAnd(Vec<Vec<u8>>),
     /// Those whose certificate is one of these, or was issued by one of them, in DER.
     Certificates(Vec<Vec<u8>>),
     /// Any. The connection is encrypted, but to whom is not known.
@@ -71,6 +74,7 @@ pub fn client_config(
     let provider = provider();
     let store = match trust {
         ServerTrust::SystemRoots => Some(TrustStore::system()),
+        ServerTrust::SystemRootsAnd(certificates) => Some(TrustStore::system_and(certificates)),
         ServerTrust::Certificates(certificates) => Some(TrustStore::of(certificates)),
         ServerTrust::Insecure => None,
     };

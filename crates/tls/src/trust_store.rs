@@ -34,27 +34,19 @@ pub enum TrustStoreError {
 impl TrustStore {
     /// The certificates of a list, in DER.
     pub fn of(certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
-        let mut store = Self::empty();
-        for der in certificates {
-            if !store.add(der) {
-                return Err(TrustStoreError::Certificate);
-            }
-        }
-        Ok(store)
+        Self::empty().with(certificates)
     }
 
     /// The certificates that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
     /// them. Those that cannot be read are passed over.
     pub fn system() -> Result<Self, TrustStoreError> {
-        let found = rustls_native_certs::load_native_certs();
-        let mut store = Self::empty();
-        for certificate in &found.certs {
-            store.add(certificate);
-        }
-        if store.listed.is_empty() {
-            return Err(TrustStoreError::NoSystemRoots(found.errors.into_iter().next()));
-        }
-        Ok(store)
+        let (store, error) = Self::native();
+        if store.listed.is_empty() { Err(TrustStoreError::NoSystemRoots(error)) } else { Ok(store) }
+    }
+
+    /// The certificates that the operating system trusts, if any, and those of a list, in DER.
+    pub fn system_and(certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
+        Self::native().0.with(certificates)
     }
 
     /// The certificates of a list, or those of the system where there is no list.
@@ -64,6 +56,26 @@ impl TrustStore {
 
     fn empty() -> Self {
         Self { listed: HashSet::new(), issuers: Vec::new() }
+    }
+
+    /// The system's certificates, and what was wrong with the first that cannot be read.
+    fn native() -> (Self, Option<rustls_native_certs::Error>) {
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = Self::empty();
+        for certificate in &found.certs {
+            store.add(certificate);
+        }
+        (store, found.errors.into_iter().next())
+    }
+
+    /// Adds the certificates of a list, all of which must be readable.
+    fn with(mut self, certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
+        for der in certificates {
+            if !self.add(der) {
+                return Err(TrustStoreError::Certificate);
+            }
+        }
+        Ok(self)
     }
 
     /// Adds a certificate; `false` if it cannot be read.

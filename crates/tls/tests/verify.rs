@@ -17,14 +17,18 @@ use rustls::server::danger::ClientCertVerifier as _;
 
 const SERVER: Side = Side::Client { trust: "ca", identity: "" };
 
+fn unix(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
 /// 2026-01-01.
 fn now() -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600))
+    unix(1_767_225_600)
 }
 
 /// 2040-01-01, for the certificates of OpenSSL, which are younger than these lines.
 fn later() -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(2_208_988_800))
+    unix(2_208_988_800)
 }
 
 fn store(certificates: &[&[u8]]) -> TrustStore {
@@ -37,8 +41,8 @@ fn server_at(trust: &[&[u8]], chain: &[&[u8]], name: &str, at: UnixTime) -> Stri
     let verifier = ServerVerifier::new(store(trust), &provider());
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
     let name = ServerName::try_from(name).unwrap();
-    let verified = verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at);
-    verified.err().map(|error| explain(&error, SERVER).problem.into_owned()).unwrap_or_default()
+    let result = verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at);
+    result.err().map(|error| explain(&error, SERVER).problem.into_owned()).unwrap_or_default()
 }
 
 fn server(trust: &[&[u8]], chain: &[&[u8]], name: &str) -> String {
@@ -50,12 +54,9 @@ fn client_at(trust: &[&[u8]], chain: &[&[u8]], at: UnixTime) -> String {
     let verifier = ClientVerifier::new(store(trust), &provider(), true);
     let forwarded: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
-    let verified = verifier.verify_client_cert(&chain[0], &chain[1..], at);
-    assert_eq!(verified.is_ok(), verifier.verify_chain(&forwarded, at).is_ok());
-    verified
-        .err()
-        .map(|error| explain(&error, Side::Server).problem.into_owned())
-        .unwrap_or_default()
+    let result = verifier.verify_client_cert(&chain[0], &chain[1..], at);
+    assert_eq!(result.is_ok(), verifier.verify_chain(&forwarded, at).is_ok());
+    result.err().map(|error| explain(&error, Side::Server).problem.into_owned()).unwrap_or_default()
 }
 
 fn client(trust: &[&[u8]], chain: &[&[u8]]) -> String {
@@ -263,11 +264,9 @@ fn clients_of_version_1_are_accepted_as_go_accepts_them() {
     assert_ne!(client_at(&[&pem("other-ca")], &[&leaf], later()), "");
     // It has no names, so that it cannot be a server's.
     assert!(server_at(&[&ca], &[&leaf], "v1", later()).contains("not valid for the name"));
-    let ends = UnixTime::since_unix_epoch(Duration::from_secs(8_000_000_000));
+    let ends = unix(8_000_000_000);
     assert!(client_at(&[&ca], &[&leaf], ends).contains("expired at"));
-    assert!(
-        client_at(&[&ca], &[&leaf], UnixTime::since_unix_epoch(Duration::ZERO)).contains("before")
-    );
+    assert!(client_at(&[&ca], &[&leaf], unix(0)).contains("before"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `kes identity`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use kes_config::Environment;
 use kes_crypto::pem;
@@ -12,14 +12,12 @@ use serde::Serialize;
 use crate::args::{IdentityArgs, IdentityCommand};
 use crate::command::new_identity;
 use crate::exit::Failure;
+use crate::input;
 use crate::mask;
 use crate::output::Output;
 
 /// Stands for standard input where a file is named.
 const STANDARD_INPUT: &str = "-";
-
-/// The largest file that is read, in bytes: many certificates fit in.
-const FILE_LEN_MAX: u64 = 1 << 20;
 
 /// Makes identities, or prints whose they are.
 pub(crate) fn run(
@@ -65,15 +63,16 @@ fn identity_of(credential: &Secret, output: &Output) -> Result<Identity, Failure
     }
     if text == STANDARD_INPUT {
         let about = |failure: Failure| failure.context("standard input");
-        return read(io::stdin().lock())
+        return input::all(io::stdin().lock(), input::BYTES_MAX)
             .map_err(Failure::new)
             .and_then(|contents| of_contents(&contents, output))
             .map_err(about);
     }
     // The text is not repeated: it may be a mistyped API key.
-    let contents = File::open(text).and_then(read).map_err(|error| {
-        Failure::new(error).context("neither an API key nor a file that can be read")
-    })?;
+    let contents =
+        File::open(text).and_then(|file| input::all(file, input::BYTES_MAX)).map_err(|error| {
+            Failure::new(error).context("neither an API key nor a file that can be read")
+        })?;
     of_contents(&contents, output)
 }
 
@@ -97,15 +96,4 @@ fn of_contents(contents: &Secret, output: &Output) -> Result<Identity, Failure> 
         output.warn("a server does not take a certificate authority's certificate for a client's");
     }
     Ok(certificate.identity)
-}
-
-/// All of a file; an error if it is too large.
-fn read(file: impl Read) -> io::Result<Secret> {
-    let mut contents = Vec::new();
-    let len = file.take(FILE_LEN_MAX + 1).read_to_end(&mut contents)?;
-    if u64::try_from(len).is_ok_and(|len| len <= FILE_LEN_MAX) {
-        Ok(Secret::new(contents))
-    } else {
-        Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"))
-    }
 }

@@ -7,6 +7,7 @@ mod server;
 mod status;
 
 use kes_config::Environment;
+use kes_types::SystemClock;
 
 use crate::args::Command;
 use crate::exit::Failure;
@@ -33,7 +34,7 @@ pub(crate) fn run(
         }
         Command::Key(command) => wait(key::run(command, environment, output))?,
         Command::Identity(args) => identity::run(args, environment, output),
-        Command::Status(args) => wait(status::run(args, environment, output))?,
+        Command::Status(args) => wait(status::run(args, environment, &SystemClock, output))?,
         Command::Update(_) => Err(Failure::usage(UPDATE)),
         Command::Migrate(_) => Err(Failure::usage(MIGRATE)),
     }
@@ -42,5 +43,9 @@ pub(crate) fn run(
 /// Waits for a client's work. One thread is enough for it.
 fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(Failure::new)?.block_on(work))
+    let runtime = runtime.map_err(Failure::new)?;
+    let result = runtime.block_on(work);
+    // A name that is still being looked up is waited for no longer.
+    runtime.shutdown_background();
+    Ok(result)
 }

@@ -1,102 +1,115 @@
 //! `kes status`.
 
-use std::time::Duration;
-
+use futures_util::future::join_all;
+use kes_client::{Client, ClientError};
 use kes_config::Environment;
-use kes_types::wire::Status;
-use kes_types::{Clock as _, SystemClock};
+use kes_types::Clock;
 
 use crate::args::StatusArgs;
 use crate::connect::Connection;
 use crate::exit::Failure;
-use crate::output::{Output, printable};
+use crate::output::Output;
+use crate::report::{Expiry, Report};
 
-/// Shows the status of the first server that answers.
+/// Shows the status of every server. It is a failure if one of them gives none, or has no key store.
 pub(crate) async fn run(
     args: StatusArgs,
     environment: &dyn Environment,
+    clock: &dyn Clock,
     output: &Output,
 ) -> Result<(), Failure> {
     let connection = Connection::new(args.server.as_deref(), &args.access, environment)?;
-    let begin = SystemClock.monotonic();
-    let status = connection.client.status().await.map_err(|error| connection.explain(error))?;
-    let latency = SystemClock.monotonic().saturating_duration_since(begin);
-    if args.json {
-        return output.json(&status);
+    let servers = connection.client.each();
+    let reports = join_all(servers.map(|client| ask(client, args.api, &connection, clock))).await;
+    show(&reports, &args, output)?;
+    conclude(reports)
+}
+
+/// A server's report, and why it is not complete.
+type Asked = (Report, Option<Failure>);
+
+/// Asks one server; the client's time limits bound it.
+async fn ask(client: Client, api: bool, connection: &Connection, clock: &dyn Clock) -> Asked {
+    let mut report = Report::new(client.endpoints().iter().map(ToString::to_string).collect());
+    let begin = clock.monotonic();
+    let answer = client.status().await;
+    report.latency = clock.monotonic().saturating_duration_since(begin);
+    let mut failure = None;
+    match answer {
+        Ok(answer) => {
+            let certificate = answer.certificate.as_deref();
+            report.certificate = certificate.and_then(|der| Expiry::of(der, clock.now()));
+            report.status = Some(answer.status);
+        }
+        Err(error) => failure = Some(error),
     }
-    // With several servers it is not known which one answered.
-    if let [endpoint] = connection.client.endpoints() {
-        fact(output, "Server", &endpoint.to_string())?;
-    }
-    fact(output, "Version", &printable(&status.version))?;
-    fact(output, "Uptime", &uptime(status.uptime))?;
-    fact(output, "Latency", &milliseconds(latency))?;
-    fact(output, "Key store", &keystore(&status))
-}
-
-fn fact(output: &Output, label: &str, value: &str) -> Result<(), Failure> {
-    let label = format!("{label:<10}");
-    output.line(&format!("{} {value}", output.bold(&label)))
-}
-
-fn keystore(status: &Status) -> String {
-    match status.keystore_latency {
-        _ if status.keystore_unreachable => "unreachable".to_owned(),
-        _ if status.keystore_unavailable => "unavailable".to_owned(),
-        Some(nanos) => format!("online, {}", milliseconds(Duration::from_nanos(nanos))),
-        None => "online".to_owned(),
-    }
-}
-
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
-}
-
-/// Days, hours, minutes and seconds, from the first that is not zero.
-fn uptime(seconds: f64) -> String {
-    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let shown: Vec<_> = parts
-        .iter()
-        .skip_while(|(count, unit)| *count == 0 && *unit != "s")
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    shown.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uptime_is_told_in_the_units_that_matter() {
-        for (seconds, text) in [
-            (0.4, "0s"),
-            (59.9, "59s"),
-            (3600.0, "1h 0m 0s"),
-            (90_061.0, "1d 1h 1m 1s"),
-            (-1.0, "0s"),
-            (f64::NAN, "0s"),
-        ] {
-            assert_eq!(uptime(seconds), text);
+    if api && failure.is_none() {
+        match client.api().await {
+            Ok(routes) => report.api = Some(routes),
+            Err(error) => failure = Some(error),
         }
     }
+    report.error = failure.as_ref().map(reason);
+    (report, failure.map(|error| connection.explain(error)))
+}
 
-    #[test]
-    fn the_key_store_is_online_only_when_the_server_says_so() {
-        let status = |json: &str| {
-            let rest = r#""version":"1","os":"linux","arch":"amd64","uptime":1,"num_cpu":1,
-                "num_cpu_used":1,"mem_heap_used":1,"mem_stack_used":1"#;
-            keystore(&serde_json::from_str(&format!("{{{rest}{json}}}")).unwrap())
-        };
-        assert_eq!(status(r#","keystore_latency":1500000"#), "online, 1.5 ms");
-        assert_eq!(status(r#","keystore_unavailable":true"#), "unavailable");
-        let both = r#","keystore_unreachable":true,"keystore_unavailable":true"#;
-        assert_eq!(status(both), "unreachable");
+/// What became of a call to a single server, without its address.
+fn reason(error: &ClientError) -> String {
+    match error {
+        ClientError::Unreachable(attempts) | ClientError::Tls(attempts) => {
+            let errors =
+                attempts.0.iter().map(|attempt| Failure::new(attempt.error.clone()).text());
+            errors.collect::<Vec<_>>().join("; ")
+        }
+        ClientError::Interrupted { source, .. } => format!("no answer: {source}"),
+        ClientError::BadAnswer { source, .. } => format!("not a key server's answer: {source}"),
+        other => other.to_string(),
     }
+}
+
+fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Failure> {
+    if args.json {
+        let [(report, _)] = reports else {
+            let reports = reports.iter().map(|(report, _)| report.to_json());
+            return output.json(&reports.collect::<Vec<_>>());
+        };
+        return output.json(&report.to_json());
+    }
+    for (index, (report, _)) in reports.iter().enumerate() {
+        if args.short {
+            output.line(&report.summary())?;
+            let warning = report.certificate.and_then(Expiry::warning);
+            if let Some(warning) = warning {
+                output.warn(&format!("the certificate of {} is {warning}", report.endpoint));
+            }
+            continue;
+        }
+        if index > 0 {
+            output.line("")?;
+        }
+        for (label, text) in report.facts() {
+            let label = format!("{label:<11}");
+            output.line(&format!("{} {text}", output.bold(&label)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Success if every server can do its work; else what is wrong with each of the others.
+fn conclude(mut reports: Vec<Asked>) -> Result<(), Failure> {
+    if let [(_, failure)] = reports.as_mut_slice()
+        && let Some(failure) = failure.take()
+    {
+        return Err(failure);
+    }
+    let problems: Vec<_> = reports.iter().filter_map(|(report, _)| report.problem()).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let advice = reports.iter().find_map(|(_, failure)| failure.as_ref()?.advice());
+    let failure = Failure::message(problems.join("; "));
+    Err(match advice {
+        Some(advice) => failure.hint(advice),
+        None => failure,
+    })
 }

@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod peer;
+mod proxy;
+mod trust;
 
 use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,11 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kes_client::{
-    Client, ClientConfig, ClientError, ClientIdentity, ConnectError, ServerTrust, SetupError,
-    Timeouts,
+    Client, ClientConfig, ClientError, ClientIdentity, ConnectError, Proxies, ServerTrust,
+    SetupError, Timeouts,
 };
 use kes_types::{KeyName, ListPattern, Secret};
+use rcgen::DnType;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
 
 use peer::{Peer, Person, Reply, Seen, endpoint};
 
@@ -162,6 +167,86 @@ async fn a_server_without_a_trusted_certificate_is_called_only_when_told_to() {
     assert_eq!(client(ServerTrust::Insecure).version().await.unwrap().version, "1");
 }
 
+/// Listens, answers the first bytes of each connection with `answer`, and closes it.
+async fn answer_in_plaintext(listener: TcpListener, answer: &'static [u8]) {
+    while let Ok((mut tcp, _)) = listener.accept().await {
+        if tcp.read(&mut [0; 4096]).await.is_ok() {
+            // The client may be gone already.
+            let _ = tcp.write_all(answer).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_of_another_service_is_said_to_be_one() {
+    for (answer, words) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the server does not speak TLS: "),
+        (b"", "the server closed the connection during the TLS handshake"),
+    ] {
+        let person = Person::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = endpoint(listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(answer_in_plaintext(listener, answer));
+        let server = Peer::start("h2", &person, json(200, "")).await;
+        let client = |endpoints| {
+            let trust = ServerTrust::Certificates(vec![server.certificate.clone()]);
+            person.client_of(endpoints, trust, Timeouts::default())
+        };
+        let error = client(vec![other.clone()]).ready().await.unwrap_err();
+        let ClientError::Tls(attempts) = error else { panic!("{error:?}") };
+        let ConnectError::Tls(explanation) = &attempts.0[0].error else { panic!("{attempts:?}") };
+        assert!(explanation.to_string().starts_with(words), "{explanation}");
+        client(vec![other, server.endpoint.clone()]).ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_client_s_certificate_is_passed_over() {
+    for alpn in PROTOCOLS {
+        let named = |name: &str| {
+            Person::with(|params| params.distinguished_name.push(DnType::CommonName, name))
+        };
+        let (person, other) = (named("a client"), named("another client"));
+        let strict = Peer::start(alpn, &other, json(200, "")).await;
+        let server = Peer::start(alpn, &person, json(200, "")).await;
+        let error = person.client(&[&strict]).ready().await.unwrap_err();
+        let ClientError::Tls(attempts) = error else { panic!("{error:?}") };
+        assert_eq!(
+            attempts.0[0].error.to_string(),
+            "the server does not accept our client certificate (TLS alert unknown ca): set a client \
+             certificate that the server accepts",
+            "{alpn}"
+        );
+        person.client(&[&strict, &server]).create_key(&name()).await.unwrap();
+        assert_eq!((strict.seen().len(), server.seen().len()), (0, 1), "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn each_server_alone_gives_its_status_and_its_certificate() {
+    let person = Person::new();
+    let status = |version: &str| {
+        let status = format!(
+            r#"{{"version":"{version}","os":"linux","arch":"amd64","uptime":1,"num_cpu":1,
+            "num_cpu_used":1,"mem_heap_used":1,"mem_stack_used":1}}"#
+        );
+        Reply::Answer(200, status.into())
+    };
+    let first = Peer::start("h2", &person, status("1")).await;
+    let second = Peer::start("http/1.1", &person, status("2")).await;
+    let mut answers = Vec::new();
+    for client in person.client(&[&first, &second]).each() {
+        let answer = client.status().await.unwrap();
+        answers.push((client.endpoints().to_vec(), answer.status.version, answer.certificate));
+    }
+    let expected = [(&first, "1"), (&second, "2")].map(|(server, version)| {
+        let certificate = Some(server.certificate.clone());
+        (vec![server.endpoint.clone()], version.to_owned(), certificate)
+    });
+    assert_eq!(answers, expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_is_given_up() {
     let person = Person::new();
@@ -183,7 +268,8 @@ fn a_client_that_can_never_work_is_not_made() {
     let setup = |endpoints: &[&str], identity| {
         let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
         let (trust, timeouts) = (ServerTrust::Insecure, Timeouts::default());
-        Client::new(ClientConfig { endpoints, identity, trust, timeouts }).unwrap_err()
+        let proxies = Proxies::default();
+        Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap_err()
     };
     let person = Person::new();
     assert!(matches!(setup(&[], person.identity()), SetupError::NoEndpoint));

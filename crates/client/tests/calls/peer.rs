@@ -10,12 +10,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kes_client::{Client, ClientConfig, ClientIdentity, Endpoint, ServerTrust, Timeouts};
+use kes_client::{Client, ClientConfig, ClientIdentity, Endpoint, Proxies, ServerTrust, Timeouts};
 use kes_types::Secret;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -53,7 +54,16 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a server that speaks the protocol of `alpn` alone and trusts `client`.
     pub(crate) async fn start(alpn: &'static str, client: &Person, reply: Reply) -> Self {
-        let person = Person::new();
+        Self::start_as(Person::new(), alpn, client, reply).await
+    }
+
+    /// The same with this server certificate.
+    pub(crate) async fn start_as(
+        person: Person,
+        alpn: &'static str,
+        client: &Person,
+        reply: Reply,
+    ) -> Self {
         let acceptor = acceptor(&person, client, alpn);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = endpoint(listener.local_addr().unwrap());
@@ -89,9 +99,27 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same, self-signed, with other contents.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
+        Self { certificate: certificate.der().to_vec(), key: key.serialize_der() }
+    }
+
+    /// The same, signed by an authority.
+    pub(crate) fn issued(
+        authority: &Issuer<'_, KeyPair>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        change(&mut params);
+        let certificate = params.signed_by(&key, authority).unwrap();
         Self { certificate: certificate.der().to_vec(), key: key.serialize_der() }
     }
 
@@ -102,6 +130,11 @@ impl Person {
     /// This certificate with somebody else's private key.
     pub(crate) fn with_key_of(&self, other: &Self) -> ClientIdentity {
         ClientIdentity::new(vec![self.certificate.clone()], Secret::new(other.key.clone()))
+    }
+
+    /// The same, to be a server with.
+    pub(crate) fn with_other_key(&self, other: &Self) -> Self {
+        Self { certificate: self.certificate.clone(), key: other.key.clone() }
     }
 
     /// A client with this identity that trusts `servers` alone.
@@ -117,8 +150,8 @@ impl Person {
         trust: ServerTrust,
         timeouts: Timeouts,
     ) -> Client {
-        let identity = self.identity();
-        Client::new(ClientConfig { endpoints, identity, trust, timeouts }).unwrap()
+        let (identity, proxies) = (self.identity(), Proxies::default());
+        Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap()
     }
 }
 
@@ -134,15 +167,15 @@ fn acceptor(server: &Person, client: &Person, alpn: &str) -> TlsAcceptor {
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .unwrap();
+    let key = PrivateKeyDer::try_from(server.key.clone()).unwrap();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    // Whether the key belongs to the certificate is for the client to find out.
+    let shown = CertifiedKey::new(vec![CertificateDer::from(server.certificate.clone())], key);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![CertificateDer::from(server.certificate.clone())],
-            PrivateKeyDer::try_from(server.key.clone()).unwrap(),
-        )
-        .unwrap();
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
