@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use kes_config::{CacheExpiry, ClientAuth, Live, Log, LogLevel, Proxy, Tls};
+use kes_config::{CacheExpiry, ClientAuth, Live, Log, Proxy, Tls};
 use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
 use kes_policy::{Admin, PolicySet};
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ impl Development {
             },
             api: Vec::new(),
             cache: CacheExpiry::default(),
-            log: Log { error: LogLevel::At(8), audit: LogLevel::Off },
+            log: Log::default(),
         })
     }
 
