@@ -13,6 +13,7 @@ mod checklist_read;
 mod checklist_replicas;
 mod checklist_routes;
 mod checklist_tls;
+mod development;
 mod formats;
 mod identity;
 mod output;
