@@ -13,6 +13,7 @@ use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
 use crate::shutdown::Stop;
+use crate::system::System;
 
 /// What the server tells of its own build.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,7 @@ pub(crate) struct App {
     pub(crate) build: BuildInfo,
     pub(crate) limits: Limits,
     pub(crate) requests: AtomicU64,
+    pub(crate) system: System,
 }
 
 impl App {

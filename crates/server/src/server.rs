@@ -21,6 +21,7 @@ use crate::log::ErrorLog;
 use crate::metrics::Metrics;
 use crate::router;
 use crate::shutdown::Stop;
+use crate::system::System;
 use crate::{listener, log};
 
 /// How long the end of the server waits for what is left when all connections are gone.
@@ -101,6 +102,7 @@ impl Server {
             build: parts.build,
             limits: parts.limits,
             requests: AtomicU64::new(0),
+            system: System::new(),
         };
         Ok(Self { app: Arc::new(app), tasks: parts.tasks })
     }
