@@ -12,6 +12,7 @@ use crate::lane::Lane;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::shutdown::Stop;
 use crate::system::System;
 
@@ -64,6 +65,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
     pub(crate) errors: ErrorLog,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) bodies: BodyBudget,
     pub(crate) handshakes: Lane,

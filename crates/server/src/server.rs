@@ -19,6 +19,7 @@ use crate::lane::Lane;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::router;
 use crate::shutdown::Stop;
 use crate::system::System;
@@ -93,6 +94,7 @@ impl Server {
             metrics: Metrics::new().map_err(BindError::Metrics)?,
             audit: AuditLog::new(parts.audit_output, &parts.tasks),
             errors: parts.errors,
+            refusals: Refusals::new(Arc::clone(&parts.clock)),
             streams: Arc::new(log::StreamLimits::default()),
             bodies: BodyBudget::new(parts.limits.body_bytes_max),
             handshakes: Lane::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
@@ -132,6 +134,8 @@ impl Bound {
         let probing = Arc::clone(&snapshot.keyring).probe_until(app.stop.soft().clone());
         tasks.spawn(probing);
         drop(snapshot);
+        let reporting = Arc::clone(&app.refusals).report_until(app.stop.soft().clone());
+        tasks.spawn(reporting);
 
         let router = router::router(Arc::clone(&app));
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
@@ -146,6 +150,7 @@ impl Bound {
             // Their records are part of the audit log.
             let _ = tokio::time::timeout(LAST_WAIT, connections.wait()).await;
         }
+        app.refusals.finish();
         app.audit.flush().await;
         drop(app);
         tasks.close();
