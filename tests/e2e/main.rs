@@ -14,6 +14,7 @@ mod checklist_replicas;
 mod checklist_routes;
 mod checklist_tls;
 mod development;
+mod expiry;
 mod formats;
 mod identity;
 mod output;

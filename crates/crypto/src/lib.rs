@@ -20,7 +20,8 @@ pub mod record;
 pub use algorithm::preferred_algorithm;
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use certificate::{
-    CertificateIdentity, InvalidCertificate, certificate_identity, certificate_public_key,
+    CertificateFacts, CertificateIdentity, InvalidCertificate, certificate_facts,
+    certificate_identity, certificate_public_key,
 };
 pub use ciphertext::{CiphertextForm, ciphertext_form};
 pub use issue::{CertificateRequest, IssueError, IssuedCertificate};

@@ -33,6 +33,7 @@ mod system;
 mod target;
 mod tls;
 mod unless;
+mod validity;
 mod wire;
 
 pub use app::{BuildInfo, Limits};

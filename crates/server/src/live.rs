@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 
 use crate::route::{Access, ROUTES, Route};
 use crate::tls::{self, ForwardedChain, TlsError};
+use crate::validity::{self, ServerCertificate};
 
 /// A configuration in force. A request lives with one to its end.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) policies: PolicySet,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) tls: Arc<ServerConfig>,
+    /// The certificates of `tls`.
+    pub(crate) certificates: Vec<ServerCertificate>,
     pub(crate) proxy: Proxy,
     /// Checks certificates that a TLS proxy forwards; none with `tls.auth: off`.
     pub(crate) forwarded_chain: Option<ForwardedChain>,
@@ -65,6 +68,7 @@ impl Snapshot {
             policies: live.policies,
             keyring,
             tls,
+            certificates: validity::server_certificates(&live.tls.chain),
             proxy: live.tls.proxy,
             forwarded_chain,
             audit: live.log.audit,

@@ -23,7 +23,7 @@ use crate::refusals::Refusals;
 use crate::router;
 use crate::shutdown::Stop;
 use crate::system::System;
-use crate::{listener, log};
+use crate::{listener, log, validity};
 
 /// How long the end of the server waits for what is left when all connections are gone.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -136,6 +136,7 @@ impl Bound {
         drop(snapshot);
         let reporting = Arc::clone(&app.refusals).report_until(app.stop.soft().clone());
         tasks.spawn(reporting);
+        tasks.spawn(validity::warn_until_stopped(Arc::clone(&app)));
 
         let router = router::router(Arc::clone(&app));
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
