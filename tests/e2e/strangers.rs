@@ -45,6 +45,8 @@ async fn connections_that_never_finish_a_handshake_do_not_lock_a_known_client_ou
     let mut oldest = strangers.swap_remove(0);
     let read = oldest.read(&mut [0; 64]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    let words = ["WARN connection closed", "peer=127.0.0.1", "clients without a policy"];
+    server.log_has(&words).await;
 }
 
 #[tokio::test]

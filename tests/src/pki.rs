@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{b64, unb64};
@@ -266,6 +267,24 @@ impl Authority {
         self.sign(&server_params(names))
     }
 
+    /// The same, valid for so many days: from the first on, before the second.
+    ///
+    /// # Panics
+    /// If a name is not a name.
+    pub fn issue_server_for(&self, names: &[&str], days: (i64, i64)) -> Credential {
+        self.sign(&with_days(server_params(names), days))
+    }
+
+    /// Another certificate of this authority's key, valid for so many days.
+    ///
+    /// # Panics
+    /// Never: the key was made by this library.
+    pub fn certificate_for(&self, days: (i64, i64)) -> CertificateDer<'static> {
+        let key = KeyPair::try_from(self.key.as_slice()).expect("the key was just made");
+        let params = with_days(authority_params("authority"), days);
+        params.self_signed(&key).expect("the parameters are sound").der().clone()
+    }
+
     /// TLS for a server on 127.0.0.1 with a certificate of its own, which asks for no client's.
     ///
     /// # Panics
@@ -348,6 +367,14 @@ fn server_params(names: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::new(names).expect("the names are sound");
     params.distinguished_name.push(DnType::CommonName, "localhost");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+/// Valid from so many days from now, until so many days from now.
+fn with_days(mut params: CertificateParams, (from, to): (i64, i64)) -> CertificateParams {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now + time::Duration::days(from);
+    params.not_after = now + time::Duration::days(to) + time::Duration::hours(1);
     params
 }
 

@@ -53,12 +53,19 @@ impl Server {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = Lines::of(child.stdout.take().expect("its output is ours"));
         let stderr = Lines::of(child.stderr.take().expect("its errors are ours"));
-        let Some(address) = stdout.find(|line| endpoint(line).is_some()).await else {
+        // With `--config` the line is in the log, with `--dev` on the standard output.
+        let says_where = |line: &str| endpoint(line).is_some();
+        let line = tokio::select! {
+            Some(line) = stdout.find(says_where) => Some(line),
+            Some(line) = stderr.find(says_where) => Some(line),
+            else => None,
+        };
+        let Some(line) = line else {
             let code = child.wait().await.expect("its end is known").code();
             let (stdout, stderr) = (stdout.all().await, stderr.all().await);
             return Err(Finished { code, stdout, stderr });
         };
-        let address = endpoint(&address).expect("it was just found");
+        let address = endpoint(&line).expect("it was just found");
         let certificate_file = certificate_file.to_owned();
         Ok(Self { child, stdout, stderr, address, certificate_file })
     }
@@ -190,6 +197,18 @@ impl Server {
         assert_eq!(status.code(), Some(0), "stderr: {}", self.stderr.all().await);
     }
 
+    /// Ends it as [`Self::stop`] does and gives all that it wrote: standard output, then the log.
+    ///
+    /// # Panics
+    /// If its exit code is not 0.
+    pub async fn stop_and_read(mut self) -> (String, String) {
+        self.signal(Signal::TERM);
+        let status = self.wait().await;
+        let (stdout, stderr) = (self.stdout.all().await, self.stderr.all().await);
+        assert_eq!(status.code(), Some(0), "stderr: {stderr}");
+        (stdout, stderr)
+    }
+
     /// Ends it as a power failure does.
     pub async fn kill(mut self) {
         self.signal(Signal::KILL);
@@ -207,9 +226,10 @@ pub fn dev_file(folder: &Path, name: &str) -> PathBuf {
     entries.find(|path| path.is_file()).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// The address in the banner's line of endpoints.
+/// The address among the endpoints that a line names.
 fn endpoint(line: &str) -> Option<SocketAddr> {
-    let urls = line.strip_prefix("Endpoints")?.split_whitespace();
+    let (_, urls) = line.split_once("Endpoints ")?;
+    let urls = urls.split_whitespace();
     let mut addresses = urls.filter_map(|url| url.strip_prefix("https://")?.parse().ok());
     addresses.find(|address: &SocketAddr| address.ip().is_loopback())
 }

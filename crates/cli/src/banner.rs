@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use kes_config::LogLevel;
+use kes_config::{AuditEvents, LogLevel};
 
 use crate::memory::Locking;
+use crate::telemetry::NOTICE;
 
 /// What the banner tells.
 pub(crate) struct Banner<'a> {
@@ -19,7 +20,7 @@ pub(crate) struct Banner<'a> {
     /// The admin as configured.
     pub(crate) admin: &'a str,
     pub(crate) error_log: LogLevel,
-    pub(crate) audit_log: LogLevel,
+    pub(crate) audit_log: AuditEvents,
     pub(crate) locking: &'a Locking,
 }
 
@@ -30,14 +31,33 @@ impl Banner<'_> {
         writeln!(to, "{:<11} {}", "KeyStore", self.keystore)?;
         writeln!(to, "{:<11} {}", "Endpoints", endpoints(self.address).join(" "))?;
         writeln!(to, "{:<11} {}", "Admin", self.admin)?;
-        let (error, audit) = (switch(self.error_log), switch(self.audit_log));
-        writeln!(to, "{:<11} error={error} audit={audit}", "Logs")?;
-        let locked = match self.locking {
+        writeln!(to, "{:<11} error={} audit={}", "Logs", self.error_log, self.audit_log)?;
+        writeln!(to, "{:<11} {}", "MLock", self.mlock())?;
+        to.flush()
+    }
+
+    /// Logs the banner as one line, whatever the log level.
+    pub(crate) fn log(&self) {
+        tracing::info!(
+            target: NOTICE,
+            version = %self.version,
+            commit = %self.commit,
+            keystore = self.keystore,
+            address = %self.address,
+            admin = self.admin,
+            error = %self.error_log,
+            audit = %self.audit_log,
+            mlock = %self.mlock(),
+            "Endpoints {}",
+            endpoints(self.address).join(" ")
+        );
+    }
+
+    fn mlock(&self) -> &'static str {
+        match self.locking {
             Locking::Locked => "on",
             Locking::NotLocked(_) => "off",
-        };
-        writeln!(to, "{:<11} {locked}", "MLock")?;
-        to.flush()
+        }
     }
 }
 
@@ -51,12 +71,5 @@ pub(crate) fn endpoints(address: SocketAddr) -> Vec<String> {
             vec![url(Ipv4Addr::LOCALHOST.into()), url(Ipv6Addr::LOCALHOST.into())]
         }
         ip => vec![url(ip)],
-    }
-}
-
-fn switch(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Off => "off",
-        LogLevel::At(_) => "on",
     }
 }

@@ -1,7 +1,7 @@
 //! The composition root: configuration → store → keyring → server. Reads top to bottom as the
 //! architecture.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -80,21 +80,21 @@ pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<S
 }
 
 /// Runs a server until it is told to end by a signal.
-pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+pub(crate) async fn run(start: Start, ignored: IgnoredSignals) -> Result<(), Failure> {
     let _log = Arc::clone(&start.log);
     let upkeep = Upkeep::default();
-    let result = run_on(start, &upkeep).await;
+    let result = run_on(start, ignored, &upkeep).await;
     upkeep.end().await;
     result
 }
 
 /// The same; `upkeep` owns what the store does by itself.
-async fn run_on(start: Start, upkeep: &Upkeep) -> Result<(), Failure> {
+async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Result<(), Failure> {
     if let Locking::NotLocked(reason) = &start.locking {
         tracing::warn!(target: NOTICE, "{reason}");
     }
     // Caught from here on, long before anybody is told that the server is up.
-    let mut signals = Signals::new().map_err(Failure::new)?;
+    let mut signals = Signals::new(ignored).map_err(Failure::new)?;
     let opened = storage::open(start.storage, start.proxies, upkeep);
     let Some(opened) = signals.unless_ended(opened).await else { return Ok(()) };
     let opened = opened?;
@@ -164,9 +164,15 @@ fn limits() -> Limits {
     limits
 }
 
-/// Nobody may be reading: a server whose standard output is closed serves all the same.
+/// Says that the server is up, and what it is. With `--dev` and on a terminal that goes to standard
+/// output, where a server whose output nobody reads serves all the same. Otherwise it is a line of
+/// the log: standard output then has nothing but audit events.
 fn announce(banner: &Banner<'_>, development: Option<&Development>, address: SocketAddr) {
-    let mut out = io::stdout().lock();
+    let out = io::stdout();
+    if development.is_none() && !out.is_terminal() {
+        return banner.log();
+    }
+    let mut out = out.lock();
     let written = banner.write(&mut out);
     let written = written.and_then(|()| match development {
         Some(development) => development.write_banner(address, &mut out),
@@ -205,15 +211,42 @@ enum Event {
     Reload,
 }
 
+/// Signals that would end a process that does not catch them, and mean nothing to this one. They are
+/// caught from the creation of this on.
+pub(crate) struct IgnoredSignals {
+    user_1: Signal,
+    user_2: Signal,
+}
+
+impl IgnoredSignals {
+    /// Must be called within the runtime that runs the server.
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// Waits for one of them.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.user_1.recv() => "SIGUSR1",
+            _ = self.user_2.recv() => "SIGUSR2",
+        }
+    }
+}
+
 struct Signals {
+    ignored: IgnoredSignals,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(ignored: IgnoredSignals) -> io::Result<Self> {
         Ok(Self {
+            ignored,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
@@ -232,10 +265,13 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::End,
-            _ = self.interrupt.recv() => Event::End,
-            _ = self.hang_up.recv() => Event::Reload,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Event::End,
+                _ = self.interrupt.recv() => return Event::End,
+                _ = self.hang_up.recv() => return Event::Reload,
+                signal = self.ignored.next() => tracing::debug!(signal, "a signal is ignored"),
+            }
         }
     }
 }

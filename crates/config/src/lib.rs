@@ -40,7 +40,7 @@ pub use duration::parse_duration;
 pub use environment::{Environment, NotText, ProcessEnvironment};
 pub use error::{ConfigError, Warning};
 pub use keystore::{FsKeystore, Keystore};
-pub use log::{Log, LogLevel};
+pub use log::{AuditEvents, Log, LogLevel};
 pub use proxies::ProxyVariables;
 pub use tls::{ClientAuth, Proxy, Tls};
 pub use vault::{KvVersion, VaultCredentials, VaultJwt, VaultKeystore, VaultLogin, VaultTransit};

@@ -1,15 +1,17 @@
 //! What is logged.
 
-use crate::cursor::Cursor;
+use std::fmt;
+
+use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 
 /// The log levels of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// Of the error log; `on` unless configured.
+    /// Of the error log; warnings and above unless configured.
     pub error: LogLevel,
-    /// Of the audit log; `off` unless configured.
-    pub audit: LogLevel,
+    /// Of the audit log on standard output; changes of keys unless configured.
+    pub audit: AuditEvents,
 }
 
 /// From which severity on events are logged.
@@ -20,6 +22,17 @@ pub enum LogLevel {
     /// Those of at least this severity, as Go's `log/slog` counts: debug -4, info 0, warn 4,
     /// error 8, and anything between, below and above.
     At(i32),
+}
+
+/// Which audit events are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditEvents {
+    /// None.
+    Off,
+    /// Requests that create, import or delete a key, whatever their outcome.
+    Changes,
+    /// Every request to an authenticated route.
+    All,
 }
 
 impl LogLevel {
@@ -35,33 +48,77 @@ impl LogLevel {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { error: LogLevel::ERROR, audit: LogLevel::Off }
+        Self { error: LogLevel::WARN, audit: AuditEvents::Changes }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    /// As the configuration has it: `off`, `warn`, `warn+2`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match *self {
+            Self::Off => return f.write_str("off"),
+            Self::At(severity) => severity,
+        };
+        let (name, base) = match severity {
+            ..=-1 => ("debug", -4),
+            0..=3 => ("info", 0),
+            4..=7 => ("warn", 4),
+            8.. => ("error", 8),
+        };
+        f.write_str(name)?;
+        match i64::from(severity) - base {
+            0 => Ok(()),
+            offset => write!(f, "{offset:+}"),
+        }
+    }
+}
+
+impl fmt::Display for AuditEvents {
+    /// As the configuration has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Changes => "changes",
+            Self::All => "on",
+        })
     }
 }
 
 /// Reads the section `log`.
 pub(crate) fn read(log: &Cursor<'_>) -> Result<Log, Fault> {
     let default = Log::default();
+    let (error, audit) = (log.field("error").text()?, log.field("audit").text()?);
     Ok(Log {
-        error: level(&log.field("error"), LogLevel::ERROR, default.error)?,
-        audit: level(&log.field("audit"), LogLevel::INFO, default.audit)?,
+        error: switch(&error, LogLevel::WARN, "")?.unwrap_or(default.error),
+        audit: match audit.as_str().to_ascii_lowercase().as_str() {
+            "changes" => AuditEvents::Changes,
+            _ => switch(&audit, LogLevel::INFO, "changes, ")?.map_or(default.audit, events),
+        },
     })
 }
 
-/// Reads a level; `on` is what the switch stands for.
-fn level(place: &Cursor<'_>, on: LogLevel, default: LogLevel) -> Result<LogLevel, Fault> {
-    let text = place.text()?;
+/// Audit events have the severity `info`.
+fn events(level: LogLevel) -> AuditEvents {
+    match level {
+        LogLevel::At(..=0) => AuditEvents::All,
+        LogLevel::At(_) | LogLevel::Off => AuditEvents::Off,
+    }
+}
+
+/// Reads a level, none where there is no text. `on` is what the switch stands for; `also` is what
+/// could be written beside levels.
+fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<Option<LogLevel>, Fault> {
     let lower = text.as_str().to_ascii_lowercase();
     match lower.as_str() {
-        "" => Ok(default),
-        "on" => Ok(on),
-        "off" => Ok(LogLevel::Off),
+        "" => Ok(None),
+        "on" => Ok(Some(on)),
+        "off" => Ok(Some(LogLevel::Off)),
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
-        other => severity(other).map(LogLevel::At).ok_or_else(|| {
+        other => severity(other).map(|severity| Some(LogLevel::At(severity))).ok_or_else(|| {
             text.fault(format!(
-                "{} is no log level; it wants on, off, debug, info, warn or error, or one with an \
-                 offset like `warn+2`",
+                "{} is no log level; it wants {also}on, off, debug, info, warn or error, or one \
+                 with an offset like `warn+2`",
                 text.shown()
             ))
         }),
@@ -98,5 +155,15 @@ mod tests {
         for text in ["warning", "warn+", "warn 2", "warn+-2", "+2", "", "error+2147483647"] {
             assert_eq!(severity(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_level_is_shown_as_it_is_written() {
+        let texts = ["debug-1", "debug", "debug+3", "info", "info+1", "warn", "warn+2", "error+9"];
+        for text in texts {
+            assert_eq!(LogLevel::At(severity(text).unwrap()).to_string(), text);
+        }
+        assert_eq!(LogLevel::Off.to_string(), "off");
+        assert_eq!(LogLevel::At(i32::MIN).to_string(), "debug-2147483644");
     }
 }

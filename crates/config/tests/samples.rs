@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use folder::Folder;
 use kes_config::{
-    AwsCredentials, Config, Keystore, KmsEndpoint, KvVersion, LogLevel, VaultCredentials, VaultJwt,
+    AuditEvents, AwsCredentials, Config, Keystore, KmsEndpoint, KvVersion, LogLevel,
+    VaultCredentials, VaultJwt,
 };
 
 fn samples() -> PathBuf {
@@ -45,7 +46,7 @@ fn the_reference_file_shows_the_defaults() {
     assert_eq!(least.cache.unused, Duration::from_secs(30));
     assert_eq!(least.cache.offline, Duration::ZERO);
     assert_eq!(least.log, reference.log);
-    assert_eq!((least.log.error, least.log.audit), (LogLevel::ERROR, LogLevel::Off));
+    assert_eq!((least.log.error, least.log.audit), (LogLevel::WARN, AuditEvents::Changes));
     assert_eq!(least.tls.auth, reference.tls.auth);
     assert_eq!((least.tls.ca, &least.tls.proxy), (None, &reference.tls.proxy));
     assert_eq!(least.tls.proxy.header, "X-Tls-Client-Cert");

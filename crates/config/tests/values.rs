@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use folder::Folder;
-use kes_config::{Config, ConfigError, LogLevel};
+use kes_config::{AuditEvents, Config, ConfigError, LogLevel};
 use kes_types::{KeyName, PolicyName};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
@@ -73,11 +73,11 @@ fn identities_are_lowered() {
 fn switches_and_levels_mean_what_they_say() {
     let config = corpus("levels.yaml");
     assert_eq!(config.live.log.error, LogLevel::At(6));
-    assert_eq!(config.live.log.audit, LogLevel::INFO);
+    assert_eq!(config.live.log.audit, AuditEvents::All);
     assert_eq!(config.live.tls.auth, kes_config::ClientAuth::On);
     assert_eq!(config.live.tls.ca.unwrap().len(), 1);
     let config = corpus("switches-in-other-cases.yaml");
-    assert_eq!(config.live.log.error, LogLevel::ERROR);
+    assert_eq!(config.live.log.error, LogLevel::WARN);
     let api: Vec<_> =
         config.live.api.iter().map(|api| (api.path.as_str(), api.skip_auth, api.timeout)).collect();
     assert_eq!(
@@ -88,6 +88,45 @@ fn switches_and_levels_mean_what_they_say() {
             ("/v1/status", true, None),
         ]
     );
+}
+
+#[test]
+fn the_audit_log_writes_changes_of_keys_all_requests_or_nothing() {
+    let audit = |log: &str| parse(&format!("{BASE}{log}")).map(|config| config.live.log.audit);
+    for (text, events) in [
+        ("", AuditEvents::Changes),
+        ("log: {}", AuditEvents::Changes),
+        ("log: { error: off }", AuditEvents::Changes),
+        ("log: { audit: '' }", AuditEvents::Changes),
+        ("log: { audit: Changes }", AuditEvents::Changes),
+        ("log: { audit: on }", AuditEvents::All),
+        ("log: { audit: info }", AuditEvents::All),
+        ("log: { audit: warn-4 }", AuditEvents::All),
+        ("log: { audit: info+1 }", AuditEvents::Off),
+        ("log: { audit: error }", AuditEvents::Off),
+        ("log: { audit: OFF }", AuditEvents::Off),
+    ] {
+        assert_eq!(audit(text).unwrap(), events, "{text}");
+    }
+    let error = audit("log: { audit: keys }").unwrap_err().to_string();
+    assert!(error.contains("log.audit") && error.contains("changes, on, off"), "{error}");
+    for text in ["log: { audit: true }", "log: { audit: false }", "log: { error: changes }"] {
+        assert!(audit(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_error_log_shows_warnings_unless_configured() {
+    for (text, level) in [
+        ("", LogLevel::WARN),
+        ("log: { audit: on }", LogLevel::WARN),
+        ("log: { error: on }", LogLevel::WARN),
+        ("log: { error: error }", LogLevel::ERROR),
+        ("log: { error: info }", LogLevel::INFO),
+    ] {
+        let config = parse(&format!("{BASE}{text}")).unwrap();
+        assert_eq!(config.live.log.error, level, "{text}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Who a certificate stands for.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use kes_types::{Identity, Timestamp};
 use x509_parser::certificate::{X509Certificate, X509CertificateParser};
-use x509_parser::extensions::BasicConstraints;
+use x509_parser::extensions::{BasicConstraints, GeneralName};
 use x509_parser::nom::Parser as _;
 use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 /// What a certificate says about its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +37,44 @@ pub fn certificate_public_key(der: &[u8]) -> Result<Vec<u8>, InvalidCertificate>
     Ok(certificate.public_key().raw.to_vec())
 }
 
-/// When a certificate is valid, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CertificateValidity {
-    /// From then on.
+/// What a certificate says about itself, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Its subject, as `CN=localhost`; may be empty.
+    pub subject: String,
+    /// Its DNS names and IP addresses.
+    pub names: Vec<String>,
+    /// When it becomes valid.
     pub not_before: Timestamp,
-    /// Until then.
+    /// When it expires.
     pub not_after: Timestamp,
 }
 
-/// When a DER certificate is valid. Nothing is verified.
-pub fn certificate_validity(der: &[u8]) -> Result<CertificateValidity, InvalidCertificate> {
-    let (_, certificate) = read(der)?;
-    let validity = certificate.validity();
-    let time = |seconds| Timestamp::from_unix(seconds, 0).map_err(|_| InvalidCertificate);
-    Ok(CertificateValidity {
-        not_before: time(validity.not_before.timestamp())?,
-        not_after: time(validity.not_after.timestamp())?,
+/// Reads what a DER certificate says about itself. Nothing is verified.
+pub fn certificate_facts(der: &[u8]) -> Result<CertificateFacts, InvalidCertificate> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidCertificate)?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map(|names| names.value.general_names.iter().filter_map(shown).collect());
+    let time =
+        |time: ASN1Time| Timestamp::from_unix(time.timestamp(), 0).map_err(|_| InvalidCertificate);
+    Ok(CertificateFacts {
+        subject: certificate.subject().to_string(),
+        names: names.unwrap_or_default(),
+        not_before: time(certificate.validity().not_before)?,
+        not_after: time(certificate.validity().not_after)?,
     })
+}
+
+fn shown(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|ip| Ipv4Addr::from(ip).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|ip| Ipv6Addr::from(ip).to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Reads what is around extensions, not what is in them: most of that is nobody's business here, and

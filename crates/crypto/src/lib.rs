@@ -21,8 +21,8 @@ pub mod record;
 pub use algorithm::preferred_algorithm;
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use certificate::{
-    CertificateIdentity, CertificateValidity, InvalidCertificate, certificate_identity,
-    certificate_public_key, certificate_validity,
+    CertificateFacts, CertificateIdentity, InvalidCertificate, certificate_facts,
+    certificate_identity, certificate_public_key,
 };
 pub use ciphertext::{CiphertextForm, ciphertext_form};
 pub use dns_name::{InvalidDnsName, check_dns_name};

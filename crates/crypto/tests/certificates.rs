@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
 use kes_crypto::pem::PrivateKeyKind;
-use kes_crypto::{ApiKey, CertificateRequest, IssueError, SystemRandom, certificate_identity, pem};
+use kes_crypto::{
+    ApiKey, CertificateRequest, IssueError, SystemRandom, certificate_facts, certificate_identity,
+    pem,
+};
 use x509_parser::prelude::*;
 
 const ISSUED_AT: Duration = Duration::from_secs(1_700_000_000);
@@ -91,6 +94,17 @@ fn a_server_certificate_names_its_hosts_and_serves_both_ends() {
             GeneralName::IPAddress(&loopback_6),
         ]
     );
+}
+
+#[test]
+fn the_facts_of_a_certificate_are_those_that_it_was_made_with() {
+    let issued = api_key().certificate(&request(), &SystemRandom::new()).unwrap();
+    let facts = certificate_facts(issued.certificate_der()).unwrap();
+    assert_eq!(facts.subject, "CN=localhost");
+    assert_eq!(facts.names, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!(facts.not_before.to_string(), "2023-11-14T22:13:20Z");
+    assert_eq!(facts.not_after.to_string(), "2023-12-14T22:13:20Z");
+    assert!(certificate_facts(b"x").is_err());
 }
 
 #[test]

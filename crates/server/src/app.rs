@@ -12,7 +12,9 @@ use crate::lane::Lane;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::shutdown::Stop;
+use crate::system::System;
 
 /// What the server tells of its own build.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
     pub(crate) errors: ErrorLog,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) bodies: BodyBudget,
     pub(crate) handshakes: Lane,
@@ -72,6 +75,7 @@ pub(crate) struct App {
     pub(crate) build: BuildInfo,
     pub(crate) limits: Limits,
     pub(crate) requests: AtomicU64,
+    pub(crate) system: System,
 }
 
 impl App {

@@ -21,6 +21,8 @@ use crate::body::SentBody;
 use crate::idle::{Activity, HeadTimeout};
 use crate::multiplex::{Multiplexed, NewStreams};
 use crate::peer::Peer;
+use crate::protocol::{self, Protocol};
+use crate::refusal::Refusal;
 use crate::router::Front;
 use crate::unless::unless;
 use crate::wire::Wire;
@@ -55,6 +57,7 @@ pub(crate) async fn serve(
     address: SocketAddr,
     mut place: Place,
 ) {
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let evicted = place.evicted();
     let work = async {
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
@@ -75,25 +78,43 @@ pub(crate) async fn serve(
             () = app.stop.hard().cancelled() => {}
         }
     };
-    let _: Option<()> = unless(pin!(end), pin!(work)).await;
+    let ended = unless(pin!(end), pin!(work)).await;
+    if ended.is_none() && evicted.is_cancelled() {
+        app.refusals.note(address, &Refusal::evicted(), None);
+    }
 }
 
 /// Shakes hands under the configuration in force. An unfinished handshake ends with the server.
 async fn handshake(app: &App, stream: TcpStream, address: SocketAddr) -> Option<TlsStream<Wire>> {
     let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
     // What a handshake begins with waits for its turn as well.
-    let accept = async move { acceptor.accept(Wire::from(stream)).await };
-    let handshake = app.handshakes.run(accept);
+    let handshake = app.handshakes.run(accept(acceptor, stream));
     let handshake = tokio::time::timeout(app.limits.handshake_timeout, handshake);
-    match app.stop.soft().run_until_cancelled(handshake).await? {
-        Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
-            tracing::warn!(peer = %address, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(peer = %address, "TLS handshake timed out");
-            None
+    let refusal = match app.stop.soft().run_until_cancelled(handshake).await? {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(refusal)) => refusal,
+        Err(_) => Some(Refusal::timed_out()),
+    };
+    if let Some(refusal) = refusal {
+        app.refusals.note(address, &refusal, None);
+    } else {
+        tracing::debug!(peer = %address, "a connection ended without a byte");
+    }
+    None
+}
+
+/// The handshake alone. Why the client is refused; none where it has sent nothing.
+async fn accept(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> Result<TlsStream<Wire>, Option<Refusal>> {
+    match Protocol::of(&stream).await {
+        Protocol::Nothing => Err(None),
+        Protocol::Http { is_head } => Err(Some(protocol::refuse_http(stream, is_head).await)),
+        Protocol::Other => Err(Some(Refusal::not_tls())),
+        Protocol::Tls => {
+            let accepted = acceptor.accept(Wire::from(stream)).await;
+            accepted.map_err(|error| Some(Refusal::of_handshake(&error)))
         }
     }
 }

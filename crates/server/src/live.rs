@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use kes_config::{LogLevel, Proxy};
+use kes_config::{AuditEvents, Proxy};
 use kes_keyring::Keyring;
 use kes_policy::PolicySet;
 use kes_types::Timestamp;
@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 
 use crate::route::{Access, ROUTES, Route};
 use crate::tls::{self, ForwardedChain, TlsError};
+use crate::validity::{self, ServerCertificate};
 
 /// A configuration in force. A request lives with one to its end.
 #[derive(Debug)]
@@ -23,11 +24,13 @@ pub(crate) struct Snapshot {
     pub(crate) policies: PolicySet,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) tls: Arc<ServerConfig>,
+    /// The certificates of `tls`.
+    pub(crate) certificates: Vec<ServerCertificate>,
     pub(crate) proxy: Proxy,
     /// Checks certificates that a TLS proxy forwards; none with `tls.auth: off`.
     pub(crate) forwarded_chain: Option<ForwardedChain>,
-    /// Whether audit events go to standard output.
-    pub(crate) audit_to_stdout: bool,
+    /// Which audit events go to standard output.
+    pub(crate) audit: AuditEvents,
     settings: Box<[RouteSetting]>,
 }
 
@@ -65,9 +68,10 @@ impl Snapshot {
             policies: live.policies,
             keyring,
             tls,
+            certificates: validity::server_certificates(&live.tls.chain),
             proxy: live.tls.proxy,
             forwarded_chain,
-            audit_to_stdout: is_shown(live.log.audit),
+            audit: live.log.audit,
             settings,
         })
     }
@@ -91,14 +95,6 @@ fn setting(route: &Route, live: &kes_config::Live) -> RouteSetting {
         setting.timeout = api.timeout.or(setting.timeout);
     }
     setting
-}
-
-/// Audit events are of level `info`, 0 in the numbers of the configuration.
-fn is_shown(level: LogLevel) -> bool {
-    match level {
-        LogLevel::Off => false,
-        LogLevel::At(severity) => severity <= 0,
-    }
 }
 
 /// The snapshot in force.

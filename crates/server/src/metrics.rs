@@ -9,7 +9,6 @@ use prometheus::{
 };
 
 use crate::app::App;
-use crate::system;
 
 /// Upper bounds of the response time's buckets, in seconds.
 const BUCKETS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 10.0];
@@ -133,7 +132,7 @@ impl SystemMetrics {
     }
 
     fn refresh(&self, app: &App) {
-        let figures = system::figures();
+        let figures = app.system.figures(app.clock.monotonic());
         let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.error_events.reset();
         self.error_events.inc_by(app.errors.0.events());

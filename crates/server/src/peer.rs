@@ -11,10 +11,12 @@ use percent_encoding::percent_decode;
 
 use crate::error::ApiError;
 use crate::live::Snapshot;
+use crate::refusal::{self, Refusal};
 
 /// The other end of a TLS connection; computed once, at the end of the handshake.
 #[derive(Debug)]
 pub(crate) struct Peer {
+    address: SocketAddr,
     /// Its address, as the audit log has it.
     ip: Arc<str>,
     identity: Result<Identity, NoIdentity>,
@@ -22,19 +24,34 @@ pub(crate) struct Peer {
     subject: Mutex<Option<(u64, Subject)>>,
 }
 
-/// Why the certificates of a connection name nobody.
+/// Why certificates stand for no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoIdentity {
-    /// No certificate, one that cannot be read, or a CA's where the caller's should stand.
-    Required,
-    /// A further certificate that is not a CA's.
+    /// There is no certificate.
+    Missing,
+    /// The first one cannot be read.
+    Unreadable,
+    /// The first one is a CA's.
+    Authority,
+    /// A further one is not a CA's.
     Ambiguous,
+}
+
+/// A caller without an identity: what it is answered, and what the log says.
+#[derive(Clone, Debug)]
+pub(crate) struct Unidentified {
+    pub(crate) answer: ApiError,
+    pub(crate) refusal: Refusal,
+    /// The other end of the connection.
+    pub(crate) peer: SocketAddr,
+    /// Behind a TLS proxy, the client's address.
+    pub(crate) detail: Option<String>,
 }
 
 /// Who a request is from.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) subject: Result<Subject, ApiError>,
+    pub(crate) subject: Result<Subject, Box<Unidentified>>,
     /// The caller's address; behind a TLS proxy the one that it forwarded.
     pub(crate) ip: Arc<str>,
     /// The TLS proxy's address, if the request came through one.
@@ -42,10 +59,11 @@ pub(crate) struct Caller {
 }
 
 impl Peer {
-    /// `certificates` are DER, as sent: the first signed the handshake.
+    /// `address` is canonical: IPv4 is not written as IPv6. `certificates` are DER, as sent: the first
+    /// signed the handshake.
     pub(crate) fn new(address: SocketAddr, certificates: &[impl AsRef<[u8]>]) -> Self {
-        let ip = address.ip().to_canonical().to_string().into();
-        Self { ip, identity: identity_of(certificates), subject: Mutex::new(None) }
+        let ip = address.ip().to_string().into();
+        Self { address, ip, identity: identity_of(certificates), subject: Mutex::new(None) }
     }
 
     /// Whether the connection is somebody's whom the configuration knows.
@@ -65,16 +83,18 @@ impl Peer {
         let identity = match self.identity {
             Ok(identity) => identity,
             Err(reason) => {
-                return Caller { subject: Err(reason.into()), ip, proxy_ip: None };
+                let unidentified = self.unidentified(reason.into(), reason.refusal());
+                return Caller { subject: Err(unidentified), ip, proxy_ip: None };
             }
         };
         if self.forwards(snapshot) {
-            return Caller {
-                subject: forwarded(snapshot, headers),
-                ip: forwarded_for(headers)
-                    .map_or_else(|| Arc::clone(&ip), |ip| ip.to_string().into()),
-                proxy_ip: Some(ip),
-            };
+            let client: Arc<str> =
+                forwarded_for(headers).map_or_else(|| Arc::clone(&ip), |ip| ip.to_string().into());
+            let subject = self.forwarded(snapshot, headers).map_err(|mut unidentified| {
+                unidentified.detail = Some(format!("forwarded for {client}"));
+                unidentified
+            });
+            return Caller { subject, ip: client, proxy_ip: Some(ip) };
         }
         Caller { subject: Ok(self.subject(snapshot, identity)), ip, proxy_ip: None }
     }
@@ -91,14 +111,103 @@ impl Peer {
             }
         }
     }
+
+    /// The caller that a listed TLS proxy forwards: exactly one header with a URL-escaped PEM
+    /// certificate.
+    fn forwarded(
+        &self,
+        snapshot: &Snapshot,
+        headers: &HeaderMap,
+    ) -> Result<Subject, Box<Unidentified>> {
+        let certificates = self.forwarded_certificates(&snapshot.proxy.header, headers)?;
+        let identity = identity_of(&certificates).map_err(|reason| {
+            let (words, cure) = reason.words();
+            let words = format!("forwarded by a TLS proxy: {words}");
+            self.unidentified(reason.into(), Refusal::of_request(words, cure))
+        })?;
+        if let Some(chain) = &snapshot.forwarded_chain
+            && let Err(error) = chain.check(&certificates)
+        {
+            tracing::debug!(%identity, "a forwarded client certificate is not trusted");
+            let refusal = Refusal::of_forwarded(&error);
+            return Err(self.unidentified(ApiError::not_allowed(), refusal));
+        }
+        Ok(snapshot.policies.subject(&identity))
+    }
+
+    /// The certificates of the header, DER.
+    fn forwarded_certificates(
+        &self,
+        header: &str,
+        headers: &HeaderMap,
+    ) -> Result<Vec<Vec<u8>>, Box<Unidentified>> {
+        let refused = |answer: ApiError, reason: &'static str| {
+            let cure = format!(
+                "let the TLS proxy set the header {header} once, to the client's certificate as \
+                 URL-escaped PEM"
+            );
+            self.unidentified(answer, Refusal::of_request(reason, cure))
+        };
+        let malformed = || {
+            let answer = ApiError::bad_request("invalid client certificate from TLS proxy");
+            refused(answer, "the client certificate that a TLS proxy forwarded cannot be read")
+        };
+        let name = HeaderName::try_from(header)
+            .map_err(|error| refused(ApiError::internal(error), "the header's name is wrong"))?;
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            let reason = "a TLS proxy forwarded no client certificate";
+            return Err(refused(NoIdentity::Missing.into(), reason));
+        };
+        if values.next().is_some() {
+            let reason = "a TLS proxy forwarded several client certificates";
+            return Err(refused(NoIdentity::Ambiguous.into(), reason));
+        }
+        let pem = percent_decode(value.as_bytes()).decode_utf8().map_err(|_| malformed())?;
+        // Some escape a blank as a plus sign, which base64 has as well; only the labels have blanks.
+        let pem = pem.replace("BEGIN+CERTIFICATE", "BEGIN CERTIFICATE");
+        let pem = pem.replace("END+CERTIFICATE", "END CERTIFICATE");
+        kes_crypto::pem::certificates(pem.as_bytes()).map_err(|_| malformed())
+    }
+
+    fn unidentified(&self, answer: ApiError, refusal: Refusal) -> Box<Unidentified> {
+        Box::new(Unidentified { answer, refusal, peer: self.address, detail: None })
+    }
 }
 
 impl From<NoIdentity> for ApiError {
     fn from(reason: NoIdentity) -> Self {
         Self::bad_request(match reason {
-            NoIdentity::Required => message::CERTIFICATE_REQUIRED,
+            NoIdentity::Missing | NoIdentity::Unreadable | NoIdentity::Authority => {
+                message::CERTIFICATE_REQUIRED
+            }
             NoIdentity::Ambiguous => message::CERTIFICATE_AMBIGUOUS,
         })
+    }
+}
+
+impl NoIdentity {
+    fn refusal(self) -> Refusal {
+        let (reason, cure) = self.words();
+        Refusal::of_request(reason, cure)
+    }
+
+    /// What is wrong, and what would cure it.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Missing => (kes_tls::NO_CERTIFICATE, kes_tls::GIVE_CERTIFICATE),
+            Self::Unreadable => (kes_tls::UNREADABLE_CERTIFICATE, "issue a new certificate"),
+            Self::Authority => (
+                refusal::CLIENT_IS_CA,
+                "issue one with CA:FALSE, with `kes identity new` for example; in a chain the \
+                 client's own certificate comes first",
+            ),
+            Self::Ambiguous => (
+                "the client sent further certificates that are not those of CAs",
+                "let the client send its own certificate and those of the CAs above it, nothing \
+                 else",
+            ),
+        }
     }
 }
 
@@ -106,11 +215,11 @@ impl From<NoIdentity> for ApiError {
 /// no other's ever. It must not be a CA's, and every further one must be: a client that has seen
 /// somebody's certificate cannot pass for them by sending it along.
 fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity> {
-    let (first, further) = certificates.split_first().ok_or(NoIdentity::Required)?;
+    let (first, further) = certificates.split_first().ok_or(NoIdentity::Missing)?;
     let first =
-        kes_crypto::certificate_identity(first.as_ref()).map_err(|_| NoIdentity::Required)?;
+        kes_crypto::certificate_identity(first.as_ref()).map_err(|_| NoIdentity::Unreadable)?;
     if first.is_ca {
-        return Err(NoIdentity::Required);
+        return Err(NoIdentity::Authority);
     }
     for certificate in further {
         match kes_crypto::certificate_identity(certificate.as_ref()) {
@@ -119,31 +228,6 @@ fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity
         }
     }
     Ok(first.identity)
-}
-
-/// The caller that a listed TLS proxy forwards: exactly one header with a URL-escaped PEM
-/// certificate.
-fn forwarded(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Subject, ApiError> {
-    let malformed = || ApiError::bad_request("invalid client certificate from TLS proxy");
-    let name = HeaderName::try_from(&snapshot.proxy.header).map_err(ApiError::internal)?;
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(NoIdentity::Required)?;
-    if values.next().is_some() {
-        return Err(NoIdentity::Ambiguous.into());
-    }
-    let pem = percent_decode(value.as_bytes()).decode_utf8().map_err(|_| malformed())?;
-    // Some escape a blank as a plus sign, which base64 has as well; only the labels have blanks.
-    let pem = pem.replace("BEGIN+CERTIFICATE", "BEGIN CERTIFICATE");
-    let pem = pem.replace("END+CERTIFICATE", "END CERTIFICATE");
-    let certificates = kes_crypto::pem::certificates(pem.as_bytes()).map_err(|_| malformed())?;
-    let identity = identity_of(&certificates)?;
-    if let Some(chain) = &snapshot.forwarded_chain
-        && let Err(error) = chain.check(&certificates)
-    {
-        tracing::warn!(%identity, %error, "a forwarded client certificate is not trusted");
-        return Err(ApiError::not_allowed());
-    }
-    Ok(snapshot.policies.subject(&identity))
 }
 
 /// The last address of `X-Forwarded-For`: the one that the proxy itself has seen. Whatever stands

@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) failed: &'static str,
     /// Whether `kes_http_*` metrics count the route.
     pub(crate) is_measured: bool,
+    /// Whether it creates, imports or deletes a key: such requests are in the audit log by default.
+    pub(crate) is_change: bool,
     /// Whether it is called all the time, so that the router's share of a request counts.
     pub(crate) is_hot: bool,
     pub(crate) handle: Handle,
@@ -99,6 +101,7 @@ impl Route {
             access: Access::Policy,
             failed: NO_ANSWER,
             is_measured: false,
+            is_change: false,
             is_hot: false,
             handle,
         }
@@ -116,6 +119,10 @@ impl Route {
 
     const fn measured(self) -> Self {
         Self { is_measured: true, ..self }
+    }
+
+    const fn change(self) -> Self {
+        Self { is_change: true, ..self }
     }
 
     const fn hot_one(self) -> Self {
@@ -173,9 +180,11 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::get(path::METRICS, NORMAL, |call, _| Box::pin(async { status::metrics(call) })),
     Route::get(path::API, SHORT, |call, _| Box::pin(async { status::api(call) })),
     Route::put(path::KEY_CREATE, 0, |call, _| Box::pin(key::create(call)))
-        .failing_with(Operation::Create.failed()),
+        .failing_with(Operation::Create.failed())
+        .change(),
     Route::put(path::KEY_IMPORT, BODY_MAX, |call, body| Box::pin(key::import(call, body)))
-        .failing_with(Operation::Create.failed()),
+        .failing_with(Operation::Create.failed())
+        .change(),
     Route::get(path::KEY_DESCRIBE, NORMAL, |call, _| Box::pin(key::describe(call)))
         .failing_with(READ)
         .measured(),
@@ -187,7 +196,8 @@ pub(crate) static ROUTES: &[Route] = &[
         ..Route::get(path::KEY_DELETE, NORMAL, |call, _| Box::pin(key::delete(call)))
     }
     .failing_with(Operation::Delete.failed())
-    .measured(),
+    .measured()
+    .change(),
     Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body)))
         .hot_one(),
     Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body)))
@@ -271,6 +281,13 @@ mod tests {
                 assert_eq!(hot, expected, "{uri}");
             }
         }
+    }
+
+    #[test]
+    fn routes_that_create_import_or_delete_keys_are_changes() {
+        let changes = ROUTES.iter().filter(|route| route.is_change).map(|route| route.path);
+        let expected = [path::KEY_CREATE, path::KEY_IMPORT, path::KEY_DELETE];
+        assert_eq!(changes.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -175,7 +175,9 @@ fn through_layers(
                     return Err(ApiError::method_not_allowed(route.verb.allow()));
                 }
                 let target = trace.target().clone();
-                let permit = authorize::permit(&snapshot, setting.access, route, &target, &caller)?;
+                let (access, refusals) = (setting.access, &app.refusals);
+                let permit =
+                    authorize::permit(refusals, &snapshot, access, route, &target, &caller)?;
                 let (app, id) = (Arc::clone(&app), trace.id());
                 let call = Call { app, snapshot, permit, caller, target, route, id };
                 panic::guard((route.handle)(call, &mut body)).await

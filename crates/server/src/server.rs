@@ -19,9 +19,11 @@ use crate::lane::Lane;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::router;
 use crate::shutdown::Stop;
-use crate::{listener, log};
+use crate::system::System;
+use crate::{listener, log, validity};
 
 /// How long the end of the server waits for what is left when all connections are gone.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ impl Server {
             metrics: Metrics::new().map_err(BindError::Metrics)?,
             audit: AuditLog::new(parts.audit_output, &parts.tasks),
             errors: parts.errors,
+            refusals: Refusals::new(Arc::clone(&parts.clock)),
             streams: Arc::new(log::StreamLimits::default()),
             bodies: BodyBudget::new(parts.limits.body_bytes_max),
             handshakes: Lane::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
@@ -101,6 +104,7 @@ impl Server {
             build: parts.build,
             limits: parts.limits,
             requests: AtomicU64::new(0),
+            system: System::new(),
         };
         Ok(Self { app: Arc::new(app), tasks: parts.tasks })
     }
@@ -130,6 +134,9 @@ impl Bound {
         let probing = Arc::clone(&snapshot.keyring).probe_until(app.stop.soft().clone());
         tasks.spawn(probing);
         drop(snapshot);
+        let reporting = Arc::clone(&app.refusals).report_until(app.stop.soft().clone());
+        tasks.spawn(reporting);
+        tasks.spawn(validity::warn_until_stopped(Arc::clone(&app)));
 
         let router = router::router(Arc::clone(&app));
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
@@ -144,6 +151,7 @@ impl Bound {
             // Their records are part of the audit log.
             let _ = tokio::time::timeout(LAST_WAIT, connections.wait()).await;
         }
+        app.refusals.finish();
         app.audit.flush().await;
         drop(app);
         tasks.close();

@@ -1,9 +1,14 @@
 //! Figures of the process and its machine.
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How old figures may be.
+const FIGURES_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// What the operating system says of this process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     pub(crate) cpus: usize,
     pub(crate) cpus_used: usize,
@@ -13,21 +18,50 @@ pub(crate) struct Figures {
     pub(crate) stack_bytes: u64,
 }
 
-/// Reads the figures; what the system does not tell is 0.
-pub(crate) fn figures() -> Figures {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let kib = |name: &str| field(name).unwrap_or(0).saturating_mul(1024);
-    let cpus_used = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Figures {
-        cpus: online_cpus().unwrap_or(cpus_used),
-        cpus_used,
-        threads: field("Threads").unwrap_or(0),
-        heap_bytes: kib("RssAnon"),
-        stack_bytes: kib("VmStk"),
+/// The process's figures, read at most once a second: to read them costs the kernel more than a
+/// request costs us.
+#[derive(Debug)]
+pub(crate) struct System {
+    cpus: usize,
+    cpus_used: usize,
+    last: Mutex<Option<(Instant, Figures)>>,
+}
+
+impl System {
+    /// Counts processors, once.
+    pub(crate) fn new() -> Self {
+        let cpus_used = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { cpus: online_cpus().unwrap_or(cpus_used), cpus_used, last: Mutex::new(None) }
+    }
+
+    /// The figures as they were at most [`FIGURES_MAX_AGE`] before `now`; what the system does not
+    /// tell is 0.
+    pub(crate) fn figures(&self, now: Instant) -> Figures {
+        self.figures_by(now, || self.read())
+    }
+
+    fn figures_by(&self, now: Instant, read: impl FnOnce() -> Figures) -> Figures {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, figures)) if now.saturating_duration_since(*at) < FIGURES_MAX_AGE => *figures,
+            _ => last.insert((now, read())).1,
+        }
+    }
+
+    fn read(&self) -> Figures {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let kib = |name: &str| field(name).unwrap_or(0).saturating_mul(1024);
+        Figures {
+            cpus: self.cpus,
+            cpus_used: self.cpus_used,
+            threads: field("Threads").unwrap_or(0),
+            heap_bytes: kib("RssAnon"),
+            stack_bytes: kib("VmStk"),
+        }
     }
 }
 
@@ -61,5 +95,30 @@ pub(crate) fn arch() -> &'static str {
         "x86" => "386",
         "powerpc64" => "ppc64le",
         arch => arch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kes_types::{Clock as _, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn figures_are_read_at_most_once_a_second() {
+        let (system, begin) = (System::new(), SystemClock.monotonic());
+        let at = |millis: u64, threads: u64| {
+            let now = begin + Duration::from_millis(millis);
+            system.figures_by(now, || Figures { threads, ..Figures::default() }).threads
+        };
+        assert_eq!([at(0, 1), at(0, 2), at(999, 3)], [1, 1, 1]);
+        assert_eq!([at(1000, 4), at(1999, 5), at(2500, 6)], [4, 4, 6]);
+    }
+
+    #[test]
+    fn the_figures_of_this_process_are_there() {
+        let figures = System::new().figures(SystemClock.monotonic());
+        assert!(figures.cpus >= figures.cpus_used && figures.cpus_used > 0, "{figures:?}");
+        assert!(figures.threads > 0 && figures.heap_bytes > 0 && figures.stack_bytes > 0);
     }
 }

@@ -27,6 +27,16 @@ pub enum Side {
     Server,
 }
 
+/// A client without a certificate, where one is asked for.
+pub const NO_CERTIFICATE: &str = "the client sent no certificate";
+
+/// What cures [`NO_CERTIFICATE`].
+pub const GIVE_CERTIFICATE: &str = "give the client a certificate or an API key; where a probe has \
+                                    none, set skip_auth for its route, as for /v1/ready";
+
+/// A client whose certificate is damaged.
+pub const UNREADABLE_CERTIFICATE: &str = "the client's certificate cannot be read";
+
 /// What was wrong, and what would cure it. `Display` is `<problem>: <cure>` on one line, without
 /// secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +115,9 @@ pub fn explain_io(error: &io::Error, side: Side) -> Explanation {
         | io::ErrorKind::BrokenPipe => Explanation::problem(format!(
             "the {peer} closed the connection during the TLS handshake"
         )),
-        _ => Explanation::problem(format!("the TLS handshake was interrupted: {error}")),
+        _ => {
+            Explanation::new(format!("the TLS handshake was interrupted: {error}"), side.ask_peer())
+        }
     }
 }
 
@@ -114,44 +126,40 @@ pub fn explain(error: &Error, side: Side) -> Explanation {
     let peer = side.peer();
     match error {
         Error::InvalidCertificate(error) => certificate(error, side),
-        Error::NoCertificatesPresented => Explanation::new(
-            format!("the {peer} showed no certificate"),
-            match side {
-                Side::Server => {
-                    "give the client an API key, or a certificate and its private key; a route \
-                     needs none with `skip_auth: true` under `api`"
-                }
-                Side::Client { .. } => "a TLS server needs one",
-            },
-        ),
+        Error::NoCertificatesPresented => no_certificate(side),
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => Explanation::new(
-            format!("the {peer} does not speak TLS"),
-            match side {
-                Side::Server => "use an https:// URL at the client",
-                Side::Client { .. } => {
-                    "is it a plain HTTP server (http://), or is the port another service's?"
-                }
-            },
-        ),
+        ) => not_tls(side),
         Error::PeerIncompatible(reason) => incompatible(reason, side),
         Error::NoApplicationProtocol => Explanation::new(
             format!("the {peer} offers neither h2 nor http/1.1 (ALPN)"),
             "is it an HTTP peer?",
         ),
+        // What a client begins with decides whether it speaks TLS at all.
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::PeerSentOversizedRecord
+            if side == Side::Server =>
+        {
+            not_tls(side)
+        }
         Error::InvalidMessage(_)
         | Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_)
         | Error::PeerSentOversizedRecord
-        | Error::DecryptError => Explanation::problem(format!(
-            "the {peer} broke the rules of the TLS handshake, or something between changed it \
-             ({})",
-            plain(error)
-        )),
-        _ => Explanation::problem(format!("the TLS handshake failed: {}", plain(error))),
+        | Error::DecryptError => Explanation::new(
+            format!(
+                "the {peer} broke the rules of the TLS handshake, or something between changed it \
+                 ({})",
+                plain(error)
+            ),
+            side.ask_peer(),
+        ),
+        _ => {
+            Explanation::new(format!("the TLS handshake failed: {}", plain(error)), side.ask_peer())
+        }
     }
 }
 
@@ -164,12 +172,42 @@ impl Side {
         }
     }
 
+    /// The cure where this side does not know more.
+    fn ask_peer(self) -> &'static str {
+        match self {
+            Self::Client { .. } => "the server's log may say why",
+            Self::Server => "the client's log may say why",
+        }
+    }
+
     /// The setting that lists the authorities that are trusted.
     fn trust(self) -> &'static str {
         match self {
             Self::Client { trust, .. } => trust,
             Self::Server => "tls.ca",
         }
+    }
+}
+
+fn no_certificate(side: Side) -> Explanation {
+    match side {
+        Side::Server => Explanation::new(NO_CERTIFICATE, GIVE_CERTIFICATE),
+        Side::Client { .. } => {
+            Explanation::new("the server sent no certificate", "a TLS server needs one")
+        }
+    }
+}
+
+fn not_tls(side: Side) -> Explanation {
+    match side {
+        Side::Server => Explanation::new(
+            "what the client sent is not TLS",
+            "let the client use https://; switch the PROXY protocol off in a load balancer",
+        ),
+        Side::Client { .. } => Explanation::new(
+            "the server does not speak TLS",
+            "is it a plain HTTP server (http://), or is the port another service's?",
+        ),
     }
 }
 
@@ -189,21 +227,19 @@ fn certificate(error: &CertificateError, side: Side) -> Explanation {
             about("is signed by an unknown authority"),
             format!("add its CA, or a self-signed certificate itself, to {trust}"),
         ),
+        CertificateError::BadSignature if side == Side::Server => Explanation::new(
+            "a signature of the client is wrong: it does not have the private key of its \
+             certificate, or an authority of that name did not sign the certificate",
+            "give the client the key that belongs to its certificate",
+        ),
         CertificateError::BadSignature => Explanation::new(
             about("names a trusted authority that has not signed it"),
             format!("was that CA replaced by one of the same name? add the new one to {trust}"),
         ),
-        CertificateError::Expired => Explanation::new(about("has expired"), renew(side)),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            Explanation::new(about(&format!("expired at {}", date(*not_after))), renew(side))
-        }
-        CertificateError::NotValidYet => {
-            Explanation::new(about("is not valid yet"), "are the clocks of both machines right?")
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => Explanation::new(
-            about(&format!("is not valid before {}", date(*not_before))),
-            "are the clocks of both machines right?",
-        ),
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => dates(error, side),
         CertificateError::NotValidForName => Explanation::new(
             about("is not valid for the name that was asked for"),
             "have it issued for that name as subject alternative name, or connect by another",
@@ -223,12 +259,12 @@ fn certificate(error: &CertificateError, side: Side) -> Explanation {
                 ExtendedKeyPurpose::Other(_) => "this use",
             };
             Explanation::new(
-                about(&format!("is not meant for a {peer}")),
+                about(&format!("is not for {peer}s")),
                 format!("have it issued with extendedKeyUsage={usage}"),
             )
         }
         CertificateError::InvalidPurpose => Explanation::new(
-            about(&format!("is not meant for a {peer}")),
+            about(&format!("is not for {peer}s")),
             "have it issued with another extendedKeyUsage",
         ),
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
@@ -242,10 +278,28 @@ fn certificate(error: &CertificateError, side: Side) -> Explanation {
         CertificateError::UnhandledCriticalExtension => {
             Explanation::problem(about("has a critical extension that is not supported"))
         }
-        CertificateError::BadEncoding => Explanation::problem(about("cannot be read")),
+        CertificateError::BadEncoding => {
+            Explanation::new(about("cannot be read"), "issue a new certificate")
+        }
         CertificateError::Revoked => Explanation::problem(about("is revoked")),
         CertificateError::Other(OtherError(inner)) => path(inner.as_ref(), side),
         other => Explanation::problem(about(&format!("is not accepted: {other}"))),
+    }
+}
+
+/// Explains a certificate that is not valid now.
+fn dates(error: &CertificateError, side: Side) -> Explanation {
+    let about = |text: &str| format!("the {}'s certificate {text}", side.peer());
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Explanation::new(about(&format!("expired at {}", date(*not_after))), renew(side))
+        }
+        CertificateError::NotValidYet => Explanation::new(about("is not valid yet"), CLOCKS),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let text = format!("is not valid before {}", date(*not_before));
+            Explanation::new(about(&text), CLOCKS)
+        }
+        _ => Explanation::new(about("has expired"), renew(side)),
     }
 }
 
@@ -280,6 +334,8 @@ fn path(error: &(dyn StdError + Send + Sync + 'static), side: Side) -> Explanati
         None => Explanation::problem(format!("the {peer}'s certificate is not accepted: {error}")),
     }
 }
+
+const CLOCKS: &str = "are the clocks of both machines right?";
 
 fn renew(side: Side) -> &'static str {
     match side {
@@ -323,12 +379,18 @@ fn alert_received(alert: AlertDescription, side: Side) -> Explanation {
             | AlertDescription::CertificateRevoked
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::UnrecognisedName
     );
     match (alert, side) {
+        (AlertDescription::CertificateExpired, Side::Server) => Explanation::new(
+            refused("says that the server's certificate has expired"),
+            "renew tls.cert, or is the client's clock wrong?",
+        ),
         (_, Side::Server) if is_about_certificate => Explanation::new(
-            refused("does not accept this server's certificate"),
-            "give the client the CA of tls.cert, or the certificate itself, and let it connect by \
-             a name in it",
+            refused("does not trust the server's certificate"),
+            "give the client the CA of tls.cert, or the certificate itself, and let it call the \
+             server by a name in it",
         ),
         (AlertDescription::CertificateRequired, Side::Client { identity, .. }) => Explanation {
             problem: refused("wants a client certificate").into(),
@@ -351,7 +413,7 @@ fn alert_received(alert: AlertDescription, side: Side) -> Explanation {
             refused("does not know the name that was asked for"),
             "is the host name right?",
         ),
-        _ => Explanation::problem(refused("ended the handshake")),
+        _ => Explanation::new(refused("ended the handshake"), side.ask_peer()),
     }
 }
 
@@ -455,9 +517,9 @@ mod tests {
             (
                 Error::AlertReceived(AlertDescription::UnknownCA),
                 Side::Server,
-                "the client does not accept this server's certificate (TLS alert unknown ca): give \
-                 the client the CA of tls.cert, or the certificate itself, and let it connect by a \
-                 name in it",
+                "the client does not trust the server's certificate (TLS alert unknown ca): give \
+                 the client the CA of tls.cert, or the certificate itself, and let it call the \
+                 server by a name in it",
             ),
         ] {
             assert_eq!(text(error, side), words);

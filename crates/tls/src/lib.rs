@@ -21,7 +21,10 @@ mod trust_store;
 pub use any_client::AnyClient;
 pub use client::{ClientIdentity, ClientTlsError, ServerTrust, client_config};
 pub use client_verifier::ClientVerifier;
-pub use explain::{Explanation, Side, alert_in_text, explain, explain_io, tls_error};
+pub use explain::{
+    Explanation, GIVE_CERTIFICATE, NO_CERTIFICATE, Side, UNREADABLE_CERTIFICATE, alert_in_text,
+    explain, explain_io, tls_error,
+};
 pub use provider::provider;
 pub use server_verifier::{AnyServer, ServerVerifier};
 pub use trust_store::{TrustStore, TrustStoreError};

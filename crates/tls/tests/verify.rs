@@ -237,7 +237,7 @@ fn a_client_for_any_usage_is_accepted_and_one_for_servers_alone_is_not() {
         params.extended_key_usages = usages.clone();
         let said = client(&[root.der()], &[root.issue(&params).der()]);
         assert_eq!(said.is_empty(), is_accepted, "{usages:?}: {said}");
-        assert!(is_accepted || said.contains("is not meant for a client"), "{said}");
+        assert!(is_accepted || said.contains("is not for clients"), "{said}");
     }
 }
 
@@ -256,7 +256,7 @@ fn clients_of_version_1_are_accepted_as_go_accepts_them() {
     let [not_ca, limited, server_ca] = ["notca", "limited", "serverca"].map(pem);
     assert!(v1("v1-notca", &[&not_ca]).contains("no CA"));
     assert!(v1("v1-limited", &[&limited]).contains("name constraints"));
-    assert!(v1("v1-serverca", &[&server_ca]).contains("not meant for a client"));
+    assert!(v1("v1-serverca", &[&server_ca]).contains("not for clients"));
     // Itself in the list; and signed by another authority of the same name.
     let leaf = pem("v1");
     assert_eq!(client_at(&[&leaf], &[&leaf], later()), "");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kes_outbound::Proxies;
 
 use crate::args::ServerArgs;
-use crate::compose;
+use crate::compose::{self, IgnoredSignals};
 use crate::exit::Failure;
 
 /// Where a server listens when nobody says otherwise.
@@ -17,6 +17,13 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// Runs a server until a signal ends it.
 pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
     let locking = compose::protect_memory(args.dev)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::new)?;
+    // Before the configuration is read, which takes as long as its files do.
+    let ignored = {
+        let _runtime = runtime.enter();
+        IgnoredSignals::catch().map_err(Failure::new)?
+    };
     let address = |text: &str| {
         text.parse()
             .map_err(|error: kes_config::InvalidAddress| Failure::usage(format!("--addr: {error}")))
@@ -32,9 +39,7 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
         }
         None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(Failure::new)?;
-    let result = runtime.block_on(compose::run(start));
+    let result = runtime.block_on(compose::run(start, ignored));
     // A thread that hangs in a file system or on standard output does not keep the process.
     runtime.shutdown_timeout(LAST_WAIT);
     result

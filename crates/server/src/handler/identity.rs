@@ -17,7 +17,8 @@ pub(crate) fn describe(call: Call) -> Outcome {
 
 /// `GET /v1/identity/self/describe`.
 pub(crate) fn own(call: Call) -> Outcome {
-    let subject = call.caller.subject.as_ref().map_err(Clone::clone)?;
+    let subject =
+        call.caller.subject.as_ref().map_err(|unidentified| unidentified.answer.clone())?;
     let info = info(&call, subject).ok_or_else(unknown)?;
     let (allow, deny) = match subject {
         Subject::Assigned(_, policy) => (rules(policy.allow()), rules(policy.deny())),

@@ -1,5 +1,7 @@
 //! Keys: managing them and using them.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::http::StatusCode;
 use kes_crypto::ImportError;
 use kes_store::ListQuery;
@@ -13,6 +15,7 @@ use super::Call;
 use crate::body::{self, RequestBody};
 use crate::error::{ApiError, Operation, Outcome};
 use crate::page;
+use crate::refusal::Refusal;
 
 /// `PUT /v1/key/create/<name>`.
 pub(crate) async fn create(call: Call) -> Outcome {
@@ -119,12 +122,16 @@ pub(crate) async fn hmac(call: Call, body: &mut RequestBody) -> Outcome {
 /// The client is told no more than that; the operator is told which key and what the ciphertext
 /// looks like, and no guess.
 fn not_authentic(call: &Call, name: &KeyName, ciphertext: &[u8]) -> ApiError {
-    tracing::warn!(
-        request = call.id,
-        key = name.as_str(),
-        form = ?kes_crypto::ciphertext_form(ciphertext),
-        bytes = ciphertext.len(),
-        "a ciphertext was not authentic under its key and context"
+    let refusal = Refusal::new(
+        "decryption failed",
+        format!("a ciphertext is not authentic under the key '{}' and its context", name.as_str()),
+        "decrypt with the key and the context that it was encrypted with",
     );
+    let (form, len) = (kes_crypto::ciphertext_form(ciphertext), ciphertext.len());
+    let identity = call.permit.identity().map(ToString::to_string).unwrap_or_default();
+    let detail = format!("request {}, {form:?}, {len} bytes, identity {identity}", call.id);
+    // An address that was written by us.
+    let ip = call.caller.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    call.app.refusals.note_of(ip, &refusal, Some(&detail));
     ApiError::bad_request(message::NOT_AUTHENTIC)
 }

@@ -30,7 +30,7 @@ pub(crate) async fn ready(call: Call) -> Outcome {
 /// `GET /v1/status`.
 pub(crate) async fn status(call: Call) -> Outcome {
     let store = call.keyring().status().await;
-    let figures = system::figures();
+    let figures = call.app.system.figures(call.app.clock.monotonic());
     let is_unreachable =
         store.as_ref().is_err_and(|error| matches!(**error, StoreError::Unreachable(_)));
     let latency = store.as_ref().ok();
@@ -38,7 +38,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
         version: call.app.build.version.to_owned(),
         os: system::os().to_owned(),
         arch: system::arch().to_owned(),
-        uptime: call.app.uptime().as_secs_f64(),
+        uptime: call.app.uptime().as_secs(),
         num_cpu: figures.cpus,
         num_cpu_used: figures.cpus_used,
         mem_heap_used: figures.heap_bytes,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use kes_config::AuditEvents;
 use kes_types::Timestamp;
 use kes_types::wire::{AuditEvent, AuditRequest, AuditResponse};
 
@@ -32,7 +33,7 @@ struct Pending<'a> {
     proxy_ip: Option<Arc<str>>,
 }
 
-/// Begins the record of a request. Nothing is built while nobody listens.
+/// Begins the record of a request. Nothing is built for events that nobody reads.
 pub(crate) fn begin<'a>(
     app: &'a App,
     trace: &'a Trace,
@@ -44,7 +45,11 @@ pub(crate) fn begin<'a>(
         return Audited(None);
     }
     let is_followed = app.audit.hub.count();
-    let to_stdout = snapshot.audit_to_stdout;
+    let to_stdout = match snapshot.audit {
+        AuditEvents::Off => false,
+        AuditEvents::Changes => route.is_change,
+        AuditEvents::All => true,
+    };
     Audited((is_followed || to_stdout).then(|| Pending {
         log: &app.audit,
         to_stdout,

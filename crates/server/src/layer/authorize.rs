@@ -4,13 +4,15 @@ use kes_policy::Permit;
 
 use crate::error::ApiError;
 use crate::live::Snapshot;
-use crate::peer::Caller;
+use crate::peer::{Caller, Unidentified};
+use crate::refusals::Refusals;
 use crate::route::{Access, Route};
 use crate::target::Target;
 
 /// Decides about a call. A list route called without its last slash is judged as with it; deny
 /// patterns see both forms.
 pub(crate) fn permit(
+    refusals: &Refusals,
     snapshot: &Snapshot,
     access: Access,
     route: &Route,
@@ -22,7 +24,13 @@ pub(crate) fn permit(
             let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
             return Ok(snapshot.policies.open(identity));
         }
-        Access::Certificate | Access::Policy => caller.subject.as_ref().map_err(Clone::clone)?,
+        Access::Certificate | Access::Policy => {
+            caller.subject.as_ref().map_err(|unidentified| {
+                let Unidentified { answer, refusal, peer, detail } = &**unidentified;
+                refusals.note(*peer, refusal, detail.as_deref());
+                answer.clone()
+            })?
+        }
     };
     if access == Access::Certificate {
         return Ok(subject.introduce());

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 /// The answer to `GET /version`.
@@ -11,7 +14,7 @@ pub struct Version {
 }
 
 /// The answer to `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The server's version.
     pub version: String,
@@ -19,8 +22,9 @@ pub struct Status {
     pub os: String,
     /// Processor architecture, in Go's words.
     pub arch: String,
-    /// Seconds since the start.
-    pub uptime: f64,
+    /// Whole seconds since the start. Fractions, as some servers send them, are dropped.
+    #[serde(deserialize_with = "whole_seconds")]
+    pub uptime: u64,
     /// Processors of the machine.
     pub num_cpu: usize,
     /// Processors that the server may use.
@@ -40,6 +44,11 @@ pub struct Status {
     pub keystore_unavailable: bool,
 }
 
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds).map(|uptime| uptime.as_secs()).map_err(D::Error::custom)
+}
+
 /// One route of `GET /v1/api`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiRoute {
@@ -51,4 +60,25 @@ pub struct ApiRoute {
     pub max_body: u64,
     /// The longest time to an answer, in seconds; 0 is no limit.
     pub timeout: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_is_whole_seconds_and_fractions_of_others_are_dropped() {
+        let status = |uptime: &str| {
+            serde_json::from_str::<Status>(&format!(
+                r#"{{"version":"1","os":"linux","arch":"amd64","uptime":{uptime},"num_cpu":1,
+                "num_cpu_used":1,"mem_heap_used":1,"mem_stack_used":1}}"#
+            ))
+        };
+        for (uptime, seconds) in [("0", 0), ("59.9", 59), ("90061", 90_061), ("1e3", 1000)] {
+            let status = status(uptime).unwrap();
+            assert_eq!(status.uptime, seconds);
+            assert!(serde_json::to_string(&status).unwrap().contains(&format!(":{seconds},")));
+        }
+        assert!(status("-1").is_err());
+    }
 }
