@@ -8,6 +8,8 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: Box<dyn Error + Send + Sync>,
+    /// What else is wrong.
+    others: Vec<String>,
     hint: Option<String>,
     code: u8,
 }
@@ -20,17 +22,24 @@ const USAGE: u8 = 2;
 impl Failure {
     /// A failure with its causes.
     pub(crate) fn new(error: impl Error + Send + Sync + 'static) -> Self {
-        Self { error: Box::new(error), hint: None, code: FAILED }
+        Self::of(Box::new(error))
     }
 
     /// A failure with its causes, of a type that is not known.
     pub(crate) fn of(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self { error, hint: None, code: FAILED }
+        Self { error, others: Vec::new(), hint: None, code: FAILED }
     }
 
     /// A failure that has no cause but itself.
     pub(crate) fn message(text: impl Into<String>) -> Self {
-        Self { error: text.into().into(), hint: None, code: FAILED }
+        Self::of(text.into().into())
+    }
+
+    /// A failure that has several reasons.
+    pub(crate) fn messages(texts: impl IntoIterator<Item = String>) -> Self {
+        let mut texts = texts.into_iter();
+        let first = texts.next().unwrap_or_default();
+        Self { others: texts.collect(), ..Self::message(first) }
     }
 
     /// A command that cannot be carried out as it was given.
@@ -58,6 +67,11 @@ impl Failure {
             cause = error.source();
         }
         text
+    }
+
+    /// What else is wrong, a line for each.
+    pub(crate) fn others(&self) -> &[String] {
+        &self.others
     }
 
     /// What the person could do about it.

@@ -83,6 +83,9 @@ impl Output {
         // Whoever closed the pipe has read what it wanted.
         if !failure.is_broken_pipe() {
             self.complain("Error", RED, &failure.text());
+            for other in failure.others() {
+                self.complain("Error", RED, other);
+            }
             if let Some(advice) = failure.advice() {
                 self.complain("Hint", BOLD, advice);
             }

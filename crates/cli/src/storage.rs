@@ -79,10 +79,12 @@ pub(crate) async fn open(
 
 async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
     let name = format!("filesystem {}", settings.path.display());
+    let place = format!("keystore.fs.path{}", kes_config::relative_to(&settings.path));
     // On a thread of its own: a disk that hangs must not keep a signal from ending the start.
     let opening =
         task::spawn_blocking(move || FsStore::open(&settings.path, Arc::new(SystemClock)));
-    let (store, warnings) = opening.await.map_err(Failure::new)?.map_err(Failure::new)?;
+    let opened = opening.await.map_err(Failure::new)?;
+    let (store, warnings) = opened.map_err(|error| Failure::new(error).context(place))?;
     tell(warnings.into_iter().map(Into::into).collect());
     Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
 }

@@ -7,6 +7,7 @@ use kes_types::path;
 use crate::cache;
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
+use crate::findings::Findings;
 use crate::route;
 
 /// What the configuration says of a route.
@@ -24,35 +25,47 @@ pub struct ApiOverride {
 const OPEN: [&str; 5] = [path::READY, path::STATUS, path::METRICS, path::API, path::VERSION];
 
 /// Reads the section `api`.
-pub(crate) fn read(api: &Cursor<'_>) -> Result<Vec<ApiOverride>, Fault> {
+pub(crate) fn read(api: &Cursor<'_>, findings: &mut Findings) -> Vec<ApiOverride> {
     let mut overrides: Vec<ApiOverride> = Vec::new();
     for (written, place) in api.entries() {
-        let bare = route::without_slash(written);
-        let known = path::ALL.into_iter().find(|known| route::without_slash(known) == bare);
-        let Some(path) = known else {
-            let spelling = match route::nearest(written) {
-                Some(route) => format!("did you mean `{route}`?"),
-                None => "a path is that of a route, like `/v1/ready`".to_owned(),
-            };
-            return Err(place.fault(format!("there is no such route; {spelling}")));
-        };
+        let path = findings.keep(route_of(written, &place));
+        let skip_auth = findings.keep(skip_auth(&place.field("skip_auth"), path));
+        let timeout = findings.keep(cache::duration(&place.field("timeout")));
+        let Some(path) = path else { continue };
         if overrides.iter().any(|other| other.path == path) {
-            return Err(place.fault(format!("the settings of `{path}` stand here twice")));
+            findings.fault(place.fault(format!("the settings of `{path}` stand here twice")));
+            continue;
         }
-        let skip_auth = place.field("skip_auth");
-        let open = truth(&skip_auth.text()?)?;
-        if open && !OPEN.contains(&path) {
-            return Err(skip_auth.fault(format!(
-                "this route needs a caller; only {} can do without",
-                OPEN.join(", ")
-            )));
-        }
-        // As in Go's configuration structs, zero is as good as absent.
-        let timeout = cache::duration(&place.field("timeout").text()?)?;
-        let timeout = timeout.filter(|timeout| !timeout.is_zero());
-        overrides.push(ApiOverride { path: path.to_owned(), skip_auth: open, timeout });
+        overrides.push(ApiOverride {
+            path: path.to_owned(),
+            skip_auth: skip_auth.unwrap_or_default(),
+            // As in Go's configuration structs, zero is as good as absent.
+            timeout: timeout.flatten().filter(|timeout| !timeout.is_zero()),
+        });
     }
-    Ok(overrides)
+    overrides
+}
+
+fn route_of(written: &str, place: &Cursor<'_>) -> Result<&'static str, Fault> {
+    let bare = route::without_slash(written);
+    let known = path::ALL.into_iter().find(|known| route::without_slash(known) == bare);
+    known.ok_or_else(|| {
+        let spelling = match route::nearest(written) {
+            Some(route) => format!("did you mean `{route}`?"),
+            None => "a path is that of a route, like `/v1/ready`".to_owned(),
+        };
+        place.fault(format!("there is no such route; {spelling}"))
+    })
+}
+
+/// Whether callers need no certificate for a route, if it is known.
+fn skip_auth(place: &Cursor<'_>, path: Option<&str>) -> Result<bool, Fault> {
+    let open = truth(&place.text()?)?;
+    if open && path.is_some_and(|path| !OPEN.contains(&path)) {
+        return Err(place
+            .fault(format!("this route needs a caller; only {} can do without", OPEN.join(", "))));
+    }
+    Ok(open)
 }
 
 fn truth(text: &Text<'_>) -> Result<bool, Fault> {

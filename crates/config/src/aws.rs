@@ -5,6 +5,7 @@ use kes_types::Secret;
 use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
+use crate::findings::Findings;
 
 /// Settings of the AWS Secrets Manager store.
 #[derive(Clone, Debug)]
@@ -56,34 +57,51 @@ pub enum AwsCredentials {
 }
 
 /// Reads the section `keystore.aws`.
-pub(crate) fn read(aws: &Cursor<'_>) -> Result<AwsKeystore, Fault> {
+pub(crate) fn read(aws: &Cursor<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
     let section = aws.field("secretsmanager");
-    let endpoint = section.field("endpoint");
-    let endpoint =
-        endpoint.required("a host like secretsmanager.us-east-2.amazonaws.com, or its URL")?;
-    let endpoint = endpoint::read(&endpoint, endpoint::Scheme::Optional)?;
-    let host = AwsHost::of(&endpoint);
-    let region = region(&section.field("region"), host.as_ref())?;
-    let kms_endpoint = section.field("kmsendpoint").text()?;
-    let kms_endpoint = match host {
-        _ if !kms_endpoint.is_empty() => {
-            KmsEndpoint::At(endpoint::read(&kms_endpoint, endpoint::Scheme::Optional)?)
+    let endpoint = findings.keep(endpoint(&section.field("endpoint")));
+    let host = endpoint.as_deref().and_then(AwsHost::of);
+    let region = findings.keep(region(&section.field("region"), host.as_ref()));
+    let kms_endpoint = kms_endpoint(&section.field("kmsendpoint"), endpoint.as_deref(), host);
+    let kms_endpoint = findings.keep(kms_endpoint);
+    let kms_key = findings.keep(kms_key(&section.field("kmskey"), region.as_deref()));
+    let prefix = findings.keep(prefix(&section.field("prefix")));
+    let tags = tags(&section.field("tags"), findings);
+    let tags = findings.keep(tags);
+    let credentials = credentials(&section.field("credentials"), findings);
+    Some(AwsKeystore {
+        endpoint: endpoint?,
+        region: region?,
+        kms_key: kms_key?,
+        kms_endpoint: kms_endpoint?,
+        prefix: prefix?,
+        tags: tags?,
+        credentials: credentials?,
+    })
+}
+
+fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
+    let text = place.required("a host like secretsmanager.us-east-2.amazonaws.com, or its URL")?;
+    endpoint::read(&text, endpoint::Scheme::Optional)
+}
+
+/// Where KMS is, of a service at that endpoint.
+fn kms_endpoint(
+    place: &Cursor<'_>,
+    endpoint: Option<&str>,
+    host: Option<AwsHost>,
+) -> Result<KmsEndpoint, Fault> {
+    let text = place.text()?;
+    match host {
+        _ if !text.is_empty() => {
+            Ok(KmsEndpoint::At(endpoint::read(&text, endpoint::Scheme::Optional)?))
         }
         Some(AwsHost { use_fips, use_dual_stack, .. }) => {
-            KmsEndpoint::Regional { use_fips, use_dual_stack }
+            Ok(KmsEndpoint::Regional { use_fips, use_dual_stack })
         }
         // An emulator, which is everything at one place.
-        None => KmsEndpoint::At(endpoint.clone()),
-    };
-    Ok(AwsKeystore {
-        kms_key: kms_key(&section.field("kmskey"), &region)?,
-        kms_endpoint,
-        prefix: prefix(&section.field("prefix"))?,
-        tags: tags(&section.field("tags"))?,
-        credentials: credentials(&section.field("credentials"))?,
-        endpoint,
-        region,
-    })
+        None => endpoint.map(|url| KmsEndpoint::At(url.to_owned())).ok_or_else(Fault::known),
+    }
 }
 
 fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
@@ -133,7 +151,7 @@ impl AwsHost {
     }
 }
 
-fn kms_key(place: &Cursor<'_>, region: &str) -> Result<Option<String>, Fault> {
+fn kms_key(place: &Cursor<'_>, region: Option<&str>) -> Result<Option<String>, Fault> {
     let key = place.text()?;
     if let Some(arn) = key.as_str().strip_prefix("arn:") {
         // arn:<partition>:kms:<region>:<account>:key/<id> or …:alias/<name>
@@ -144,7 +162,9 @@ fn kms_key(place: &Cursor<'_>, region: &str) -> Result<Option<String>, Fault> {
         if !resource.starts_with("key/") && !resource.starts_with("alias/") {
             return Err(key.fault(format!("{} is no ARN of a KMS key or alias", key.shown())));
         }
-        if *of_key != region {
+        if let Some(region) = region
+            && *of_key != region
+        {
             return Err(key.fault(format!(
                 "the key is in region {of_key}, and the secrets are in {region}; Secrets Manager \
                  wants a key of its own region"
@@ -168,62 +188,72 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
 }
 
 /// By the documentation of AWS (*Tagging AWS resources*).
-fn tags(place: &Cursor<'_>) -> Result<Option<Vec<(String, String)>>, Fault> {
-    let mut tags = Vec::new();
-    for (key, place) in place.entries() {
-        let value = place.text()?;
-        let is_good = |char: char| char.is_alphanumeric() || " _.:/=+-@".contains(char);
-        if key.is_empty() || key.chars().count() > 128 || !key.chars().all(is_good) {
-            return Err(
-                place.fault("is no key of a tag; it wants 1 to 128 letters, digits and _.:/=+-@")
-            );
-        }
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(place.fault("is no key of a tag of ours: `aws:` is reserved"));
-        }
-        if value.as_str().chars().count() > 256 || !value.as_str().chars().all(is_good) {
-            return Err(value.fault(format!(
-                "{} is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@",
-                value.shown()
-            )));
-        }
-        tags.push((key.to_owned(), value.as_str().to_owned()));
+fn tags(
+    place: &Cursor<'_>,
+    findings: &mut Findings,
+) -> Result<Option<Vec<(String, String)>>, Fault> {
+    let entries = place.entries();
+    if entries.len() > TAGS_MAX {
+        let message = format!("has {} tags; at most {TAGS_MAX} fit", entries.len());
+        findings.fault(place.fault(message));
     }
-    if tags.len() > TAGS_MAX {
-        return Err(place.fault(format!("has {} tags; at most {TAGS_MAX} fit", tags.len())));
+    let read = |(key, place): (&str, Cursor<'_>)| findings.keep(tag(key, &place));
+    let tags: Vec<_> = entries.into_iter().map(read).collect();
+    if !place.is_present() {
+        return Ok(None);
     }
-    Ok(place.is_present().then_some(tags))
+    tags.into_iter().collect::<Option<_>>().map(Some).ok_or_else(Fault::known)
 }
 
-fn credentials(place: &Cursor<'_>) -> Result<AwsCredentials, Fault> {
-    let access_key = place.field("accesskey").text()?;
-    let secret_key = place.field("secretkey").text()?;
-    let token = place.field("token").text()?;
+fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
+    let value = place.text()?;
+    let is_good = |char: char| char.is_alphanumeric() || " _.:/=+-@".contains(char);
+    if key.is_empty() || key.chars().count() > 128 || !key.chars().all(is_good) {
+        return Err(
+            place.fault("is no key of a tag; it wants 1 to 128 letters, digits and _.:/=+-@")
+        );
+    }
+    if key.to_ascii_lowercase().starts_with("aws:") {
+        return Err(place.fault("is no key of a tag of ours: `aws:` is reserved"));
+    }
+    if value.as_str().chars().count() > 256 || !value.as_str().chars().all(is_good) {
+        return Err(value.fault(format!(
+            "{} is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@",
+            value.shown()
+        )));
+    }
+    Ok((key.to_owned(), value.as_str().to_owned()))
+}
+
+fn credentials(place: &Cursor<'_>, findings: &mut Findings) -> Option<AwsCredentials> {
+    let names = ["accesskey", "secretkey", "token"];
+    let texts = names.map(|name| findings.keep(place.field(name).text()));
     // All empty in the file is the SDK's chain; emptied by the environment is a mistake.
-    let is_used = |text: &Text<'_>| !text.is_empty() || text.is_from_environment();
-    if ![&access_key, &secret_key, &token].into_iter().any(is_used) {
-        return Ok(AwsCredentials::Default);
+    if !texts.iter().any(|text| Text::is_used(text.as_ref())) {
+        return Some(AwsCredentials::Default);
     }
-    if access_key.is_empty() {
-        return Err(access_key.missing("the id of the access key"));
-    }
-    if secret_key.is_empty() {
-        return Err(secret_key.missing("the secret access key"));
-    }
-    for part in [&access_key, &secret_key, &token] {
-        // The text is a secret, or beside one: it is not shown.
-        if !part.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(part.fault(
-                "has a blank, a line end or another character that no credentials have; was a file \
-                 with a line end at its end encoded?",
-            ));
-        }
-    }
-    Ok(AwsCredentials::Static {
-        access_key: access_key.as_str().to_owned(),
-        secret_key: secret_key.secret(),
+    let [access_key, secret_key, token] = texts;
+    let access_key = access_key.map(|it| it.or_missing("the id of the access key"));
+    let secret_key = secret_key.map(|it| it.or_missing("the secret access key"));
+    let mut checked = |text: Option<Result<_, Fault>>| findings.keep(text?.and_then(credential));
+    let (access_key, secret_key) = (checked(access_key), checked(secret_key));
+    let token = checked(token.map(Ok))?;
+    Some(AwsCredentials::Static {
+        access_key: access_key?.as_str().to_owned(),
+        secret_key: secret_key?.secret(),
         token: if token.is_empty() { None } else { Some(token.secret()) },
     })
+}
+
+/// Checks a text that is a secret, or beside one: it is not shown.
+fn credential(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    if text.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text);
+    }
+    Err(text.fault(
+        "has a blank, a line end or another character that no credentials have; was a file with a \
+         line end at its end encoded?",
+    ))
 }
 
 /// The partitions of AWS, as the SDK has them.
@@ -257,14 +287,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{schema, yaml};
+    use crate::{findings, schema};
 
     fn aws(text: &str) -> Result<AwsKeystore, String> {
         let environment = BTreeMap::from([("EMPTY".to_owned(), String::new())]);
         let text = format!("secretsmanager: {text}");
-        let value = yaml::parse_as(&text, &schema::AWS).map_err(|fault| fault.message)?;
-        read(&Cursor::root(&value, &environment))
-            .map_err(|fault| format!("{}: {}", fault.path, fault.message))
+        findings::of_section(&text, &schema::AWS, &environment, read)
     }
 
     #[test]
@@ -415,7 +443,7 @@ mod tests {
                 "secretsmanager.credentials.secretkey: is missing; it wants the secret access key",
             ),
             (
-                "{ endpoint: e, region: r, credentials: { accesskey: '${EMPTY}' } }",
+                "{ endpoint: e, region: r, credentials: { accesskey: '${EMPTY}', secretkey: s } }",
                 "secretsmanager.credentials.accesskey: the environment variable `EMPTY` is empty; \
                  it wants the id of the access key",
             ),

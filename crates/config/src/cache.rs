@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cursor::{Cursor, Text};
+use crate::cursor::Cursor;
 use crate::duration;
 use crate::error::Fault;
+use crate::findings::Findings;
 
 /// How long keys stay in the cache in front of the key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,23 +30,25 @@ impl Default for CacheExpiry {
 }
 
 /// Reads the section `cache`.
-pub(crate) fn read(cache: &Cursor<'_>) -> Result<CacheExpiry, Fault> {
+pub(crate) fn read(cache: &Cursor<'_>, findings: &mut Findings) -> Option<CacheExpiry> {
     let (expiry, default) = (cache.field("expiry"), CacheExpiry::default());
-    let offline = expiry.field("offline");
-    let expiry = CacheExpiry {
-        any: duration(&expiry.field("any").text()?)?.unwrap_or(default.any),
-        unused: duration(&expiry.field("unused").text()?)?.unwrap_or(default.unused),
-        offline: duration(&offline.text()?)?.unwrap_or(default.offline),
-    };
+    let mut field = |name| findings.keep(duration(&expiry.field(name)));
+    let (any, unused, offline) = (field("any"), field("unused"), field("offline"));
     // To be dropped once keys do live on while the store is unreachable.
-    if !expiry.offline.is_zero() {
-        return Err(offline.fault("'cache.expiry.offline' is not supported by this build"));
+    if offline.flatten().is_some_and(|offline| !offline.is_zero()) {
+        let message = "'cache.expiry.offline' is not supported by this build";
+        findings.fault(expiry.field("offline").fault(message));
     }
-    Ok(expiry)
+    Some(CacheExpiry {
+        any: any?.unwrap_or(default.any),
+        unused: unused?.unwrap_or(default.unused),
+        offline: offline?.unwrap_or(default.offline),
+    })
 }
 
 /// Reads a duration that is not negative; none when the text is empty.
-pub(crate) fn duration(text: &Text<'_>) -> Result<Option<Duration>, Fault> {
+pub(crate) fn duration(place: &Cursor<'_>) -> Result<Option<Duration>, Fault> {
+    let text = place.text()?;
     if text.is_empty() {
         return Ok(None);
     }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use kes_crypto::pem::{self, PemError, PrivateKey};
+use kes_crypto::pem::{self, KeyAlgorithm, Material, PemError, PrivateKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
+use crate::advice::{self, Wanted};
 use crate::cursor::Text;
-use crate::error::{Fault, Warnings};
+use crate::error::Fault;
 use crate::file;
+use crate::findings::Findings;
 use crate::key_match;
 use crate::suggest;
 
@@ -26,54 +28,109 @@ pub struct ClientIdentity {
     pub chain: Vec<Vec<u8>>,
 }
 
-/// Reads the private key of a file; one without a place for its password must not be encrypted.
-pub(crate) fn private_key(
+/// The files of a private key and of its certificates; none is one that a fault was found in.
+pub(crate) struct Files<'a> {
+    pub(crate) key: Option<Text<'a>>,
+    pub(crate) password: Password<'a>,
+    pub(crate) cert: Option<Text<'a>>,
+    /// Whether the certificate is shown to clients.
+    pub(crate) is_of_server: bool,
+}
+
+/// The password of a private key.
+pub(crate) enum Password<'a> {
+    /// There is no place for one: the key must not be encrypted.
+    Unsupported,
+    /// It has a fault.
+    Faulty,
+    /// Perhaps empty.
+    Given(Text<'a>),
+}
+
+/// Reads a private key and its certificates, and checks that they are of use and go together.
+pub(crate) fn identity(files: &Files<'_>, findings: &mut Findings) -> Option<ClientIdentity> {
+    let key = files.key.as_ref().and_then(|file| private_key(file, &files.password, findings));
+    let algorithm = key.as_ref().and_then(KeyAlgorithm::of);
+    let is_fit = algorithm.as_ref().is_none_or(KeyAlgorithm::can_serve_tls);
+    if let (Some(file), Some(algorithm), false) = (&files.key, &algorithm, is_fit) {
+        let what = format!("{} holds a key", shown_file(file));
+        findings.fault(file.fault(advice::unfit(&what, algorithm)));
+    }
+    let cert = files.cert.as_ref()?;
+    let chain = findings.keep(chain(cert))?;
+    let leaf = chain.first()?;
+    if files.is_of_server {
+        findings.keep(check_server_names(cert, leaf));
+    }
+    // A certificate of a key that is unfit is so too: once is enough.
+    if is_fit {
+        findings.keep(check_key(cert, leaf, key.as_ref()))?;
+    }
+    Some(ClientIdentity { key: key?, chain })
+}
+
+/// Reads the private key of a file.
+fn private_key(
     file: &Text<'_>,
-    password: Option<&Text<'_>>,
-    warnings: &mut Warnings,
-) -> Result<PrivateKey, Fault> {
-    let contents = read(file, Path::new(file.as_str()))?;
+    password: &Password<'_>,
+    findings: &mut Findings,
+) -> Option<PrivateKey> {
+    let contents = findings.keep(read(file, Path::new(file.as_str())))?;
     if contents.is_open {
-        let shown = file.shown();
-        warnings.push(file.fault(format!(
+        let shown = shown_file(file);
+        findings.warn(file.fault(format!(
             "others than the owner can read the private key {shown}; `chmod 600` keeps it private"
         )));
     }
-    let secret = password.filter(|password| !password.is_empty()).map(Text::secret);
+    let secret = match password {
+        Password::Given(text) if !text.is_empty() => Some(text.secret()),
+        _ => None,
+    };
     let key = pem::private_key(&contents.bytes, secret.as_ref());
-    key.map_err(|error| match (error, password) {
-        (PemError::PasswordNeeded, Some(password)) => {
+    findings.keep(key.map_err(|error| match (error, password) {
+        (PemError::PasswordNeeded, Password::Faulty) => Fault::known(),
+        (PemError::PasswordNeeded, Password::Given(password)) => {
             password.missing("the password of the private key, which is encrypted")
         }
-        (PemError::WrongPassword, Some(password)) => {
-            password.fault(format!("does not decrypt the private key {}", file.shown()))
+        (PemError::WrongPassword, Password::Given(password)) => {
+            password.fault(format!("does not decrypt the private key {}", shown_file(file)))
+        }
+        (error @ (PemError::NoKey | PemError::Malformed), _) => {
+            unusable(file, Path::new(file.as_str()), &contents.bytes, Wanted::PrivateKey, error)
         }
         (other, _) => {
-            let shown = file.shown();
+            let shown = shown_file(file);
             file.fault(format!("no private key can be taken from {shown}")).because(other)
         }
-    })
+    }))
 }
 
-/// Reads the certificates of a file, and checks that the first is that of the key.
-pub(crate) fn chain(file: &Text<'_>, key: &PrivateKey) -> Result<Vec<Vec<u8>>, Fault> {
-    let contents = read(file, Path::new(file.as_str()))?;
-    let chain = certificates(file, Path::new(file.as_str()), &contents.bytes)?;
-    if let Some(leaf) = chain.first() {
-        let certificate = parse(file, Path::new(file.as_str()), leaf)?;
-        if key_match::matches(key, certificate.public_key()) == Some(false) {
-            let shown = file.shown();
-            return Err(file.fault(format!(
-                "the first certificate of {shown} is not that of the private key"
-            )));
-        }
+/// Reads the certificates of a file.
+fn chain(file: &Text<'_>) -> Result<Vec<Vec<u8>>, Fault> {
+    let path = Path::new(file.as_str());
+    certificates(file, path, &read(file, path)?.bytes)
+}
+
+/// Checks that a certificate's key is of use, and is that one.
+fn check_key(file: &Text<'_>, leaf: &[u8], key: Option<&PrivateKey>) -> Result<(), Fault> {
+    let unfit = KeyAlgorithm::of_certificate(leaf).filter(|algorithm| !algorithm.can_serve_tls());
+    if let Some(algorithm) = unfit {
+        let what = format!("the certificate of {} is of a key", shown_file(file));
+        return Err(file.fault(advice::unfit(&what, &algorithm)));
     }
-    Ok(chain)
+    let certificate = parse(file, Path::new(file.as_str()), leaf)?;
+    let matches = key.and_then(|key| key_match::matches(key, certificate.public_key()));
+    if matches == Some(false) {
+        let shown = shown_file(file);
+        return Err(
+            file.fault(format!("the first certificate of {shown} is not that of the private key"))
+        );
+    }
+    Ok(())
 }
 
-/// Checks that the first certificate names the server in the way that clients look at.
-pub(crate) fn check_server_names(file: &Text<'_>, chain: &[Vec<u8>]) -> Result<(), Fault> {
-    let Some(leaf) = chain.first() else { return Ok(()) };
+/// Checks that a certificate names the server in the way that clients look at.
+fn check_server_names(file: &Text<'_>, leaf: &[u8]) -> Result<(), Fault> {
     let certificate = parse(file, Path::new(file.as_str()), leaf)?;
     let names = certificate.subject_alternative_name().ok().flatten();
     let is_server_name = |name: &GeneralName<'_>| {
@@ -82,65 +139,84 @@ pub(crate) fn check_server_names(file: &Text<'_>, chain: &[Vec<u8>]) -> Result<(
     if names.is_some_and(|names| names.value.general_names.iter().any(is_server_name)) {
         return Ok(());
     }
-    let shown = file.shown();
+    let shown = shown_file(file);
     Err(file.fault(format!(
         "the certificate of {shown} has no DNS name and no IP address as subject alternative name; \
          clients would refuse it"
     )))
 }
 
-/// Reads the private key and the certificates of a client.
-pub(crate) fn client_identity(
-    key: &Text<'_>,
-    cert: &Text<'_>,
-    warnings: &mut Warnings,
-) -> Result<ClientIdentity, Fault> {
-    let private = private_key(key, None, warnings)?;
-    let chain = chain(cert, &private)?;
-    Ok(ClientIdentity { key: private, chain })
-}
-
 /// Reads the trust anchors of a file, or of the PEM files in a folder; none when nothing is named.
-pub(crate) fn anchors(place: &Text<'_>) -> Result<Option<Vec<Vec<u8>>>, Fault> {
+pub(crate) fn anchors(
+    place: &Text<'_>,
+    findings: &mut Findings,
+) -> Result<Option<Vec<Vec<u8>>>, Fault> {
     if place.is_empty() {
         return Ok(None);
     }
     let path = Path::new(place.as_str());
-    let unreadable = |error: io::Error| cannot_read(place, path, error);
-    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        let contents = read(place, path)?;
-        return certificates(place, path, &contents.bytes).map(Some);
+    let metadata = fs::metadata(path).map_err(|error| cannot_read(place, path, error))?;
+    if metadata.is_dir() {
+        return anchors_of_folder(place, path, findings).map(Some);
     }
-    let mut files: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let file = entry.map_err(unreadable)?.path();
+    certificates(place, path, &read(place, path)?.bytes).map(Some)
+}
+
+fn anchors_of_folder(
+    place: &Text<'_>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let files = files_of(path).map_err(|error| cannot_read(place, path, error))?;
+    let mut read = |file: &PathBuf| {
+        let anchors = anchors_of_file(place, file, findings);
+        findings.keep(anchors)
+    };
+    let anchors: Vec<_> = files.iter().map(&mut read).collect();
+    let anchors: Option<Vec<_>> = anchors.into_iter().collect();
+    let anchors = anchors.ok_or_else(Fault::known)?.concat();
+    if anchors.is_empty() {
+        let shown = shown_file(place);
+        return Err(place.fault(format!("no file in {shown} holds a certificate")));
+    }
+    Ok(anchors)
+}
+
+/// Reads the certificates of a file in a folder, which may hold other files too.
+fn anchors_of_file(
+    place: &Text<'_>,
+    file: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let contents = read(place, file)?;
+    if pem::certificates(&contents.bytes) != Err(PemError::NoCertificate) {
+        return certificates(place, file, &contents.bytes);
+    }
+    if let Some(material @ Material::DerCertificate) = Material::of(&contents.bytes) {
+        let what = advice::instead(&shown(place, file), material, Wanted::Certificate, None);
+        findings.warn(place.fault(format!("passed over: {what}")));
+    }
+    Ok(Vec::new())
+}
+
+/// The files in a folder, by name.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.path();
         // Follows symlinks: Kubernetes mounts are made of them.
         if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
             files.push(file);
         }
     }
     files.sort();
-    let mut anchors = Vec::new();
-    for file in files {
-        let contents = read(place, &file)?;
-        if pem::certificates(&contents.bytes) == Err(PemError::NoCertificate) {
-            continue;
-        }
-        anchors.extend(certificates(place, &file, &contents.bytes)?);
-    }
-    if anchors.is_empty() {
-        let shown = place.shown();
-        return Err(place.fault(format!("no file in {shown} holds a certificate")));
-    }
-    Ok(Some(anchors))
+    Ok(files)
 }
 
 /// The certificates of a PEM file's contents, each readable.
 fn certificates(place: &Text<'_>, path: &Path, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
-    let chain = pem::certificates(bytes).map_err(|error| {
-        let shown = shown(place, path);
-        place.fault(format!("no certificate can be taken from {shown}")).because(error)
-    })?;
+    let chain = pem::certificates(bytes)
+        .map_err(|error| unusable(place, path, bytes, Wanted::Certificate, error))?;
     for der in &chain {
         parse(place, path, der)?;
     }
@@ -164,11 +240,29 @@ fn cannot_read(place: &Text<'_>, path: &Path, error: io::Error) -> Fault {
     place.fault(format!("cannot read {shown}")).because(error)
 }
 
+/// The fault of a file that does not hold what is wanted of it.
+fn unusable(place: &Text<'_>, path: &Path, bytes: &[u8], wanted: Wanted, error: PemError) -> Fault {
+    let shown = shown(place, path);
+    match Material::of(bytes) {
+        Some(material) => {
+            let written = (!place.is_replaced()).then_some(path);
+            place.fault(advice::instead(&shown, material, wanted, written))
+        }
+        None => place.fault(format!("no {wanted} can be taken from {shown}")).because(error),
+    }
+}
+
+/// The file that a text names, as messages may show it.
+fn shown_file(place: &Text<'_>) -> String {
+    shown(place, Path::new(place.as_str()))
+}
+
 /// The file as messages may show it.
 fn shown(place: &Text<'_>, path: &Path) -> String {
+    let folder = file::relative_to(Path::new(place.as_str()));
     if path == Path::new(place.as_str()) {
-        return place.shown().to_string();
+        return format!("{}{folder}", place.shown());
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!("'{}' in {}", suggest::shown(&name), place.shown())
+    format!("'{}' in {}{folder}", suggest::shown(&name), place.shown())
 }

@@ -11,13 +11,15 @@ use crate::api::{self, ApiOverride};
 use crate::cache::{self, CacheExpiry};
 use crate::cursor::Cursor;
 use crate::environment::Environment;
-use crate::error::{ConfigError, Fault, Warning, Warnings};
+use crate::error::{ConfigErrors, Fault, Warning};
 use crate::file;
+use crate::findings::Findings;
 use crate::keystore::{self, Keystore};
 use crate::log::{self, Log};
 use crate::policies;
+use crate::schema;
 use crate::tls::{self, Tls};
-use crate::yaml;
+use crate::{walk, yaml};
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -33,7 +35,7 @@ pub struct Config {
     pub keys: Vec<KeyName>,
     /// What can change while the server runs.
     pub live: Live,
-    /// What is probably not meant as it is written, in the file's order of sections.
+    /// What is probably not meant as it is written, in the order of the file.
     pub warnings: Vec<Warning>,
 }
 
@@ -53,18 +55,24 @@ pub struct Live {
 }
 
 /// Reads a configuration file, the environment variables and the files that it names.
-pub fn load(path: &Path, environment: &dyn Environment) -> Result<Config, ConfigError> {
-    let refuse = |fault: Fault| fault.into_error(path, "");
+pub fn load(path: &Path, environment: &dyn Environment) -> Result<Config, ConfigErrors> {
+    let refuse = |fault: Fault| {
+        let mut findings = Findings::default();
+        findings.fault(fault);
+        findings.into_errors(path)
+    };
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    let contents = file::read(path, limit).map_err(|error| match error.kind() {
-        std::io::ErrorKind::FileTooLarge => refuse(too_large()),
-        _ => refuse(Fault::of_file("cannot read the file").because(error)),
+    let contents = file::read(path, limit).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::FileTooLarge {
+            return refuse(too_large());
+        }
+        let message = format!("cannot read the file{}", file::relative_to(path));
+        refuse(Fault::of_file(message).because(error))
     })?;
     let text = std::str::from_utf8(&contents.bytes).map_err(|error| {
         let before = contents.bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line = before.split(|byte| *byte == b'\n').count();
-        let spot = crate::error::Spot::Line(line);
-        refuse(Fault { spot, ..Fault::of_file("the file is not UTF-8") })
+        refuse(Fault::of_line(line, "the file is not UTF-8"))
     })?;
     parse(text, path, environment)
 }
@@ -75,38 +83,39 @@ pub fn parse(
     text: &str,
     file: &Path,
     environment: &dyn Environment,
-) -> Result<Config, ConfigError> {
+) -> Result<Config, ConfigErrors> {
     // The byte order mark of some editors is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut warnings = Warnings::default();
-    let config = read(text, environment, &mut warnings);
-    let mut config = config.map_err(|fault| fault.into_error(file, text))?;
-    config.warnings = warnings.resolve(file, text);
-    Ok(config)
+    let mut findings = Findings::default();
+    match read(text, environment, &mut findings) {
+        Some(config) if !findings.are_faulty() => {
+            Ok(Config { warnings: findings.into_warnings(file), ..config })
+        }
+        _ => Err(findings.into_errors(file)),
+    }
 }
 
-fn read(
-    text: &str,
-    environment: &dyn Environment,
-    warnings: &mut Warnings,
-) -> Result<Config, Fault> {
-    if text.len() > FILE_BYTES_MAX {
-        return Err(too_large());
-    }
-    let root = yaml::parse(text)?;
+/// Reads all there is, and finds all that is wrong with it: what is not read for a fault of its own
+/// keeps nothing else from being read.
+fn read(text: &str, environment: &dyn Environment, findings: &mut Findings) -> Option<Config> {
+    let size = if text.len() > FILE_BYTES_MAX { Err(too_large()) } else { Ok(()) };
+    findings.keep(size)?;
+    let tree = findings.keep(yaml::parse(text))?;
+    let root = walk::read(&tree, &schema::FILE, findings);
+    let root = findings.keep(root)?;
     let file = Cursor::root(&root, environment);
-    version(&file.field("version"))?;
-    let address = address(&file.field("address"))?;
-    let roles = policies::read(&file, warnings)?;
-    let api = api::read(&file.field("api"))?;
-    let cache = cache::read(&file.field("cache"))?;
-    let log = log::read(&file.field("log"))?;
-    let keys = keys(&file.field("keys"))?;
-    let keystore = keystore::read(&file.field("keystore"), warnings)?;
-    // Last, since it reads other files: what this file says is checked before.
-    let tls = tls::read(&file.field("tls"), &roles, warnings)?;
-    let live = Live { policies: roles.policies, tls, api, cache, log };
-    Ok(Config { address, keystore, keys, live, warnings: Vec::new() })
+    let version = findings.keep(version(&file.field("version")));
+    let address = findings.keep(address(&file.field("address")));
+    let (roles, policies) = policies::read(&file, findings);
+    let api = api::read(&file.field("api"), findings);
+    let cache = cache::read(&file.field("cache"), findings);
+    let log = log::read(&file.field("log"), findings);
+    let keys = keys(&file.field("keys"), findings);
+    let keystore = keystore::read(&file.field("keystore"), findings);
+    let tls = tls::read(&file.field("tls"), &roles, findings);
+    version?;
+    let live = Live { policies: policies?, tls: tls?, api, cache: cache?, log: log? };
+    Some(Config { address: address?, keystore: keystore?, keys, live, warnings: Vec::new() })
 }
 
 fn too_large() -> Fault {
@@ -131,17 +140,21 @@ fn address(place: &Cursor<'_>) -> Result<ListenAddress, Fault> {
     })
 }
 
-fn keys(list: &Cursor<'_>) -> Result<Vec<KeyName>, Fault> {
+fn keys(list: &Cursor<'_>, findings: &mut Findings) -> Vec<KeyName> {
     let (mut keys, mut seen) = (Vec::new(), HashSet::new());
     for item in list.items() {
-        let text = item.field("name").required("the name of a key")?;
-        let name = KeyName::parse(text.as_str()).map_err(|invalid| {
-            text.fault(format!("{} is no key name", text.shown())).because(invalid)
-        })?;
         // A key that is named twice is created once.
-        if seen.insert(name.clone()) {
+        if let Some(name) = findings.keep(key_name(&item.field("name")))
+            && seen.insert(name.clone())
+        {
             keys.push(name);
         }
     }
-    Ok(keys)
+    keys
+}
+
+fn key_name(place: &Cursor<'_>) -> Result<KeyName, Fault> {
+    let text = place.required("the name of a key")?;
+    KeyName::parse(text.as_str())
+        .map_err(|invalid| text.fault(format!("{} is no key name", text.shown())).because(invalid))
 }

@@ -8,10 +8,11 @@ use zeroize::Zeroizing;
 use kes_crypto::ApiKey;
 
 use crate::environment::Environment;
-use crate::error::{Fault, Spot};
-use crate::reading::Position;
+use crate::error::{Fault, Mark};
+use crate::origin::{self, Origin};
+use crate::placeholder::{self, Unreplaced};
 use crate::suggest;
-use crate::yaml::{Expansion, Node, Value};
+use crate::value::{Expansion, Node, Value};
 
 /// A place in the file, there or not.
 #[derive(Clone)]
@@ -19,7 +20,7 @@ pub(crate) struct Cursor<'a> {
     environment: &'a dyn Environment,
     path: String,
     /// Of the place itself, or of the nearest one above that is there.
-    at: Option<Position>,
+    at: Option<Mark>,
     value: &'a Value,
 }
 
@@ -33,7 +34,10 @@ impl<'a> Cursor<'a> {
     pub(crate) fn field(&self, name: &str) -> Self {
         let entries = if let Value::Map(entries) = self.value { entries.as_slice() } else { &[] };
         let node = entries.iter().find(|(candidate, _)| candidate == name).map(|(_, node)| node);
-        self.below(self.join(name), node)
+        match self.value {
+            Value::Faulty => Self { path: self.join(name), ..self.clone() },
+            _ => self.below(self.join(name), node),
+        }
     }
 
     /// The places in a map, in the file's order.
@@ -57,41 +61,82 @@ impl<'a> Cursor<'a> {
         !matches!(self.value, Value::Null)
     }
 
+    /// Whether a fault has been found here.
+    pub(crate) fn is_faulty(&self) -> bool {
+        matches!(self.value, Value::Faulty)
+    }
+
+    /// Whether nothing but empty texts stands here.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.value.is_blank()
+    }
+
+    /// Whether some text here or below is the environment variable of that name.
+    pub(crate) fn names_variable(&self, name: &str) -> bool {
+        self.value.names_variable(name)
+    }
+
+    /// An environment variable that counts although the file does not name it, in this place.
+    pub(crate) fn variable(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
+        let value = origin::variable(self.environment, name).map_err(|what| self.fault(what))?;
+        Ok(value.filter(|value| !value.is_empty()).map(|value| Text {
+            value,
+            origin: Some(Origin::Variable(name.to_owned())),
+            place: self.clone(),
+        }))
+    }
+
+    /// Whether an environment variable is set, and not to nothing.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.environment.variable(name).map_or(true, |it| it.is_some_and(|it| !it.is_empty()))
+    }
+
     /// The text that stands here, `${NAME}` replaced; empty when there is none.
     pub(crate) fn text(&self) -> Result<Text<'a>, Fault> {
-        let Value::Text(text, expansion) = self.value else {
-            return Ok(Text { value: Zeroizing::default(), variable: None, place: self.clone() });
+        let (text, expansion) = match self.value {
+            Value::Text(text, expansion) => (text, *expansion),
+            Value::Faulty => return Err(Fault::known()),
+            _ => return Ok(self.as_text(Zeroizing::default(), None)),
         };
-        let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-        let Some(name) = name.filter(|_| *expansion == Expansion::On) else {
-            return Ok(Text { value: text.clone(), variable: None, place: self.clone() });
+        let inner = placeholder::whole(text).filter(|_| expansion != Expansion::Off);
+        let text = match inner {
+            Some(inner) => {
+                let replaced = origin::replace(inner, self.environment);
+                let (value, origin) = replaced.map_err(|error| {
+                    let fault = self.fault(error.message);
+                    error.source.into_iter().fold(fault, Fault::because)
+                })?;
+                self.as_text(value, Some(origin))
+            }
+            None => self.as_text(text.clone(), None),
         };
-        let name = name.trim();
-        let shown = suggest::shown(name);
-        if name.is_empty() {
-            return Err(self.fault("`${}` names no environment variable"));
+        let unreplaced = Unreplaced::of(text.as_str()).filter(|unreplaced| match expansion {
+            Expansion::Off | Expansion::Secret => false,
+            Expansion::On => true,
+            // What is no identity is told, and can never match.
+            Expansion::Identity => !matches!(unreplaced, Unreplaced::Guide | Unreplaced::Template),
+        });
+        match unreplaced.map(Unreplaced::clause) {
+            Some(clause) if text.is_replaced() => {
+                Err(text.fault(format!("{} {clause}", text.shown())))
+            }
+            Some(clause) => Err(text.fault(clause)),
+            None => Ok(text),
         }
-        match self.environment.variable(name) {
-            Ok(Some(value)) => Ok(Text {
-                value: Zeroizing::new(value),
-                variable: Some(shown),
-                place: self.clone(),
-            }),
-            Ok(None) => Err(self.fault(format!("the environment variable `{shown}` is not set"))),
-            Err(_) => Err(self.fault(format!("the environment variable `{shown}` is not UTF-8"))),
-        }
+    }
+
+    fn as_text(&self, value: Zeroizing<String>, origin: Option<Origin>) -> Text<'a> {
+        Text { value, origin, place: self.clone() }
     }
 
     /// The text that stands here and is not empty; `wanted` says what it would be.
     pub(crate) fn required(&self, wanted: &str) -> Result<Text<'a>, Fault> {
-        let text = self.text()?;
-        if text.is_empty() { Err(text.missing(wanted)) } else { Ok(text) }
+        self.text()?.or_missing(wanted)
     }
 
     /// A fault of this place.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
-        let spot = self.at.map_or(Spot::Nowhere, Spot::At);
-        Fault { spot, path: self.path.clone(), message: message.into(), source: None }
+        Fault::new(self.at, self.path.clone(), message)
     }
 
     fn join(&self, name: &str) -> String {
@@ -106,15 +151,20 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A text of the file or of the environment. Not `Debug`: it may be a secret.
+/// A text of the file, of the environment or of another file. Not `Debug`: it may be a secret.
 pub(crate) struct Text<'a> {
     value: Zeroizing<String>,
-    /// The variable that it came from.
-    variable: Option<String>,
+    /// Where it came from, unless it stands in the configuration itself.
+    origin: Option<Origin>,
     place: Cursor<'a>,
 }
 
 impl Text<'_> {
+    /// The text, if it is not empty; `wanted` says what it would be.
+    pub(crate) fn or_missing(self, wanted: &str) -> Result<Self, Fault> {
+        if self.is_empty() { Err(self.missing(wanted)) } else { Ok(self) }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.value
     }
@@ -123,9 +173,14 @@ impl Text<'_> {
         self.value.is_empty()
     }
 
-    /// Whether the text was taken from the environment.
-    pub(crate) fn is_from_environment(&self) -> bool {
-        self.variable.is_some()
+    /// Whether the text was taken from the environment or from another file.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Whether there is a text, or was to be one from elsewhere, or is one with a fault (none).
+    pub(crate) fn is_used(text: Option<&Self>) -> bool {
+        text.is_none_or(|text| !text.is_empty() || text.is_replaced())
     }
 
     /// The text, or the default when it is empty.
@@ -138,9 +193,9 @@ impl Text<'_> {
         Secret::new(self.value.as_bytes().to_vec())
     }
 
-    /// The text as messages may show it: what came from the environment is never shown.
+    /// The text as messages may show it: what came from elsewhere is never shown.
     pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown(self.as_str(), self.variable.as_deref())
+        Shown(self.as_str(), self.origin.as_ref())
     }
 
     /// A fault of the text's place.
@@ -150,10 +205,8 @@ impl Text<'_> {
 
     /// The fault of a text that is wanted and empty.
     pub(crate) fn missing(&self, wanted: &str) -> Fault {
-        match &self.variable {
-            Some(name) => {
-                self.fault(format!("the environment variable `{name}` is empty; it wants {wanted}"))
-            }
+        match &self.origin {
+            Some(origin) => self.fault(format!("{} is empty; it wants {wanted}", origin.source())),
             None => self.fault(format!("is missing; it wants {wanted}")),
         }
     }
@@ -166,12 +219,12 @@ pub(crate) fn is_api_key(text: &str) -> bool {
 }
 
 /// A text in a message.
-pub(crate) struct Shown<'a>(&'a str, Option<&'a str>);
+pub(crate) struct Shown<'a>(&'a str, Option<&'a Origin>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            Some(variable) => write!(f, "the value of `${{{variable}}}`"),
+            Some(origin) => f.write_str(&origin.value()),
             None if is_api_key(self.0) => f.write_str("an API key, which is a secret,"),
             None => write!(f, "'{}'", suggest::shown(self.0)),
         }

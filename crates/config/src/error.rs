@@ -4,14 +4,49 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::reading::Position;
-use crate::yaml;
+/// Why a configuration file is refused: everything that is wrong with it, in the order of the file.
+///
+/// `Display` is one line for each fault, at most [`FAULTS_SHOWN_MAX`] and then one with the number
+/// of the others.
+#[derive(Debug)]
+pub struct ConfigErrors(Vec<ConfigError>);
 
-/// Why a configuration file is refused.
+/// So many faults of a file are shown.
+pub const FAULTS_SHOWN_MAX: usize = 20;
+
+impl ConfigErrors {
+    pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
+    }
+
+    /// All faults.
+    pub fn all(&self) -> &[ConfigError] {
+        &self.0
+    }
+
+    /// One line for each fault with its causes, at most [`FAULTS_SHOWN_MAX`], and one that counts
+    /// the others.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let shown = self.0.iter().take(FAULTS_SHOWN_MAX).map(ConfigError::line);
+        let others = self.0.len().saturating_sub(FAULTS_SHOWN_MAX);
+        shown.chain((others > 0).then(|| format!("and {others} more")))
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.lines().collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Error for ConfigErrors {}
+
+/// One thing that is wrong with a configuration file.
 ///
 /// `Display` is one line, `<file>:<line>: <yaml path>: <what is wrong, what would be right>`; line
 /// and path are left out where there is none. It never shows a secret, nor a value that came from
-/// the environment.
+/// the environment or from a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct ConfigError {
@@ -19,6 +54,24 @@ pub struct ConfigError {
     message: String,
     #[source]
     source: Option<BoxError>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(file: &Path, fault: Fault) -> Self {
+        let place = Place::of(file, fault.at.map(|at| at.line), fault.path);
+        Self { place, message: fault.message, source: fault.source }
+    }
+
+    /// The fault and its causes, outermost first, joined by `: `.
+    fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line = format!("{line}: {error}");
+            cause = error.source();
+        }
+        line
+    }
 }
 
 /// Something in a configuration file that is probably not what its author meant. The server works
@@ -31,13 +84,20 @@ pub struct Warning {
     message: String,
 }
 
+impl Warning {
+    pub(crate) fn new(file: &Path, warning: Fault) -> Self {
+        let place = Place::of(file, warning.at.map(|at| at.line), warning.path);
+        Self { place, message: warning.message }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
     }
 }
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// File, line and YAML path.
 #[derive(Clone, Debug)]
@@ -45,6 +105,12 @@ struct Place {
     file: PathBuf,
     line: Option<usize>,
     path: String,
+}
+
+impl Place {
+    fn of(file: &Path, line: Option<usize>, path: String) -> Self {
+        Self { file: file.to_owned(), line, path }
+    }
 }
 
 impl fmt::Display for Place {
@@ -60,75 +126,50 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where in the text a fault is, as far as is known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Spot {
-    /// The file as a whole, or something that is missing.
-    Nowhere,
-    /// A line, counted from 1.
-    Line(usize),
-    /// Something that was read; its line is looked up when it is needed.
-    At(Position),
-}
-
-impl Spot {
-    fn line(self, text: &str) -> Option<usize> {
-        match self {
-            Self::Nowhere => None,
-            Self::Line(line) => Some(line),
-            Self::At(position) => yaml::line(text, position),
-        }
-    }
+/// A place in the file: line, counted from 1, and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Mark {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// An error or a warning that does not know its file yet.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    pub(crate) spot: Spot,
+    /// None for the file as a whole, and for what is missing.
+    pub(crate) at: Option<Mark>,
     /// The YAML path; empty for the file as a whole.
     pub(crate) path: String,
     pub(crate) message: String,
     pub(crate) source: Option<BoxError>,
+    /// Whether it has been found before, and only keeps what depends on it from going on.
+    pub(crate) is_known: bool,
 }
 
 impl Fault {
+    /// A fault of a place.
+    pub(crate) fn new(at: Option<Mark>, path: String, message: impl Into<String>) -> Self {
+        Self { at, path, message: message.into(), source: None, is_known: false }
+    }
+
     /// A fault of the file as a whole.
     pub(crate) fn of_file(message: impl Into<String>) -> Self {
-        Self { spot: Spot::Nowhere, path: String::new(), message: message.into(), source: None }
+        Self::new(None, String::new(), message)
+    }
+
+    /// A fault of a line.
+    pub(crate) fn of_line(line: usize, message: impl Into<String>) -> Self {
+        Self::new(Some(Mark { line, column: 0 }), String::new(), message)
+    }
+
+    /// The fault of something that a fault was found in before.
+    pub(crate) fn known() -> Self {
+        Self { is_known: true, ..Self::of_file("") }
     }
 
     /// Adds the cause.
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
-    }
-
-    /// Becomes the error, of a file with that text.
-    pub(crate) fn into_error(self, file: &Path, text: &str) -> ConfigError {
-        let place = Place { file: file.to_owned(), line: self.spot.line(text), path: self.path };
-        ConfigError { place, message: self.message, source: self.source }
-    }
-}
-
-/// Lines are looked up for that many warnings; each look-up reads the whole file again.
-const WARNING_LINES_MAX: usize = 100;
-
-/// The warnings of a file, in the order they were found.
-#[derive(Debug, Default)]
-pub(crate) struct Warnings(Vec<Fault>);
-
-impl Warnings {
-    pub(crate) fn push(&mut self, warning: Fault) {
-        self.0.push(warning);
-    }
-
-    /// Becomes the warnings of a file with that text.
-    pub(crate) fn resolve(self, file: &Path, text: &str) -> Vec<Warning> {
-        let resolve = |(index, fault): (usize, Fault)| {
-            let line = if index < WARNING_LINES_MAX { fault.spot.line(text) } else { None };
-            let place = Place { file: file.to_owned(), line, path: fault.path };
-            Warning { place, message: fault.message }
-        };
-        self.0.into_iter().enumerate().map(resolve).collect()
     }
 }

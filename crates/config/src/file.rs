@@ -7,6 +7,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::suggest;
+
 /// A file's contents and who else may read them. Not `Debug`: it may be a private key.
 pub(crate) struct Contents {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
@@ -31,4 +33,20 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Contents> {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
     Ok(Contents { bytes, is_open })
+}
+
+/// A file's path as messages show it, with the folder that a relative one starts from.
+pub(crate) fn shown(path: &Path) -> String {
+    format!("'{}'{}", suggest::shown(&path.to_string_lossy()), relative_to(path))
+}
+
+/// The clause ` (relative to <working directory>)`; empty where the path is absolute.
+pub fn relative_to(path: &Path) -> String {
+    if path.is_absolute() {
+        return String::new();
+    }
+    match std::env::current_dir() {
+        Ok(folder) => format!(" (relative to {})", folder.to_string_lossy().escape_debug()),
+        Err(_) => " (relative to the working directory, which is gone)".to_owned(),
+    }
 }

@@ -1,10 +1,11 @@
 //! The configuration file and the environment, read once into values that cannot be wrong.
 //!
-//! [`load`] gives a [`Config`] or one line that says where the file is wrong, what is wrong and
-//! what would be right. Only this crate reads the environment, configuration files and the files
+//! [`load`] gives a [`Config`] or everything that is wrong with the file: for each fault a line that
+//! says where it is, what is wrong and what would be right. Only this crate reads the environment, configuration files and the files
 //! that they name.
 
 mod address;
+mod advice;
 mod api;
 mod aws;
 mod cache;
@@ -16,18 +17,22 @@ mod endpoint;
 mod environment;
 mod error;
 mod file;
+mod findings;
 mod key_match;
 mod keystore;
 mod log;
+mod origin;
+mod placeholder;
 mod policies;
 mod proxies;
-mod reading;
 mod route;
 mod schema;
-mod seed;
 mod suggest;
 mod tls;
+mod value;
 mod vault;
+mod vault_variables;
+mod walk;
 mod yaml;
 
 pub use address::{InvalidAddress, ListenAddress};
@@ -38,7 +43,8 @@ pub use certificate::ClientIdentity;
 pub use config::{Config, Live, load, parse};
 pub use duration::parse_duration;
 pub use environment::{Environment, NotText, ProcessEnvironment};
-pub use error::{ConfigError, Warning};
+pub use error::{ConfigError, ConfigErrors, FAULTS_SHOWN_MAX, Warning};
+pub use file::relative_to;
 pub use keystore::{FsKeystore, Keystore};
 pub use log::{AuditEvents, Log, LogLevel};
 pub use proxies::ProxyVariables;

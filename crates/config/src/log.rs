@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
+use crate::findings::Findings;
 
 /// The log levels of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,16 +86,23 @@ impl fmt::Display for AuditEvents {
 }
 
 /// Reads the section `log`.
-pub(crate) fn read(log: &Cursor<'_>) -> Result<Log, Fault> {
+pub(crate) fn read(log: &Cursor<'_>, findings: &mut Findings) -> Option<Log> {
     let default = Log::default();
-    let (error, audit) = (log.field("error").text()?, log.field("audit").text()?);
-    Ok(Log {
-        error: switch(&error, LogLevel::WARN, "")?.unwrap_or(default.error),
-        audit: match audit.as_str().to_ascii_lowercase().as_str() {
-            "changes" => AuditEvents::Changes,
-            _ => switch(&audit, LogLevel::INFO, "changes, ")?.map_or(default.audit, events),
-        },
-    })
+    let error = findings.keep(error(&log.field("error")));
+    let audit = findings.keep(audit(&log.field("audit")));
+    Some(Log { error: error?.unwrap_or(default.error), audit: audit?.unwrap_or(default.audit) })
+}
+
+fn error(place: &Cursor<'_>) -> Result<Option<LogLevel>, Fault> {
+    switch(&place.text()?, LogLevel::WARN, "")
+}
+
+fn audit(place: &Cursor<'_>) -> Result<Option<AuditEvents>, Fault> {
+    let text = place.text()?;
+    if text.as_str().eq_ignore_ascii_case("changes") {
+        return Ok(Some(AuditEvents::Changes));
+    }
+    Ok(switch(&text, LogLevel::INFO, "changes, ")?.map(events))
 }
 
 /// Audit events have the severity `info`.

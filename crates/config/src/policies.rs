@@ -5,77 +5,64 @@ use std::collections::HashMap;
 use kes_policy::{Admin, Assignment, Pattern, Policy, PolicySet};
 use kes_types::{Identity, PolicyName};
 
-use crate::cursor::{Cursor, Text, is_api_key};
-use crate::error::{Fault, Warnings};
+use crate::cursor::{Cursor, is_api_key};
+use crate::error::Fault;
+use crate::findings::Findings;
 use crate::route::{self, Side};
 use crate::suggest;
 
-/// What was read of `admin` and `policy`, and what an identity is in them.
+/// What an identity is in `admin` and `policy`.
+#[derive(Default)]
 pub(crate) struct Roles {
-    pub(crate) policies: PolicySet,
-    roles: HashMap<Identity, PolicyName>,
+    admin: Option<Identity>,
+    assigned: HashMap<Identity, PolicyName>,
 }
 
 impl Roles {
     /// What the identity is already: the admin, or assigned to a policy; as a clause.
     pub(crate) fn role(&self, identity: &Identity) -> Option<String> {
-        if self.policies.admin().identity() == Some(identity) {
+        if self.admin.as_ref() == Some(identity) {
             return Some("is the admin".to_owned());
         }
-        self.roles.get(identity).map(|name| format!("is assigned to policy '{name}'"))
+        self.assigned.get(identity).map(|name| format!("is assigned to policy '{name}'"))
     }
 }
 
 /// Reads the sections `admin`, `root` and `policy` of the file.
-pub(crate) fn read(file: &Cursor<'_>, warnings: &mut Warnings) -> Result<Roles, Fault> {
-    let admin = admin(file, warnings)?;
-    let mut roles = HashMap::new();
+pub(crate) fn read(file: &Cursor<'_>, findings: &mut Findings) -> (Roles, Option<PolicySet>) {
+    let admin = admin(file, findings);
+    let admin = findings.keep(admin);
+    let identity = admin.as_ref().and_then(Admin::identity).copied();
+    let mut roles = Roles { admin: identity, ..Roles::default() };
     let mut assignments = Vec::new();
     let section = file.field("policy");
     for (name, place) in section.entries() {
-        let name = PolicyName::parse(name).map_err(|invalid| {
-            place.fault(format!("'{}' is no policy name", suggest::shown(name))).because(invalid)
-        })?;
-        let policy = policy(&name, &place, warnings)?;
-        let mut identities = Vec::new();
-        for item in place.field("identities").items() {
-            if let Some(identity) = identity(&item.text()?, warnings) {
-                if admin.identity() == Some(&identity) {
-                    return Err(item.fault(
-                        "is the admin, who may do everything; an identity is either the admin or \
-                         in one policy",
-                    ));
-                }
-                match roles.insert(identity, name.clone()) {
-                    Some(other) if other != name => {
-                        return Err(item.fault(format!(
-                            "is assigned to policy '{other}' too; an identity stands in one policy"
-                        )));
-                    }
-                    _ => identities.push(identity),
-                }
-            }
+        let name = findings.keep(policy_name(name, &place));
+        let (allow, deny) = rules(&place, findings);
+        let identities = identities(&place, name.as_ref(), &mut roles, findings);
+        if let Some(name) = name {
+            assignments.push(Assignment { policy: Policy::new(name, allow, deny), identities });
         }
-        assignments.push(Assignment { policy, identities });
     }
-    let policies = PolicySet::new(admin, assignments).map_err(|conflict| {
-        section.fault("the policies contradict each other").because(conflict)
-    })?;
-    Ok(Roles { policies, roles })
+    let Some(admin) = admin else { return (roles, None) };
+    let policies = PolicySet::new(admin, assignments)
+        .map_err(|conflict| section.fault("the policies contradict each other").because(conflict));
+    (roles, findings.keep(policies))
 }
 
 /// Reads an identity; one that is none can never match and is left out with a warning.
-pub(crate) fn identity(text: &Text<'_>, warnings: &mut Warnings) -> Option<Identity> {
+pub(crate) fn identity(place: &Cursor<'_>, findings: &mut Findings) -> Option<Identity> {
+    let text = findings.keep(place.text())?;
     let identity = text.as_str().parse().ok();
     if identity.is_none() {
         let shown = text.shown();
         let message = format!("{shown} can never match; an identity is 64 hex digits");
-        warnings.push(text.fault(message));
+        findings.warn(text.fault(message));
     }
     identity
 }
 
-fn admin(file: &Cursor<'_>, warnings: &mut Warnings) -> Result<Admin, Fault> {
+fn admin(file: &Cursor<'_>, findings: &mut Findings) -> Result<Admin, Fault> {
     let (place, root) = (file.field("admin").field("identity"), file.field("root"));
     let text = place.text()?;
     if text.is_empty() && root.is_present() {
@@ -91,12 +78,12 @@ fn admin(file: &Cursor<'_>, warnings: &mut Warnings) -> Result<Admin, Fault> {
         ));
     }
     if root.is_present() {
-        warnings.push(root.fault("is ignored; the admin is who `admin.identity` says"));
+        findings.warn(root.fault("is ignored; the admin is who `admin.identity` says"));
     }
     let admin = Admin::new(text.as_str());
     if admin.identity().is_none() && !["disabled", "_"].contains(&text.as_str()) {
         let shown = text.shown();
-        warnings.push(text.fault(format!(
+        findings.warn(text.fault(format!(
             "{shown} can never match, nobody is the admin; an identity is 64 hex digits, and \
              `disabled` says so on purpose"
         )));
@@ -104,29 +91,74 @@ fn admin(file: &Cursor<'_>, warnings: &mut Warnings) -> Result<Admin, Fault> {
     Ok(admin)
 }
 
-fn policy(name: &PolicyName, place: &Cursor<'_>, warnings: &mut Warnings) -> Result<Policy, Fault> {
-    let allow = patterns(&place.field("allow"), Side::Allow, warnings)?;
-    let deny = patterns(&place.field("deny"), Side::Deny, warnings)?;
+fn policy_name(name: &str, place: &Cursor<'_>) -> Result<PolicyName, Fault> {
+    PolicyName::parse(name).map_err(|invalid| {
+        place.fault(format!("'{}' is no policy name", suggest::shown(name))).because(invalid)
+    })
+}
+
+/// Reads the identities of a policy, which nothing else may have.
+fn identities(
+    policy: &Cursor<'_>,
+    name: Option<&PolicyName>,
+    roles: &mut Roles,
+    findings: &mut Findings,
+) -> Vec<Identity> {
+    let mut identities = Vec::new();
+    for item in policy.field("identities").items() {
+        let Some(identity) = identity(&item, findings) else { continue };
+        if roles.admin == Some(identity) {
+            findings.fault(item.fault(
+                "is the admin, who may do everything; an identity is either the admin or in one \
+                 policy",
+            ));
+            continue;
+        }
+        let Some(name) = name else { continue };
+        let holder = roles.assigned.entry(identity).or_insert_with(|| name.clone());
+        if holder == name {
+            identities.push(identity);
+        } else {
+            findings.fault(item.fault(format!(
+                "is assigned to policy '{holder}' too; an identity stands in one policy"
+            )));
+        }
+    }
+    identities
+}
+
+/// Reads what a policy allows and denies.
+fn rules(policy: &Cursor<'_>, findings: &mut Findings) -> (Vec<Pattern>, Vec<Pattern>) {
+    let allow = patterns(&policy.field("allow"), Side::Allow, findings);
+    let deny = patterns(&policy.field("deny"), Side::Deny, findings);
     let shadows =
-        |deny: &Pattern| allow.iter().any(|allow| route::overlap(allow.as_str(), deny.as_str()));
-    for (item, pattern) in place.field("deny").items().iter().zip(&deny) {
+        |deny: &Pattern| allow.iter().any(|(_, it)| route::overlap(it.as_str(), deny.as_str()));
+    for (item, pattern) in &deny {
         if route::can_match(pattern.as_str(), Side::Deny) && !shadows(pattern) {
             let shown = suggest::shown(pattern.as_str());
             let message = format!("'{shown}' denies nothing that `allow` of this policy allows");
-            warnings.push(item.fault(message));
+            findings.warn(item.fault(message));
         }
     }
-    Ok(Policy::new(name.clone(), allow, deny))
+    let bare = |patterns: Vec<(Cursor<'_>, Pattern)>| {
+        patterns.into_iter().map(|(_, pattern)| pattern).collect()
+    };
+    (bare(allow), bare(deny))
 }
 
-fn patterns(list: &Cursor<'_>, side: Side, warnings: &mut Warnings) -> Result<Vec<Pattern>, Fault> {
+fn patterns<'a>(
+    list: &Cursor<'a>,
+    side: Side,
+    findings: &mut Findings,
+) -> Vec<(Cursor<'a>, Pattern)> {
     let mut patterns = Vec::new();
     for item in list.items() {
-        let text = item.text()?;
+        let Some(text) = findings.keep(item.text()) else { continue };
         if !route::can_match(text.as_str(), side) {
-            warnings.push(item.fault(route::explain(text.as_str())));
+            findings.warn(item.fault(route::explain(text.as_str())));
         }
-        patterns.push(Pattern::new(text.as_str()));
+        let pattern = Pattern::new(text.as_str());
+        patterns.push((item, pattern));
     }
-    Ok(patterns)
+    patterns
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use kes_crypto::pem::PrivateKey;
 use kes_types::Identity;
 
-use crate::certificate;
-use crate::cursor::{Cursor, Text};
-use crate::error::{Fault, Warnings};
+use crate::certificate::{self, ClientIdentity, Files, Password};
+use crate::cursor::Cursor;
+use crate::error::Fault;
+use crate::findings::Findings;
 use crate::policies::{self, Roles};
 
 /// TLS settings.
@@ -51,20 +52,27 @@ impl Default for Proxy {
 }
 
 /// Reads the section `tls` and the files that it names.
-pub(crate) fn read(tls: &Cursor<'_>, roles: &Roles, warnings: &mut Warnings) -> Result<Tls, Fault> {
-    let key = tls.field("key").required("the PEM file of the server's private key")?;
-    let cert = tls.field("cert").required("the PEM file of the server's certificate")?;
-    let auth = client_auth(&tls.field("auth").text()?)?;
-    let proxy = proxy(&tls.field("proxy"), roles, warnings)?;
-    let password = tls.field("password").text()?;
-    let key = certificate::private_key(&key, Some(&password), warnings)?;
-    let chain = certificate::chain(&cert, &key)?;
-    certificate::check_server_names(&cert, &chain)?;
-    let ca = certificate::anchors(&tls.field("ca").text()?)?;
-    Ok(Tls { key, chain, auth, ca, proxy })
+pub(crate) fn read(tls: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> Option<Tls> {
+    let key = tls.field("key").required("the PEM file of the server's private key");
+    let cert = tls.field("cert").required("the PEM file of the server's certificate");
+    let password = findings.keep(tls.field("password").text());
+    let files = Files {
+        key: findings.keep(key),
+        password: password.map_or(Password::Faulty, Password::Given),
+        cert: findings.keep(cert),
+        is_of_server: true,
+    };
+    let identity = certificate::identity(&files, findings);
+    let auth = findings.keep(client_auth(&tls.field("auth")));
+    let proxy = proxy(&tls.field("proxy"), roles, findings);
+    let ca = tls.field("ca").text().and_then(|ca| certificate::anchors(&ca, findings));
+    let ca = findings.keep(ca);
+    let ClientIdentity { key, chain } = identity?;
+    Some(Tls { key, chain, auth: auth?, ca: ca?, proxy: proxy? })
 }
 
-fn client_auth(text: &Text<'_>) -> Result<ClientAuth, Fault> {
+fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {
+    let text = place.text()?;
     match text.as_str().to_ascii_lowercase().as_str() {
         "" | "off" => Ok(ClientAuth::Off),
         "on" => Ok(ClientAuth::On),
@@ -74,24 +82,32 @@ fn client_auth(text: &Text<'_>) -> Result<ClientAuth, Fault> {
     }
 }
 
-fn proxy(proxy: &Cursor<'_>, roles: &Roles, warnings: &mut Warnings) -> Result<Proxy, Fault> {
+fn proxy(proxy: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> Option<Proxy> {
     let mut identities = BTreeSet::new();
     for item in proxy.field("identities").items() {
-        let Some(identity) = policies::identity(&item.text()?, warnings) else { continue };
+        let Some(identity) = policies::identity(&item, findings) else { continue };
         if let Some(role) = roles.role(&identity) {
-            return Err(item
-                .fault(format!("{role}; a proxy acts for others, and has no rights of its own")));
+            findings.fault(
+                item.fault(format!(
+                    "{role}; a proxy acts for others, and has no rights of its own"
+                )),
+            );
         }
         identities.insert(identity);
     }
-    let header = proxy.field("header").field("cert").text()?;
+    let header = findings.keep(header(&proxy.field("header").field("cert")))?;
+    Some(Proxy { identities, header })
+}
+
+fn header(place: &Cursor<'_>) -> Result<String, Fault> {
+    let header = place.text()?;
     if !header.as_str().bytes().all(is_field_name_byte) {
         return Err(header.fault(format!(
             "{} is no HTTP header name; it wants one like X-Tls-Client-Cert, without colon or blank",
             header.shown()
         )));
     }
-    Ok(Proxy { identities, header: header.or(&Proxy::default().header) })
+    Ok(header.or(&Proxy::default().header))
 }
 
 /// Whether a byte may stand in an HTTP field name: `tchar` of RFC 9110.

@@ -6,10 +6,12 @@ use std::time::Duration;
 use kes_types::Secret;
 
 use crate::cache;
-use crate::certificate::{self, ClientIdentity};
+use crate::certificate::{self, ClientIdentity, Files, Password};
 use crate::cursor::{Cursor, Text};
 use crate::endpoint;
-use crate::error::{Fault, Warnings};
+use crate::error::Fault;
+use crate::findings::Findings;
+use crate::vault_variables;
 
 /// Settings of the Vault store.
 #[derive(Clone, Debug)]
@@ -94,29 +96,51 @@ pub enum VaultJwt {
 }
 
 /// Reads the section `keystore.vault`.
-pub(crate) fn read(vault: &Cursor<'_>, warnings: &mut Warnings) -> Result<VaultKeystore, Fault> {
-    let endpoint = vault.field("endpoint").required("Vault's URL, like https://127.0.0.1:8200")?;
-    let namespace = optional(&vault.field("namespace").text()?);
-    let tls = vault.field("tls");
-    let ping = vault.field("status").field("ping");
-    Ok(VaultKeystore {
-        endpoint: endpoint::read(&endpoint, endpoint::Scheme::Wanted)?,
-        engine: mount(&vault.field("engine").text()?, "kv"),
-        version: version(&vault.field("version").text()?)?,
-        prefix: mount(&vault.field("prefix").text()?, ""),
-        transit: transit(&vault.field("transit"))?,
-        login: login(vault, namespace.as_deref())?,
-        client: client(&tls, warnings)?,
-        ca: certificate::anchors(&tls.field("ca").text()?)?,
+pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
+    let endpoint = findings.keep(endpoint(&vault.field("endpoint")));
+    let engine = findings.keep(mount(&vault.field("engine"), "kv"));
+    let version = findings.keep(version(&vault.field("version")));
+    let namespace = findings.keep(optional(&vault.field("namespace")));
+    let prefix = findings.keep(mount(&vault.field("prefix"), ""));
+    let transit = transit(&vault.field("transit"), findings);
+    let transit = findings.keep(transit);
+    let login = login(vault, namespace.clone().flatten(), findings);
+    let client = client(&vault.field("tls"), findings);
+    let client = findings.keep(client);
+    let ca = vault_variables::anchors(vault, findings);
+    let ca = findings.keep(ca);
+    let ping = findings.keep(cache::duration(&vault.field("status").field("ping")));
+    Some(VaultKeystore {
+        endpoint: endpoint?,
+        engine: engine?,
+        version: version?,
+        namespace: namespace?,
+        prefix: prefix?,
+        transit: transit?,
+        login: login?,
+        client: client?,
+        ca: ca?,
         // As in Go's configuration structs, zero is as good as absent.
-        ping: cache::duration(&ping.text()?)?
-            .filter(|ping| !ping.is_zero())
-            .unwrap_or(Duration::from_secs(10)),
-        namespace,
+        ping: ping?.filter(|ping| !ping.is_zero()).unwrap_or(Duration::from_secs(10)),
     })
 }
 
-fn version(text: &Text<'_>) -> Result<KvVersion, Fault> {
+fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
+    let text = place.required("Vault's URL, like https://127.0.0.1:8200")?;
+    let url = endpoint::read(&text, endpoint::Scheme::Wanted)?;
+    // Behind the host: the API's own prefix is not a part of it.
+    let path = url.split('/').skip(3);
+    if path.last().is_some_and(|segment| segment.eq_ignore_ascii_case("v1")) {
+        return Err(text.fault(format!(
+            "{} ends in `/v1`, which every request adds; leave it out",
+            text.shown()
+        )));
+    }
+    Ok(url)
+}
+
+fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
+    let text = place.text()?;
     match text.as_str() {
         "" | "v1" => Ok(KvVersion::V1),
         "v2" => Ok(KvVersion::V2),
@@ -127,96 +151,110 @@ fn version(text: &Text<'_>) -> Result<KvVersion, Fault> {
 /// Reads the transit section. An empty key written in the file, as reference files have it, is as
 /// good as no section; one that the environment left empty is a mistake that would leave the keys
 /// without their second layer.
-fn transit(transit: &Cursor<'_>) -> Result<Option<VaultTransit>, Fault> {
+fn transit(transit: &Cursor<'_>, findings: &mut Findings) -> Result<Option<VaultTransit>, Fault> {
+    let engine = findings.keep(mount(&transit.field("engine"), "transit"));
     let key = transit.field("key").text()?;
-    if key.is_empty() && !key.is_from_environment() {
-        return Ok(None);
+    let engine = engine.ok_or_else(Fault::known);
+    if key.is_empty() && !key.is_replaced() {
+        return engine.map(|_| None);
     }
-    if key.is_empty() {
-        return Err(key.missing("the name of the transit key"));
-    }
-    let engine = mount(&transit.field("engine").text()?, "transit");
-    Ok(Some(VaultTransit { engine, key: key.as_str().to_owned() }))
+    let key = key.or_missing("the name of the transit key")?.as_str().to_owned();
+    Ok(Some(VaultTransit { engine: engine?, key }))
 }
 
 /// Reads the login. A section that is empty throughout, as reference files have it, is as good as
 /// none.
-fn login(vault: &Cursor<'_>, namespace: Option<&str>) -> Result<VaultLogin, Fault> {
+fn login(
+    vault: &Cursor<'_>,
+    namespace: Option<String>,
+    findings: &mut Findings,
+) -> Option<VaultLogin> {
     let (approle, kubernetes) = (vault.field("approle"), vault.field("kubernetes"));
-    match (is_used(&approle, ["id", "secret"])?, is_used(&kubernetes, ["role", "jwt"])?) {
-        (true, true) => Err(vault.fault("has approle and kubernetes; one login is wanted")),
-        (false, false) => Err(vault.fault("has no login; one of approle, kubernetes is wanted")),
+    // Each is read once: it may be a file that can be read once.
+    let [id, secret] = ["id", "secret"].map(|name| findings.keep(approle.field(name).text()));
+    let [role, jwt] = ["role", "jwt"].map(|name| findings.keep(kubernetes.field(name).text()));
+    let is_any_faulty = [&id, &secret, &role, &jwt].into_iter().any(Option::is_none);
+    let is_used = |fields: [&Option<Text<'_>>; 2]| {
+        fields.into_iter().any(|field| Text::is_used(field.as_ref()))
+    };
+    match (is_used([&id, &secret]), is_used([&role, &jwt])) {
+        (true, true) if is_any_faulty => None,
+        (true, true) => {
+            findings.keep(Err(vault.fault("has approle and kubernetes; one login is wanted")))
+        }
+        (false, false) => {
+            findings.keep(Err(vault.fault("has no login; one of approle, kubernetes is wanted")))
+        }
         (true, false) => {
-            let credentials = VaultCredentials::AppRole {
-                id: approle.field("id").required("the role's id")?.secret(),
-                secret: approle.field("secret").required("the secret's id")?.secret(),
-            };
-            login_with(&approle, "approle", namespace, credentials)
+            let method = method(&approle, "approle", namespace, findings);
+            let id = findings.keep(id?.or_missing("the role's id"));
+            let secret = findings.keep(secret?.or_missing("the secret's id"));
+            let (namespace, engine) = method?;
+            let credentials =
+                VaultCredentials::AppRole { id: id?.secret(), secret: secret?.secret() };
+            Some(VaultLogin { namespace, engine, credentials })
         }
         (false, true) => {
-            let role = kubernetes.field("role").required("the role's name")?;
-            let jwt = kubernetes.field("jwt").required("a token, or the path of its file")?;
-            let credentials = VaultCredentials::Kubernetes {
-                role: role.as_str().to_owned(),
-                jwt: if jwt.as_str().contains('/') {
-                    VaultJwt::File(PathBuf::from(jwt.as_str()))
-                } else {
-                    VaultJwt::Token(jwt.secret())
-                },
-            };
-            login_with(&kubernetes, "kubernetes", namespace, credentials)
+            let method = method(&kubernetes, "kubernetes", namespace, findings);
+            let role = findings.keep(role?.or_missing("the role's name"));
+            let jwt = findings.keep(jwt?.or_missing("a token, or the path of its file"));
+            let (namespace, engine) = method?;
+            let (role, jwt) = (role?.as_str().to_owned(), token(&jwt?));
+            let credentials = VaultCredentials::Kubernetes { role, jwt };
+            Some(VaultLogin { namespace, engine, credentials })
         }
     }
 }
 
-fn login_with(
+/// Reads the namespace and the mount of a login.
+fn method(
     method: &Cursor<'_>,
     default_engine: &str,
-    store_namespace: Option<&str>,
-    credentials: VaultCredentials,
-) -> Result<VaultLogin, Fault> {
-    let namespace = method.field("namespace").text()?;
+    store_namespace: Option<String>,
+    findings: &mut Findings,
+) -> Option<(Option<String>, String)> {
+    let engine = findings.keep(mount(&method.field("engine"), default_engine));
+    let namespace = findings.keep(method.field("namespace").text())?;
     let namespace = match namespace.as_str() {
-        "" => store_namespace.map(str::to_owned),
+        "" => store_namespace,
         "/" => None,
         namespace => Some(namespace.to_owned()),
     };
-    let engine = mount(&method.field("engine").text()?, default_engine);
-    Ok(VaultLogin { namespace, engine, credentials })
+    Some((namespace, engine?))
 }
 
-/// Whether one of the fields has a text, or was to get one from the environment.
-fn is_used(method: &Cursor<'_>, fields: [&str; 2]) -> Result<bool, Fault> {
-    for field in fields {
-        let text = method.field(field).text()?;
-        if !text.is_empty() || text.is_from_environment() {
-            return Ok(true);
-        }
+fn token(jwt: &Text<'_>) -> VaultJwt {
+    if jwt.as_str().contains('/') {
+        VaultJwt::File(PathBuf::from(jwt.as_str()))
+    } else {
+        VaultJwt::Token(jwt.secret())
     }
-    Ok(false)
 }
 
-fn client(tls: &Cursor<'_>, warnings: &mut Warnings) -> Result<Option<ClientIdentity>, Fault> {
-    let (key, cert) = (tls.field("key").text()?, tls.field("cert").text()?);
-    if key.is_empty() && cert.is_empty() {
+fn client(tls: &Cursor<'_>, findings: &mut Findings) -> Result<Option<ClientIdentity>, Fault> {
+    let [key, cert] = ["key", "cert"].map(|name| findings.keep(tls.field(name).text()));
+    if [&key, &cert].into_iter().all(|text| text.as_ref().is_some_and(Text::is_empty)) {
         return Ok(None);
     }
-    if key.is_empty() {
-        return Err(key.missing("the file of the private key that goes with `cert`"));
-    }
-    if cert.is_empty() {
-        return Err(cert.missing("the file of the certificate that goes with `key`"));
-    }
-    certificate::client_identity(&key, &cert, warnings).map(Some)
+    let key = key.map(|it| it.or_missing("the file of the private key that goes with `cert`"));
+    let cert = cert.map(|it| it.or_missing("the file of the certificate that goes with `key`"));
+    let files = Files {
+        key: key.and_then(|key| findings.keep(key)),
+        password: Password::Unsupported,
+        cert: cert.and_then(|cert| findings.keep(cert)),
+        is_of_server: false,
+    };
+    certificate::identity(&files, findings).map(Some).ok_or_else(Fault::known)
 }
 
-fn optional(text: &Text<'_>) -> Option<String> {
-    if text.is_empty() { None } else { Some(text.as_str().to_owned()) }
+fn optional(place: &Cursor<'_>) -> Result<Option<String>, Fault> {
+    let text = place.text()?;
+    Ok(if text.is_empty() { None } else { Some(text.as_str().to_owned()) })
 }
 
 /// A mount or a folder, without slashes around it.
-fn mount(text: &Text<'_>, default: &str) -> String {
-    text.or(default).trim_matches('/').to_owned()
+fn mount(place: &Cursor<'_>, default: &str) -> Result<String, Fault> {
+    Ok(place.text()?.or(default).trim_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -224,15 +262,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{schema, yaml};
+    use crate::{findings, schema};
 
     fn vault(text: &str) -> Result<VaultKeystore, String> {
         let variables = [("EMPTY", ""), ("TOKEN", "hunter2")];
         let environment: BTreeMap<_, _> =
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let value = yaml::parse_as(text, &schema::VAULT).map_err(|fault| fault.message)?;
-        read(&Cursor::root(&value, &environment), &mut Warnings::default())
-            .map_err(|fault| format!("{}: {}", fault.path, fault.message))
+        findings::of_section(text, &schema::VAULT, &environment, read)
     }
 
     const LEAST: &str = "endpoint: https://127.0.0.1:8200/\napprole: { id: a, secret: b }\n";
@@ -307,11 +343,11 @@ mod tests {
     fn mistakes_are_refused() {
         for (text, words) in [
             (
-                "engine: kv",
+                "approle: { id: a, secret: b }",
                 "endpoint: is missing; it wants Vault's URL, like https://127.0.0.1:8200",
             ),
             (
-                "endpoint: 127.0.0.1:8200",
+                "endpoint: 127.0.0.1:8200\napprole: { id: a, secret: b }",
                 "endpoint: '127.0.0.1:8200' is no URL; it wants http:// or https:// in front, like \
                  https://127.0.0.1:8200",
             ),
@@ -326,19 +362,20 @@ mod tests {
             ),
             (
                 "endpoint: https://v\napprole: { id: '${EMPTY}', secret: '${EMPTY}' }",
-                "approle.id: the environment variable `EMPTY` is empty; it wants the role's id",
+                "approle.id: the environment variable `EMPTY` is empty; it wants the role's id\n\
+                 approle.secret: the environment variable `EMPTY` is empty; it wants the secret's id",
             ),
             (
                 "endpoint: https://v\nversion: 2\napprole: { id: a, secret: b }",
                 "version: '2' is no K/V version; it wants v1 or v2",
             ),
             (
-                "endpoint: https://v\ntransit: { key: '${EMPTY}' }",
+                "endpoint: https://v\napprole: { id: a, secret: b }\ntransit: { key: '${EMPTY}' }",
                 "transit.key: the environment variable `EMPTY` is empty; it wants the name of the \
                  transit key",
             ),
             (
-                "endpoint: https://v\napprole: { id: a, secret: b }\ntls: { cert: ./c }",
+                "endpoint: https://v\napprole: { id: a, secret: b }\ntls: { cert: tests/pem/p256.cert }",
                 "tls.key: is missing; it wants the file of the private key that goes with `cert`",
             ),
             (

@@ -1,84 +1,294 @@
-//! YAML text to a tree of texts, by the schema. The only module that names the YAML library.
+//! YAML text to a tree with lines. The only module that names YAML libraries.
 //!
-//! Every scalar is taken as its text, whatever YAML would make of it: a key named `123` or `1e5`
-//! is that name. Anchors, aliases and merge keys (`<<`) work. Unknown and repeated names and
-//! values of the wrong kind are errors.
+//! One library says whether the text is exactly one valid document, the other gives its parts with
+//! their places. What either refuses is refused.
 
-use serde::de::{Deserialize as _, DeserializeSeed as _, Deserializer as _, IgnoredAny};
+use std::collections::HashMap;
+
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError};
+use serde::de::{Deserialize as _, Deserializer as _, IgnoredAny, Visitor};
 use zeroize::Zeroizing;
 
-use crate::error::{Fault, Spot};
-use crate::reading::{Position, Reading};
-use crate::schema::{FILE, Schema};
-use crate::seed::{NodeSeed, Stop};
+use crate::error::{Fault, Mark};
 
-/// A value and where it is.
-pub(crate) struct Node {
-    pub(crate) at: Position,
-    pub(crate) value: Value,
+/// A YAML document. Aliases are links to what they stand for. Flat, so that it can be as deep as it
+/// likes. Not `Debug`: texts may be secrets.
+pub(crate) struct Tree {
+    branches: Vec<Branch>,
+    root: Link,
 }
 
-/// What stands in a place of the file. Not `Debug`: texts may be secrets.
-pub(crate) enum Value {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// A single value; whether `${NAME}` is replaced in it.
-    Text(Zeroizing<String>, Expansion),
+/// A part of a document, and where it is used.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) at: Mark,
+    branch: usize,
+}
+
+/// A part of a document.
+pub(crate) struct Branch {
+    pub(crate) tag: Tag,
+    pub(crate) content: Content,
+    /// Whether its end has not been seen yet.
+    is_open: bool,
+}
+
+/// What a part of a document is.
+pub(crate) enum Content {
+    /// A single value, and whether it stands without quotes.
+    Scalar(Zeroizing<String>, IsPlain),
     /// A list.
-    List(Vec<Node>),
-    /// A map, in the order of the file, names unique.
-    Map(Vec<(String, Node)>),
-    /// Something that nobody looks at.
-    Ignored,
+    List(Vec<Link>),
+    /// A map: names and values in the order of the file.
+    Map(Vec<(Link, Link)>),
 }
 
-/// Whether `${NAME}` is replaced.
+/// Whether a scalar stands without quotes.
+pub(crate) type IsPlain = bool;
+
+/// The tag of a part of a document, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expansion {
-    Off,
-    On,
+pub(crate) enum Tag {
+    /// None, or one of YAML's own like `!!str`.
+    Usual,
+    /// `!!null`.
+    Null,
+    /// One that begins with a single `!`.
+    Local,
 }
 
-/// Reads the file's text.
-pub(crate) fn parse(text: &str) -> Result<Value, Fault> {
-    parse_as(text, &FILE)
-}
+impl Tree {
+    /// The document as a whole; none when there is nothing in it.
+    pub(crate) fn root(&self) -> Link {
+        self.root
+    }
 
-/// Reads a text of that schema.
-pub(crate) fn parse_as(text: &str, schema: &'static Schema) -> Result<Value, Fault> {
-    check_syntax(text)?;
-    let reading = Reading::default();
-    let root = NodeSeed::root(schema, &reading);
-    match root.deserialize(serde_yaml::Deserializer::from_str(text)) {
-        Ok(Value::Null) => Err(Fault::of_file("the file is empty")),
-        Ok(value) => Ok(value),
-        Err(error) => Err(reading.into_failure().unwrap_or_else(|| match error.location() {
-            Some(location) => {
-                let spot = Spot::Line(location.line());
-                Fault { spot, ..Fault::of_file("a value has a YAML tag that does not fit it") }
-            }
-            None => Fault::of_file("aliases repeat too much"),
-        })),
+    /// What is at the other end of a link.
+    pub(crate) fn follow(&self, link: Link) -> Option<&Branch> {
+        self.branches.get(link.branch)
     }
 }
 
-/// The line of something that was read, counted from 1: reads again and fails there on purpose,
-/// because the library tells locations only in errors.
-pub(crate) fn line(text: &str, position: Position) -> Option<usize> {
-    let reading = Reading::toward(position);
-    let root = NodeSeed::root(&FILE, &reading);
-    let result = root.deserialize(serde_yaml::Deserializer::from_str(text));
-    result.err()?.location().map(|location| location.line())
+impl Branch {
+    /// Whether it is nothing: `~`, `null`, or no text at all, without quotes.
+    pub(crate) fn is_null(&self) -> bool {
+        match &self.content {
+            Content::Scalar(text, true) => {
+                text.is_empty() || ["~", "null", "Null", "NULL"].contains(&text.as_str())
+            }
+            _ => false,
+        }
+    }
 }
+
+/// Reads a text that is exactly one YAML document.
+pub(crate) fn parse(text: &str) -> Result<Tree, Fault> {
+    let tree = build(text);
+    if matches!(&tree, Err(NoTree::TooDeep(_))) {
+        // The other library takes the square of the depth.
+        return tree.map_err(NoTree::into_fault);
+    }
+    check_syntax(text)?;
+    tree.map_err(NoTree::into_fault)
+}
+
+/// So many lists and maps may stand in one another.
+const DEPTH_MAX: usize = 1 << 14;
+
+/// Why there is no tree.
+enum NoTree {
+    /// Too many lists and maps stand in one another, on that line.
+    TooDeep(usize),
+    /// A line in brackets begins with a tab.
+    Tabbed(Fault),
+    /// Anything else.
+    Faulty(Fault),
+}
+
+impl NoTree {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::TooDeep(line) => {
+                Fault::of_line(line, "too many lists and maps stand in one another")
+            }
+            Self::Tabbed(fault) | Self::Faulty(fault) => fault,
+        }
+    }
+}
+
+impl From<ScanError> for NoTree {
+    fn from(error: ScanError) -> Self {
+        let (line, kind) = (error.marker().line(), error.kind().clone());
+        let fault = Fault::of_line(line, "is not valid YAML").because(error);
+        match kind {
+            ErrorKind::RecursionLimitExceeded => Self::TooDeep(line),
+            ErrorKind::TabInBlockIndentation => Self::Tabbed(fault),
+            _ => Self::Faulty(fault),
+        }
+    }
+}
+
+fn build(text: &str) -> Result<Tree, NoTree> {
+    match build_strictly(text) {
+        // Inside of brackets libyaml takes tabs for blanks.
+        Err(NoTree::Tabbed(_)) => build_strictly(&indented_by_blanks(text)),
+        result => result,
+    }
+}
+
+fn indented_by_blanks(text: &str) -> String {
+    let mut blanks = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let rest = line.trim_start_matches([' ', '\t']);
+        blanks.extend(std::iter::repeat_n(' ', line.len() - rest.len()));
+        blanks.push_str(rest);
+    }
+    blanks
+}
+
+fn build_strictly(text: &str) -> Result<Tree, NoTree> {
+    let options = granit_parser::options! {
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
+        block_scalar_eof_without_line_feed: true,
+        bom_inside_document_as_content: true,
+    };
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event?;
+        builder.take(event, Mark::from(span.start)).map_err(NoTree::Faulty)?;
+    }
+    let empty = || NoTree::Faulty(Fault::of_file("the file is empty"));
+    Ok(Tree { root: builder.root.ok_or_else(empty)?, branches: builder.branches })
+}
+
+/// Makes a tree of events.
+#[derive(Default)]
+struct Builder {
+    branches: Vec<Branch>,
+    root: Option<Link>,
+    /// The lists and maps that are not at their end, innermost last; maps with the name whose value
+    /// comes next.
+    open: Vec<(Link, Option<Link>)>,
+    /// The branches that have anchors, by the numbers of the anchors.
+    anchors: HashMap<usize, usize>,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, at: Mark) -> Result<(), Fault> {
+        let fault = |message| Err(Fault::new(Some(at), String::new(), message));
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => return fault(SECOND_DOCUMENT),
+            Event::Scalar(text, style, anchor, tag) => {
+                let text = Zeroizing::new(text.into_owned());
+                let content = Content::Scalar(text, style == ScalarStyle::Plain);
+                let link = self.add(at, content, tag.as_deref(), anchor);
+                self.attach(link);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                let link = self.add(at, Content::List(Vec::new()), tag.as_deref(), anchor);
+                self.open(link);
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let link = self.add(at, Content::Map(Vec::new()), tag.as_deref(), anchor);
+                self.open(link);
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(anchor) => match self.anchors.get(&anchor).copied() {
+                Some(branch) if !self.is_open(branch) => self.attach(Link { at, branch }),
+                _ => return fault("an alias stands inside of what it stands for"),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        at: Mark,
+        content: Content,
+        tag: Option<&granit_parser::Tag>,
+        anchor: usize,
+    ) -> Link {
+        let branch = self.branches.len();
+        self.branches.push(Branch { tag: Tag::of(tag), content, is_open: false });
+        // Nought is no anchor.
+        if anchor != 0 {
+            self.anchors.insert(anchor, branch);
+        }
+        Link { at, branch }
+    }
+
+    fn open(&mut self, link: Link) {
+        self.set_open(link, true);
+        self.open.push((link, None));
+    }
+
+    fn close(&mut self) {
+        if let Some((link, _)) = self.open.pop() {
+            self.set_open(link, false);
+            self.attach(link);
+        }
+    }
+
+    fn set_open(&mut self, link: Link, is_open: bool) {
+        if let Some(branch) = self.branches.get_mut(link.branch) {
+            branch.is_open = is_open;
+        }
+    }
+
+    fn is_open(&self, branch: usize) -> bool {
+        self.branches.get(branch).is_some_and(|branch| branch.is_open)
+    }
+
+    /// Puts a part into the list or map that it stands in.
+    fn attach(&mut self, link: Link) {
+        let Some((parent, name)) = self.open.last_mut() else {
+            self.root = Some(link);
+            return;
+        };
+        match self.branches.get_mut(parent.branch).map(|branch| &mut branch.content) {
+            Some(Content::List(items)) => items.push(link),
+            Some(Content::Map(entries)) => match name.take() {
+                None => *name = Some(link),
+                Some(name) => entries.push((name, link)),
+            },
+            Some(Content::Scalar(..)) | None => {}
+        }
+    }
+}
+
+impl From<Marker> for Mark {
+    fn from(marker: Marker) -> Self {
+        Self { line: marker.line(), column: marker.col() }
+    }
+}
+
+impl Tag {
+    fn of(tag: Option<&granit_parser::Tag>) -> Self {
+        match tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix())) {
+            Some(tag) if tag == "tag:yaml.org,2002:null" => Self::Null,
+            Some(tag) if tag.starts_with('!') => Self::Local,
+            _ => Self::Usual,
+        }
+    }
+}
+
+const SECOND_DOCUMENT: &str = "a second YAML document starts here; a configuration is one document";
 
 /// Whether the text is exactly one YAML document.
 fn check_syntax(text: &str) -> Result<(), Fault> {
     let invalid = |error: serde_yaml::Error| {
         let line = error.location().map(|at| at.line());
-        let spot = line.map_or(Spot::Nowhere, Spot::Line);
         let is_tab = line.is_some_and(|line| is_indented_by_tab(text, line));
         let hint = if is_tab { "; indent with blanks, not with tabs" } else { "" };
-        Fault { spot, ..Fault::of_file(format!("is not valid YAML{hint}")) }.because(error)
+        let message = format!("is not valid YAML{hint}");
+        let fault = match line {
+            Some(line) => Fault::of_line(line, message),
+            None => Fault::of_file(message),
+        };
+        fault.because(error)
     };
     let mut documents = serde_yaml::Deserializer::from_str(text);
     if let Some(document) = documents.next() {
@@ -88,10 +298,10 @@ fn check_syntax(text: &str) -> Result<(), Fault> {
         None => Ok(()),
         Some(document) => {
             let error = document.deserialize_any(Stop).err();
-            let spot = error.and_then(|error| error.location());
-            let spot = spot.map_or(Spot::Nowhere, |at| Spot::Line(at.line()));
-            let message = "a second YAML document starts here; a configuration is one document";
-            Err(Fault { spot, ..Fault::of_file(message) })
+            Err(match error.and_then(|error| error.location()) {
+                Some(at) => Fault::of_line(at.line(), SECOND_DOCUMENT),
+                None => Fault::of_file(SECOND_DOCUMENT),
+            })
         }
     }
 }
@@ -99,4 +309,87 @@ fn check_syntax(text: &str) -> Result<(), Fault> {
 fn is_indented_by_tab(text: &str, line: usize) -> bool {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     line.chars().take_while(|character| character.is_whitespace()).any(|blank| blank == '\t')
+}
+
+/// Takes nothing: the library's error then tells the place.
+struct Stop;
+
+impl Visitor<'_> for Stop {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nothing")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_yaml::Value;
+
+    use super::*;
+
+    /// Whether the tree is what the other library reads; numbers and such are not looked into.
+    fn is_same(tree: &Tree, link: Link, value: &Value) -> bool {
+        let branch = tree.follow(link).unwrap();
+        match (&branch.content, value) {
+            (_, Value::Tagged(_)) => branch.tag == Tag::Local,
+            (Content::Scalar(text, _), Value::String(other)) => text.as_str() == other,
+            (Content::Scalar(_, is_plain), Value::Null) => *is_plain && branch.is_null(),
+            (Content::Scalar(_, is_plain), Value::Bool(_) | Value::Number(_)) => *is_plain,
+            (Content::List(items), Value::Sequence(others)) => {
+                let mut pairs = items.iter().zip(others);
+                items.len() == others.len()
+                    && pairs.all(|(item, other)| is_same(tree, *item, other))
+            }
+            (Content::Map(entries), Value::Mapping(others)) => {
+                let mut pairs = entries.iter().zip(others);
+                entries.len() == others.len()
+                    && pairs.all(|((name, value), (other_name, other_value))| {
+                        is_same(tree, *name, other_name) && is_same(tree, *value, other_value)
+                    })
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn both_libraries_read_the_same() {
+        for text in [
+            "a: {\n  b: c\n}\nd: {\n}\ne: [\n]\n",
+            "a:\n  b:\n    c: [\n      x,\n      y\n  ]\n",
+            "a: [\n{ b: c },\n{ b: d }\n]\n",
+            "{\n\t\"a\": {\n\t\t\"b\": [\n\t\t\t\"c\"\n\t\t]\n\t}\n}\n",
+            "a: {\n\tb: c,\n\td: [\n\t\te ]\n}\nf: g\n",
+            "a:\tb\nc: d\t# e\n",
+            "a: \"b\nc\"\nd:\n  e: \"f\n  g\"\n",
+            "{\"a\":b, c: d, e,}\n",
+            "a:\n- b\n- c: d\n  e: f\n-\n- - g\n  - h\n",
+            "a: |\n  b\n\n  c\nd: >-\n  e\n  f\ng: |2\n    h\ni: |+\n  j\n\n",
+            "a: |\n  b",
+            "? a\n: b\n",
+            "a: &b\n  c: d\ne:\n  <<: *b\nf: [ *b ]\n",
+            "a: &b c\n*b : d\ne: { f: *b }\n",
+            "a: !!str b\nc: !d e\n",
+            "%YAML 1.1\n--- # a\nb: c\n...\n",
+            "a: b\r\nc:\r\n  d: e\r\n",
+            "a: 'b''c'\nd: \"\\x41\\u0041\\/\\e\"\n",
+            "a: b#c\nd: e #f\ng: http://h:1/i?j#k\nl: [http://m:1/n?o]\n",
+            "a: :7373\nb: -c\nd: ?e\nf: <g>\nh: ${I}\nj: [ /v1/key/* ]\n",
+            "a: ~\nb:\nc: null\nd: \"\"\ne: 'null'\n1: 0123\non: 1e5\n",
+        ] {
+            let value: Value = serde_yaml::from_str(text).unwrap();
+            let tree = parse(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+            assert!(is_same(&tree, tree.root(), &value), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_the_text() {
+        let tree = parse("# a\nb:\r\n- c\n- &d { e: f }\n- *d\n").unwrap();
+        let Content::Map(entries) = &tree.follow(tree.root()).unwrap().content else { panic!() };
+        assert_eq!((entries[0].0.at.line, entries[0].0.at.column), (2, 0));
+        let Content::List(items) = &tree.follow(entries[0].1).unwrap().content else { panic!() };
+        let places: Vec<_> = items.iter().map(|item| (item.at.line, item.at.column)).collect();
+        assert_eq!(places, [(3, 2), (4, 5), (5, 2)]);
+    }
 }

@@ -11,14 +11,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use folder::Folder;
-use kes_config::{AuditEvents, Config, ConfigError, LogLevel};
+use kes_config::{
+    AuditEvents, Config, ConfigErrors, Keystore, LogLevel, VaultCredentials, VaultJwt,
+};
 use kes_types::{KeyName, PolicyName};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 const BASE: &str = "admin: { identity: disabled }\ntls: { key: ./server.key, cert: ./server.cert }\n\
                     keystore: { fs: { path: ./keys } }\n";
 
-fn parse(text: &str) -> Result<Config, ConfigError> {
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
     kes_config::parse(text, Path::new("kes.yaml"), &Folder::enter().environment())
 }
 
@@ -138,6 +140,131 @@ fn an_encrypted_key_is_the_plain_one() {
 }
 
 #[test]
+fn values_come_from_files_without_their_last_line_end() {
+    let config = corpus("secrets-in-files.yaml");
+    assert_eq!(config.live.tls.chain, corpus("guide.yaml").live.tls.chain);
+    let Keystore::Vault(vault) = config.keystore else { panic!("not Vault") };
+    let VaultCredentials::Kubernetes { role, jwt: VaultJwt::Token(jwt) } = vault.login.credentials
+    else {
+        panic!("not a login with a token");
+    };
+    assert_eq!((role.as_str(), jwt.expose()), ("my-role", b"hunter2\n".as_slice()));
+    // A variable that is set wins over the file of its name, even when it is set to nothing.
+    let mut environment = Folder::enter().environment();
+    environment.insert("EMPTY_FILE".to_owned(), "./secrets/password".to_owned());
+    let text = format!("{BASE}cache: {{ expiry: {{ any: '${{EMPTY}}' }} }}");
+    let config = kes_config::parse(&text, Path::new("kes.yaml"), &environment).unwrap();
+    assert_eq!(config.live.cache.any, Duration::from_mins(5));
+}
+
+#[test]
+fn a_store_that_is_blank_is_as_good_as_none() {
+    let Keystore::Vault(vault) = corpus("keystore-blank-sections.yaml").keystore else {
+        panic!("not Vault")
+    };
+    assert_eq!(vault.endpoint, "https://127.0.0.1:8200");
+}
+
+#[test]
+fn secrets_are_taken_as_they_are() {
+    let Keystore::Vault(vault) = corpus("secrets-with-dollars.yaml").keystore else {
+        panic!("not Vault")
+    };
+    let VaultCredentials::AppRole { id, secret } = vault.login.credentials else {
+        panic!("not AppRole")
+    };
+    assert_eq!((id.expose(), secret.expose()), (&b"~/hunter2"[..], &b"$HUNTER2"[..]));
+}
+
+const VAULT: &str = "admin: { identity: disabled }\n\
+                     tls: { key: ./server.key, cert: ./server.cert }\n\
+                     keystore:\n  vault:\n    endpoint: https://127.0.0.1:8200\n    \
+                     approle: { id: a, secret: b }\n";
+
+/// Reads a text in an environment with some more variables.
+fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let mut environment = Folder::enter().environment();
+    for (name, value) in variables {
+        environment.insert((*name).to_owned(), (*value).to_owned());
+    }
+    kes_config::parse(text, Path::new("kes.yaml"), &environment)
+}
+
+fn anchors(config: Config) -> Option<usize> {
+    let Keystore::Vault(vault) = config.keystore else { panic!("not Vault") };
+    vault.ca.map(|anchors| anchors.len())
+}
+
+#[test]
+fn vault_is_trusted_by_its_own_variables_where_the_file_names_nothing() {
+    let quiet = |variables: &[(&str, &str)]| {
+        let config = parse_with(VAULT, variables).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        anchors(config)
+    };
+    assert_eq!(quiet(&[]), None);
+    assert_eq!(quiet(&[("VAULT_CACERT", ""), ("VAULT_TOKEN", "")]), None);
+    assert_eq!(quiet(&[("VAULT_CACERT", "./vault-ca.cert")]), Some(1));
+    assert_eq!(quiet(&[("VAULT_CAPATH", "./ca")]), Some(1));
+    let text = format!("{VAULT}    tls: {{ ca: '' }}\n");
+    assert_eq!(anchors(parse_with(&text, &[("VAULT_CAPATH", "./ca")]).unwrap()), Some(1));
+    for (name, value) in [("VAULT_CACERT", "./no-such"), ("VAULT_CAPATH", "./empty")] {
+        let errors = parse_with(VAULT, &[(name, value)]).unwrap_err().to_string();
+        let place = "kes.yaml:4: keystore.vault.tls.ca: ";
+        let shown = format!("the value of `${{{name}}}` (relative to ");
+        assert!(errors.starts_with(place) && errors.contains(&shown), "{errors}");
+        assert!(!errors.contains(value), "{errors}");
+    }
+}
+
+#[test]
+fn variables_of_vault_that_have_no_effect_are_told() {
+    let told = |text: &str, variables: &[(&str, &str)]| {
+        let config = parse_with(text, variables).unwrap();
+        let warnings = config.warnings.iter().map(ToString::to_string);
+        warnings.collect::<Vec<_>>()
+    };
+    let all = [
+        "ADDR",
+        "AGENT_ADDR",
+        "CACERT_BYTES",
+        "CLIENT_CERT",
+        "CLIENT_KEY",
+        "CLIENT_TIMEOUT",
+        "HTTP_PROXY",
+        "MAX_RETRIES",
+        "NAMESPACE",
+        "PROXY_ADDR",
+        "RATE_LIMIT",
+        "SKIP_VERIFY",
+        "TLS_SERVER_NAME",
+        "TOKEN",
+    ];
+    for name in all {
+        for name in [format!("VAULT_{name}"), format!("BAO_{name}")] {
+            let lines = told(VAULT, &[(&name, "hunter2")]);
+            let want = format!(
+                "kes.yaml:4: keystore.vault: the environment variable `{name}` is set and has no effect"
+            );
+            assert!(lines.len() == 1 && lines[0].starts_with(&want), "{lines:?}");
+            assert!(!lines[0].contains("hunter2"), "{lines:?}");
+            assert_eq!(told(BASE, &[(&name, "hunter2")]), [""; 0]);
+        }
+    }
+    let many = [("VAULT_SKIP_VERIFY", "1"), ("VAULT_TOKEN", "t"), ("BAO_CACERT", "./no-such")];
+    assert_eq!(told(VAULT, &many).len(), 3);
+    // What counts already, and what the file itself names.
+    let text = format!("{VAULT}    tls: {{ ca: ./vault-ca.cert }}\n");
+    let trust = [("VAULT_CACERT", "./no-such"), ("VAULT_CAPATH", "./ca")];
+    assert_eq!(told(&text, &trust).len(), 2);
+    assert_eq!(told(VAULT, &[("VAULT_CACERT", "./ca/one.crt"), ("VAULT_CAPATH", "./x")]).len(), 1);
+    let text = VAULT.replace("https://127.0.0.1:8200", "${VAULT_ADDR}");
+    let text = text.replace("secret: b", "secret: \"${VAULT_TOKEN}\"");
+    let named = [("VAULT_ADDR", "https://v"), ("VAULT_TOKEN", "hunter2")];
+    assert_eq!(told(&text, &named), [""; 0]);
+}
+
+#[test]
 fn patterns_and_versions_are_not_taken_from_the_environment() {
     let text = format!("{BASE}policy: {{ a: {{ allow: [ \"${{ON}}\" ] }} }}\n");
     assert_eq!(patterns(&parse(&text).unwrap(), "a").0, ["${ON}"]);
@@ -149,7 +276,8 @@ fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kes.yaml");
     let load = || kes_config::load(&path, &BTreeMap::new()).unwrap_err();
-    let error = load();
+    let errors = load();
+    let [error] = errors.all() else { panic!("{errors}") };
     assert_eq!(error.to_string(), format!("{}: cannot read the file", path.display()));
     assert!(error.source().unwrap().to_string().contains("No such file"));
     fs::write(&path, b"admin:\n  identity: \xff\n").unwrap();
@@ -180,21 +308,31 @@ fn aliases_cannot_blow_a_file_up() {
 
 #[test]
 fn deep_nesting_is_survived() {
-    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
-    assert_eq!(parse(&format!("root: {deep}\n{BASE}")).unwrap().warnings.len(), 1);
-    assert!(parse(&format!("keys: {deep}\n{BASE}")).is_err());
-    assert!(parse(&deep).is_err());
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let ignored = parse(&format!("root: {}\n{BASE}", nested(10_000)));
+    assert_eq!(ignored.unwrap().warnings.len(), 1);
+    for deep in [nested(10_000), "[".repeat(300_000), "{a: ".repeat(100_000)] {
+        assert!(parse(&format!("keys: {deep}\n{BASE}")).is_err());
+        assert!(parse(&format!("x-a: {deep}")).is_err());
+        assert!(parse(&deep).is_err());
+    }
+    // Blocks have no brackets to count.
+    let blocks = lines(1000, |depth| format!("{}a:", " ".repeat(depth)));
+    assert!(parse(&format!("x-a:\n{}\n{BASE}", blocks.replace("a:", " a:"))).is_ok());
+    assert!(parse(&format!("{BASE}keys: {}", "- ".repeat(20_000))).is_err());
+    let merged = lines(1000, |depth| format!("{}<<:", " ".repeat(depth)));
+    assert!(parse(&format!("{BASE}policy:\n{}", merged.replace("<<:", " <<:"))).is_err());
 }
 
 #[test]
-fn warnings_beyond_a_hundred_have_no_line() {
+fn any_number_of_warnings_have_their_lines() {
     let identities = lines(20_000, |index| format!("    - not-{index}"));
     let config = parse(&format!("{BASE}policy:\n  a:\n    identities:\n{identities}")).unwrap();
     let warning = |index: usize| config.warnings[index].to_string();
     assert_eq!(config.warnings.len(), 20_000);
     assert!(warning(0).starts_with("kes.yaml:7: policy.a.identities[0]: "), "{}", warning(0));
     assert!(warning(99).starts_with("kes.yaml:106: "), "{}", warning(99));
-    assert!(warning(100).starts_with("kes.yaml: policy.a.identities[100]: "), "{}", warning(100));
+    assert!(warning(19_999).starts_with("kes.yaml:20006: policy.a.identities[19999]: "));
 }
 
 proptest! {
@@ -234,7 +372,12 @@ proptest! {
                     assert!(!warning.to_string().contains('\n'));
                 }
             }
-            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+            Err(errors) => {
+                assert!(!errors.all().is_empty());
+                for line in errors.lines() {
+                    assert!(!line.contains('\n'), "{line}");
+                }
+            }
         }
     }
 }

@@ -31,7 +31,8 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
     let start = match &args.config {
         Some(path) => {
             let environment = kes_config::ProcessEnvironment;
-            let mut config = kes_config::load(path, &environment).map_err(Failure::new)?;
+            let mut config = kes_config::load(path, &environment)
+                .map_err(|errors| Failure::messages(errors.lines()))?;
             if let Some(addr) = &args.addr {
                 config.address = address(addr)?;
             }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod configuration;
 mod dev_server;
 mod encrypted_key;
 mod identity;

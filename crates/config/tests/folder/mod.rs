@@ -43,6 +43,15 @@ impl Folder {
             ("VAULT_APPROLE_SECRET", "hunter2"),
             ("KES_AWS_ACCESS_KEY", "AKIAIOSFODNN7EXAMPLE"),
             ("KES_AWS_SECRET_KEY", "hunter2"),
+            ("PASSWORD_FILE", "./secrets/password"),
+            ("ROLE_FILE", "./secrets/role"),
+            ("SET", "hunter2"),
+            ("SET_FILE", "./secrets/no-such"),
+            ("LOST_FILE", "./secrets/no-such"),
+            ("EMPTY_FILE_FILE", "./secrets/empty"),
+            ("UNNAMED_FILE", ""),
+            ("PART", "/srv/${HOME}/keys"),
+            ("TILDE", "~/keys"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
@@ -61,6 +70,25 @@ impl Folder {
         self.write("nameless.key", &nameless.serialize_pem(), 0o600);
         self.write("nameless.cert", &self::certificate(&[], &nameless), 0o644);
 
+        self.write("secrets/password", "hunter2\n", 0o600);
+        self.write("secrets/role", "my-role\r\n", 0o600);
+        self.write("secrets/two-line-ends", "hunter2\n\n", 0o600);
+        self.write("secrets/empty", "", 0o600);
+        self.write("secrets/line-end", "\n", 0o600);
+        self.write("secrets/long", &"x".repeat((64 << 10) + 1), 0o600);
+        self.write_bytes("secrets/binary", b"hunter\xff", 0o600);
+        self.write("secrets/home", "~/keys\n", 0o600);
+
+        let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pem");
+        for entry in fs::read_dir(pem).unwrap() {
+            let path = entry.unwrap().path();
+            let name = format!("pem/{}", path.file_name().unwrap().to_str().unwrap());
+            self.write_bytes(&name, &fs::read(&path).unwrap(), 0o600);
+        }
+
+        self.write("der-ca/one.crt", &certificate, 0o644);
+        let der = pem::certificates(certificate.as_bytes()).unwrap();
+        self.write_bytes("der-ca/two.der", &der[0], 0o644);
         self.write("ca/README", "no certificate", 0o644);
         self.write("ca/one.crt", &certificate, 0o644);
         self.write("empty/README", "no certificate", 0o644);
@@ -71,6 +99,10 @@ impl Folder {
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) {
+        self.write_bytes(name, text.as_bytes(), mode);
+    }
+
+    fn write_bytes(&self, name: &str, text: &[u8], mode: u32) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("."))).unwrap();
         fs::write(&path, text).unwrap();

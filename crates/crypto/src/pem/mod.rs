@@ -1,6 +1,9 @@
 //! Certificates and private keys as PEM (RFC 7468), encrypted keys included.
 
+mod algorithm;
+mod der;
 mod legacy;
+mod material;
 mod pbes2;
 mod section;
 
@@ -8,7 +11,9 @@ use kes_types::Secret;
 
 use crate::RandomFailed;
 
+pub use algorithm::KeyAlgorithm;
 pub use legacy::encrypt_legacy;
+pub use material::Material;
 pub use pbes2::encrypt;
 pub(crate) use section::certificate;
 

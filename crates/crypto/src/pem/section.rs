@@ -42,6 +42,14 @@ pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
     }
 }
 
+/// The labels of all sections that begin in the file.
+pub(super) fn labels(pem: &[u8]) -> Vec<&str> {
+    let lines = pem.split(|byte| *byte == b'\n').flat_map(unglued);
+    let labels = lines
+        .filter_map(|line| line.trim_ascii().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----"));
+    labels.filter_map(|label| std::str::from_utf8(label).ok()).collect()
+}
+
 /// Puts a file right for strict readers: no byte order mark, no two sections glued together for
 /// want of a line's end, and no blank lines in sections but those that end headers (the library
 /// takes whatever stands before one for headers, other readers pass over them).

@@ -1,0 +1,86 @@
+//! What is found in one pass over a configuration file: faults, and what is only suspicious.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::error::{ConfigError, ConfigErrors, Fault, Mark, Warning};
+
+/// The faults and warnings of a file, each once: an anchor's are found again at every alias.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    /// Place, field and message of each.
+    seen: HashSet<(Mark, String, String)>,
+}
+
+impl Findings {
+    /// Takes a fault.
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        if !fault.is_known && self.is_new(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Takes a warning.
+    pub(crate) fn warn(&mut self, warning: Fault) {
+        if self.is_new(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The value; none when there is a fault instead, which is taken.
+    pub(crate) fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.fault(fault)).ok()
+    }
+
+    /// Whether there are faults.
+    pub(crate) fn are_faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// The faults as the error of that file, in the order of the file.
+    pub(crate) fn into_errors(mut self, file: &Path) -> ConfigErrors {
+        sort(&mut self.faults);
+        let error = |fault| ConfigError::new(file, fault);
+        ConfigErrors::new(self.faults.into_iter().map(error).collect())
+    }
+
+    /// The warnings, in the order of the file.
+    pub(crate) fn into_warnings(mut self, file: &Path) -> Vec<Warning> {
+        sort(&mut self.warnings);
+        self.warnings.into_iter().map(|warning| Warning::new(file, warning)).collect()
+    }
+
+    fn is_new(&mut self, fault: &Fault) -> bool {
+        match fault.at {
+            Some(at) => {
+                let field = fault.path.rsplit('.').next().unwrap_or_default().to_owned();
+                self.seen.insert((at, field, fault.message.clone()))
+            }
+            None => true,
+        }
+    }
+}
+
+/// The order of the file; what has no place in it comes last.
+fn sort(faults: &mut [Fault]) {
+    faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
+}
+
+/// Reads a section that stands alone; instead of it, its faults with their paths, a line for each.
+#[cfg(test)]
+pub(crate) fn of_section<T>(
+    text: &str,
+    schema: &'static crate::schema::Schema,
+    environment: &dyn crate::environment::Environment,
+    read: impl FnOnce(&crate::cursor::Cursor<'_>, &mut Findings) -> Option<T>,
+) -> Result<T, String> {
+    let mut findings = Findings::default();
+    let tree = crate::yaml::parse(text).map_err(|fault| fault.message)?;
+    let root = crate::walk::read(&tree, schema, &mut findings).map_err(|fault| fault.message)?;
+    let value = read(&crate::cursor::Cursor::root(&root, environment), &mut findings);
+    let line = |fault: &Fault| format!("{}: {}", fault.path, fault.message);
+    let lines: Vec<_> = findings.faults.iter().map(line).collect();
+    value.filter(|_| lines.is_empty()).ok_or_else(|| lines.join("\n"))
+}
