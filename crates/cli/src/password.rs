@@ -59,7 +59,12 @@ fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
         let is_open_to_others = metadata.is_file() && metadata.mode() & OTHERS_READ != 0;
         Ok((input::all(file, LEN_MAX)?, is_open_to_others))
     };
-    let (contents, is_open_to_others) = open().map_err(Failure::new)?;
+    let (contents, is_open_to_others) = open().map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            Failure::message(format!("a password has {LEN_MAX} bytes at most"))
+        }
+        _ => Failure::new(error),
+    })?;
     if is_open_to_others {
         output.warn(&format!(
             "others can read the password in '{0}': take their permission with 'chmod 600'",

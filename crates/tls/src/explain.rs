@@ -346,13 +346,16 @@ fn renew(side: Side) -> &'static str {
 
 fn names(presented: &[String]) -> String {
     const SHOWN_MAX: usize = 8;
+    const NAME_LEN_MAX: usize = 100;
     if presented.is_empty() {
         return "no name at all (it has no subject alternative name)".to_owned();
     }
     // The library shows names as `DnsName("localhost")`.
     let bare = |name: &String| {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-        inner.unwrap_or(name).trim_matches('"').to_owned()
+        let bare = inner.unwrap_or(name).trim_matches('"');
+        // A name is the peer's text.
+        bare.chars().take(NAME_LEN_MAX).flat_map(char::escape_debug).collect::<String>()
     };
     let shown: Vec<_> = presented.iter().take(SHOWN_MAX).map(bare).collect();
     let more = if presented.len() > SHOWN_MAX { ", …" } else { "" };

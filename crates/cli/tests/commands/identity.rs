@@ -59,7 +59,12 @@ fn the_identity_of_what_is_on_standard_input_or_in_a_file() {
         assert_eq!((answer.code, answer.out.as_str()), (Some(1), ""), "{file}");
         assert!(answer.err.starts_with("Error: standard input: "), "{}", answer.err);
         assert!(!answer.err.contains("AD9E7F"), "{}", answer.err);
-        assert_eq!(answer.err.contains("larger than 1 MiB"), file == "large", "{}", answer.err);
+        assert_eq!(
+            answer.err.contains("larger than 1048576 bytes"),
+            file == "large",
+            "{}",
+            answer.err
+        );
     }
 }
 

@@ -93,7 +93,8 @@ async fn a_certificate_of_an_unlisted_authority_is_refused() {
     }
     // Its name is that of a listed authority, its key is not.
     let same_name = refusal(call(Person::issued(&unknown, |_| {}), vec![listed]).await);
-    assert!(same_name.starts_with("the server's certificate is "), "{same_name}");
+    let words = "the server's certificate names a trusted authority that has not signed it: ";
+    assert!(same_name.starts_with(words), "{same_name}");
 }
 
 #[tokio::test]
@@ -117,7 +118,7 @@ async fn being_listed_cures_neither_the_name_nor_the_dates_nor_the_usage() {
         (Person::with(other_name), "is not valid for '127.0.0.1', but for vault.corp: "),
         (Person::with(expired), "expired at 2001-01-01T00:00:00Z: renew it"),
         (Person::with(of_tomorrow), "is not valid before 3000-01-01T00:00:00Z: "),
-        (Person::with(of_a_client), "is not meant for a server: "),
+        (Person::with(of_a_client), "is not for servers: "),
     ] {
         let listed = vec![server.certificate.clone()];
         let refusal = refusal(call(server, listed).await);
