@@ -80,3 +80,16 @@ async fn a_client_that_is_still_sending_gets_the_answer() {
         assert_told("PUT", &answer(&mut stream).await);
     }
 }
+
+#[tokio::test]
+async fn the_log_has_the_refusal_before_the_client_has_its_answer() {
+    let setup = Setup::new();
+    let server = setup.start().await;
+    let mut stream = connect(&server).await;
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it is open");
+    assert_told("GET", &answer(&mut stream).await);
+    // The client has not closed its end, for which the server still waits.
+    let (_, log) = server.stop_and_read().await;
+    assert_eq!(log.matches("plain HTTP request").count(), 1, "{log}");
+    drop(stream);
+}

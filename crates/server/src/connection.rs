@@ -88,35 +88,36 @@ pub(crate) async fn serve(
 async fn handshake(app: &App, stream: TcpStream, address: SocketAddr) -> Option<TlsStream<Wire>> {
     let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
     // What a handshake begins with waits for its turn as well.
-    let handshake = app.handshakes.run(accept(acceptor, stream));
+    let handshake = app.handshakes.run(accept(app, acceptor, stream, address));
     let handshake = tokio::time::timeout(app.limits.handshake_timeout, handshake);
-    let refusal = match app.stop.soft().run_until_cancelled(handshake).await? {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(refusal)) => refusal,
-        Err(_) => Some(Refusal::timed_out()),
+    let Ok(accepted) = app.stop.soft().run_until_cancelled(handshake).await? else {
+        app.refusals.note(address, &Refusal::timed_out(), None);
+        return None;
     };
-    if let Some(refusal) = refusal {
-        app.refusals.note(address, &refusal, None);
-    } else {
-        tracing::debug!(peer = %address, "a connection ended without a byte");
-    }
-    None
+    accepted
 }
 
-/// The handshake alone. Why the client is refused; none where it has sent nothing.
+/// The handshake alone. A client that is refused is in the log before it can know that it was.
 async fn accept(
+    app: &App,
     acceptor: TlsAcceptor,
     stream: TcpStream,
-) -> Result<TlsStream<Wire>, Option<Refusal>> {
+    address: SocketAddr,
+) -> Option<TlsStream<Wire>> {
+    let refuse = |refusal: Refusal| app.refusals.note(address, &refusal, None);
     match Protocol::of(&stream).await {
-        Protocol::Nothing => Err(None),
-        Protocol::Http { is_head } => Err(Some(protocol::refuse_http(stream, is_head).await)),
-        Protocol::Other => Err(Some(Refusal::not_tls())),
         Protocol::Tls => {
             let accepted = acceptor.accept(Wire::from(stream)).await;
-            accepted.map_err(|error| Some(Refusal::of_handshake(&error)))
+            return accepted.map_err(|error| refuse(Refusal::of_handshake(&error))).ok();
         }
+        Protocol::Http { is_head } => {
+            refuse(Refusal::plain_http());
+            protocol::answer_http(stream, is_head).await;
+        }
+        Protocol::Other => refuse(Refusal::not_tls()),
+        Protocol::Nothing => tracing::debug!(peer = %address, "a connection ended without a byte"),
     }
+    None
 }
 
 fn requests(

@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::refusal::Refusal;
-
 /// Bytes that are looked at.
 const PREFIX_LEN: usize = 8;
 
@@ -58,10 +56,9 @@ impl Protocol {
 }
 
 /// Tells a client that speaks HTTP to use HTTPS, then closes.
-pub(crate) async fn refuse_http(stream: TcpStream, is_head: bool) -> Refusal {
+pub(crate) async fn answer_http(stream: TcpStream, is_head: bool) {
     // Whether the client gets the answer is its own business.
     let _: io::Result<()> = answer(stream, is_head).await;
-    Refusal::plain_http()
 }
 
 async fn answer(mut stream: TcpStream, is_head: bool) -> io::Result<()> {
