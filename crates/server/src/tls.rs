@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kes_config::{ClientAuth, Tls};
 use kes_crypto::pem::PrivateKeyKind;
-use kes_tls::{AnyClient, ClientVerifier, TrustStore, TrustStoreError, provider};
+use kes_tls::{ClientVerifier, TrustStore, TrustStoreError, provider};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
     UnixTime,
@@ -35,7 +35,7 @@ pub(crate) fn server_config(
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
     let verifier: Arc<dyn ClientCertVerifier> = match tls.auth {
-        ClientAuth::Off => Arc::new(AnyClient::new(&provider, !is_certificate_optional)),
+        ClientAuth::Off => Arc::new(ClientVerifier::any(&provider, !is_certificate_optional)),
         ClientAuth::On => chain_verifier(tls, is_certificate_optional)?,
     };
     let chain = tls.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();

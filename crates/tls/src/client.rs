@@ -10,7 +10,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::provider::provider;
-use crate::server_verifier::{AnyServer, ServerVerifier};
+use crate::server_verifier::ServerVerifier;
 use crate::trust_store::{TrustStore, TrustStoreError};
 
 /// What a client shows of itself: a certificate chain and the private key of its first certificate.
@@ -83,7 +83,7 @@ pub fn client_config(
             let store = store.map_err(ClientTlsError::Trust)?;
             Arc::new(ServerVerifier::new(store, &provider))
         }
-        None => Arc::new(AnyServer::new(&provider)),
+        None => Arc::new(ServerVerifier::any(&provider)),
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -1,7 +1,7 @@
-//! Clients whose certificate is checked: `tls.auth: on`.
+//! Clients of the server: whose certificate is checked (`tls.auth: on`), or not.
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
@@ -11,19 +11,29 @@ use crate::purpose::Purpose;
 use crate::signature;
 use crate::trust_store::TrustStore;
 
-/// Verifies client certificates: trusted themselves or issued by a trusted authority, valid now, and
-/// usable for client authentication.
+/// Verifies clients: the handshake's signature always, the certificate by the rules that there are.
 #[derive(Debug)]
 pub struct ClientVerifier {
-    rules: Rules,
+    /// None accepts any certificate, expired or self-signed.
+    rules: Option<Rules>,
+    algorithms: WebPkiSupportedAlgorithms,
     is_mandatory: bool,
 }
 
 impl ClientVerifier {
-    /// Without `is_mandatory` a client may show no certificate at all.
+    /// Accepts clients whose certificate is trusted itself or issued by a trusted authority, valid now
+    /// and usable for client authentication. Without `is_mandatory` a client may show none at all.
     pub fn new(trust: TrustStore, provider: &CryptoProvider, is_mandatory: bool) -> Self {
         let algorithms = provider.signature_verification_algorithms;
-        Self { rules: Rules { trust, algorithms, purpose: Purpose::Client }, is_mandatory }
+        let rules = Rules { trust, algorithms, purpose: Purpose::Client };
+        Self { rules: Some(rules), algorithms, is_mandatory }
+    }
+
+    /// Accepts clients with any certificate: the identity is its public key, and the proof is the
+    /// handshake's signature. Without `is_mandatory` a client may show none at all.
+    pub fn any(provider: &CryptoProvider, is_mandatory: bool) -> Self {
+        let algorithms = provider.signature_verification_algorithms;
+        Self { rules: None, algorithms, is_mandatory }
     }
 
     /// Verifies a chain that was not shown in a handshake, in DER, the client's own certificate first.
@@ -31,7 +41,19 @@ impl ClientVerifier {
         let mut chain = chain.iter().map(|der| CertificateDer::from(der.as_slice()));
         let leaf = chain.next().ok_or(Error::NoCertificatesPresented)?;
         let further: Vec<_> = chain.collect();
-        Ok(self.rules.verify(&leaf, &further, now)?)
+        self.verify(&leaf, &further, now)
+    }
+
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        further: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        match &self.rules {
+            Some(rules) => Ok(rules.verify(leaf, further, now)?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -51,8 +73,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.rules.verify(leaf, intermediates, now)?;
-        Ok(ClientCertVerified::assertion())
+        self.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -61,7 +82,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls12(&self.rules.algorithms, message, certificate, signature)
+        signature::verify_tls12(&self.algorithms, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -70,10 +91,10 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls13(&self.rules.algorithms, message, certificate, signature)
+        signature::verify_tls13(&self.algorithms, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.rules.algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

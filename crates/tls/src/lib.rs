@@ -6,7 +6,6 @@
 //! clients under `tls.auth: on`. webpki builds and checks the path; what Go accepts and webpki does
 //! not is added in `chain.rs` and `path.rs`.
 
-mod any_client;
 mod chain;
 mod client;
 mod client_verifier;
@@ -18,7 +17,6 @@ mod server_verifier;
 mod signature;
 mod trust_store;
 
-pub use any_client::AnyClient;
 pub use client::{ClientIdentity, ClientTlsError, ServerTrust, client_config};
 pub use client_verifier::ClientVerifier;
 pub use explain::{
@@ -26,7 +24,7 @@ pub use explain::{
     explain, explain_io, tls_error,
 };
 pub use provider::provider;
-pub use server_verifier::{AnyServer, ServerVerifier};
+pub use server_verifier::ServerVerifier;
 pub use trust_store::{TrustStore, TrustStoreError};
 
 /// The TLS configuration of a client, as [`client_config`] makes it.

@@ -11,18 +11,27 @@ use crate::purpose::Purpose;
 use crate::signature;
 use crate::trust_store::TrustStore;
 
-/// Verifies server certificates: trusted themselves or issued by a trusted authority, valid now,
-/// usable for server authentication, and of the name that was asked for.
+/// Verifies servers: the handshake's signature always, the certificate by the rules that there are.
 #[derive(Debug)]
 pub struct ServerVerifier {
-    rules: Rules,
+    /// None accepts any certificate, for any name.
+    rules: Option<Rules>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
-    /// Trusts what the store holds.
+    /// Accepts servers whose certificate is trusted itself or issued by a trusted authority, valid
+    /// now, usable for server authentication, and of the name that was asked for.
     pub fn new(trust: TrustStore, provider: &CryptoProvider) -> Self {
         let algorithms = provider.signature_verification_algorithms;
-        Self { rules: Rules { trust, algorithms, purpose: Purpose::Server } }
+        let rules = Rules { trust, algorithms, purpose: Purpose::Server };
+        Self { rules: Some(rules), algorithms }
+    }
+
+    /// Accepts any server that has the private key of the certificate that it shows: the connection
+    /// is encrypted, but to whom is not known.
+    pub fn any(provider: &CryptoProvider) -> Self {
+        Self { rules: None, algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -35,8 +44,10 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.rules.verify(leaf, intermediates, now)?;
-        verify_server_name(&chain::parse_names(leaf)?, server_name)?;
+        if let Some(rules) = &self.rules {
+            rules.verify(leaf, intermediates, now)?;
+            verify_server_name(&chain::parse_names(leaf)?, server_name)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -46,7 +57,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls12(&self.rules.algorithms, message, certificate, signature)
+        signature::verify_tls12(&self.algorithms, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -55,57 +66,10 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls13(&self.rules.algorithms, message, certificate, signature)
+        signature::verify_tls13(&self.algorithms, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.rules.algorithms.supported_schemes()
-    }
-}
-
-/// Accepts any server that has the private key of the certificate that it shows: the connection is
-/// encrypted, but to whom is not known.
-#[derive(Debug)]
-pub struct AnyServer(WebPkiSupportedAlgorithms);
-
-impl AnyServer {
-    /// Verifies the handshake's signature alone.
-    pub fn new(provider: &CryptoProvider) -> Self {
-        Self(provider.signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls12(&self.0, message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls13(&self.0, message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
