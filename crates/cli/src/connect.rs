@@ -1,6 +1,8 @@
 //! Which server a command talks to, and how: flags first, then the environment.
 
-use kes_client::{Client, ClientConfig, ClientError, ConnectError, Endpoint, Proxies, Timeouts};
+use kes_client::{
+    Client, ClientConfig, ClientError, ConnectError, Endpoint, Proxies, SetupError, Timeouts,
+};
 use kes_config::{Environment, ProxyVariables};
 use kes_types::Identity;
 
@@ -37,15 +39,20 @@ impl Connection {
         environment: &dyn Environment,
     ) -> Result<Self, Failure> {
         let endpoints = endpoints(server, environment)?;
-        let Credentials { shown, identity } = Credentials::new(access, environment)?;
+        let Credentials { shown, identity, files } = Credentials::new(access, environment)?;
         let trust = trust::find(access, environment)?;
-        let (proxies, has_proxy) = proxies(environment)?;
+        let (proxies, has_proxy) = proxies(&endpoints, environment)?;
         let timeouts = Timeouts::default();
         let config = ClientConfig { endpoints, identity: shown, trust, proxies, timeouts };
         let client = Client::new(config).map_err(|error| {
             let is_untrusting = error.is_without_trust();
+            let is_of_files = matches!(error, SetupError::Identity(_));
             let failure = Failure::new(error);
-            if is_untrusting { failure.hint(TRUST_ADVICE) } else { failure }
+            match files {
+                _ if is_untrusting => failure.hint(TRUST_ADVICE),
+                Some(files) if is_of_files => files.are_useless(failure),
+                _ => failure,
+            }
         })?;
         Ok(Self { client, identity, has_proxy })
     }
@@ -77,8 +84,8 @@ impl Connection {
     }
 }
 
-const TRUST_ADVICE: &str = "trust the server's certificate with SSL_CERT_FILE=<file>, or do \
-                            without verification (-k)";
+const TRUST_ADVICE: &str = "trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
+                            SSL_CERT_FILE=<file>, or do without verification (-k)";
 
 fn endpoints(
     server: Option<&str>,
@@ -90,6 +97,13 @@ fn endpoints(
         (None, Some((name, text))) => (text.as_str(), *name),
         (None, None) => (SERVER_DEFAULT, "the default"),
     };
+    // In the whole text: a password may hold a comma.
+    if text.contains('@') {
+        return Err(Failure::usage(
+            "an address has no user name and no password: leave out what stands before the '@'",
+        )
+        .context(source));
+    }
     let mut endpoints = Vec::new();
     // A comma too many is no server.
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -107,10 +121,16 @@ fn endpoints(
 }
 
 /// The proxies of the environment, and whether there are any; key servers need `HTTPS_PROXY` alone.
-fn proxies(environment: &dyn Environment) -> Result<(Proxies, bool), Failure> {
+fn proxies(
+    endpoints: &[Endpoint],
+    environment: &dyn Environment,
+) -> Result<(Proxies, bool), Failure> {
     let variables = ProxyVariables::read(environment);
     let variables = variables.map_err(|error| Failure::new(error).context("HTTPS_PROXY"))?;
-    let proxies = Proxies::new(&variables.https, "", &variables.no_proxy).map_err(Failure::new)?;
+    let proxies = Proxies::new(&variables.https, "", &variables.no_proxy);
+    for endpoint in endpoints {
+        proxies.check(&endpoint.to_string()).map_err(Failure::new)?;
+    }
     Ok((proxies, !variables.https.is_empty()))
 }
 
@@ -181,8 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn a_server_with_a_password_is_refused_without_being_shown() {
+        for text in [
+            "https://u:hunter2@h:1",
+            "u:hunter2@h",
+            "http://hunter2@h/v1",
+            "https://a,https://u:hunter2,hunter2{@h",
+        ] {
+            for name in SERVER {
+                let failure = endpoints(None, &environment(&[(name, text)])).unwrap_err();
+                let expected = "an address has no user name and no password: leave out what stands \
+                                before the '@'";
+                assert_eq!(failure.text(), format!("{name}: {expected}"));
+            }
+            let failure = endpoints(Some(text), &environment(&[])).unwrap_err();
+            assert!(failure.text().starts_with("--server: ") && failure.advice().is_none());
+            assert!(!failure.text().contains("hunter2"), "{}", failure.text());
+        }
+    }
+
+    #[test]
     fn a_proxy_that_cannot_be_used_is_refused_without_being_shown() {
-        let read = |value| proxies(&environment(&[("https_proxy", value)]));
+        let server: Endpoint = "kes.example.com".parse().unwrap();
+        let servers = [server];
+        let read = |value| proxies(&servers, &environment(&[("https_proxy", value)]));
         let failure = read("ftp://user:hunter2@proxy").unwrap_err();
         assert!(failure.text().starts_with("HTTPS_PROXY "), "{}", failure.text());
         assert!(!failure.text().contains("hunter2"));

@@ -1,7 +1,7 @@
 //! Who calls: an API key, or a certificate and its private key.
 
 use kes_client::ClientIdentity;
-use kes_config::Environment;
+use kes_config::{Environment, advice};
 use kes_crypto::pem::{self, PemError};
 use kes_crypto::{ApiKey, SystemRandom, certificate_identity};
 use kes_types::{Clock as _, Identity, Secret, SystemClock};
@@ -9,6 +9,7 @@ use kes_types::{Clock as _, Identity, Secret, SystemClock};
 use crate::args::Access;
 use crate::exit::Failure;
 use crate::input;
+use crate::material::{self, Source as Contents, Wanted};
 use crate::password;
 use crate::variable;
 
@@ -27,6 +28,30 @@ const MINIO_CERT_FILE: [&str; 1] = ["MINIO_KMS_KES_CERT_FILE"];
 pub(crate) struct Credentials {
     pub(crate) shown: ClientIdentity,
     pub(crate) identity: Identity,
+    /// The files that it was read from; none for an API key.
+    pub(crate) files: Option<KeyPairFiles>,
+}
+
+/// The files of a private key and of its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPairFiles {
+    key: String,
+    cert: String,
+}
+
+impl KeyPairFiles {
+    /// Adds to what the TLS library says of them which files they are.
+    pub(crate) fn are_useless(&self, failure: Failure) -> Failure {
+        let Self { key, cert } = self;
+        self.hint(failure.context(format!("'{key}' and '{cert}' are of no use to a client")))
+    }
+
+    fn hint(&self, failure: Failure) -> Failure {
+        let Self { key, cert } = self;
+        failure.hint(format!(
+            "'{cert}' has to hold first the certificate that was made for the private key in '{key}'"
+        ))
+    }
 }
 
 impl Credentials {
@@ -39,10 +64,7 @@ impl Credentials {
                 let key = api_key(&text);
                 Self::of_api_key(&key.map_err(|failure| failure.context(format!("'{path}'")))?)
             }
-            Source::Files { key, cert } => {
-                let password = password::of_environment(environment)?;
-                Self::of_files(&key, &cert, password)
-            }
+            Source::Files(files) => Self::of_files(files, password::of_environment(environment)?),
         }
     }
 
@@ -51,17 +73,25 @@ impl Credentials {
         let certificate = certificate.map_err(Failure::new)?;
         let chain = vec![certificate.certificate_der().to_vec()];
         let shown = ClientIdentity::new(chain, certificate.private_key().der().clone());
-        Ok(Self { shown, identity: key.identity() })
+        Ok(Self { shown, identity: key.identity(), files: None })
     }
 
-    fn of_files(key: &str, cert: &str, password: Option<Secret>) -> Result<Self, Failure> {
-        let chain = pem::certificates(input::read(cert)?.expose());
-        let chain = chain.map_err(|error| input::cannot_read(cert, error))?;
+    fn of_files(files: KeyPairFiles, password: Option<Secret>) -> Result<Self, Failure> {
+        let cert = files.cert.as_str();
+        let chain = material::certificates(Contents::File(cert.as_ref()), &input::read(cert)?)?;
         let first = chain.first().map(Vec::as_slice).unwrap_or_default();
-        let first = certificate_identity(first).map_err(|error| input::cannot_read(cert, error))?;
-        let private_key = private_key(key, password)?;
+        let identity = certificate_identity(first);
+        let identity = identity.map_err(|error| input::cannot_read(cert, error))?.identity;
+        let private_key = private_key(&files.key, password)?;
+        let shown = format!("'{cert}'");
+        if let Some(text) = advice::unfit_certificate(&shown, first) {
+            return Err(Failure::message(text));
+        }
+        if let Some(text) = advice::mismatch(&shown, first, &private_key) {
+            return Err(files.hint(Failure::message(text)));
+        }
         let shown = ClientIdentity::new(chain, private_key.der().clone());
-        Ok(Self { shown, identity: first.identity })
+        Ok(Self { shown, identity, files: Some(files) })
     }
 }
 
@@ -70,7 +100,7 @@ impl Credentials {
 enum Source {
     ApiKey(Secret),
     ApiKeyFile(String),
-    Files { key: String, cert: String },
+    Files(KeyPairFiles),
 }
 
 impl Source {
@@ -130,7 +160,9 @@ impl Files {
     fn both(self) -> Result<Source, Failure> {
         let [key_name, cert_name] = self.names;
         let (set, missing) = match (self.key, self.cert) {
-            (Some((_, key)), Some((_, cert))) => return Ok(Source::Files { key, cert }),
+            (Some((_, key)), Some((_, cert))) => {
+                return Ok(Source::Files(KeyPairFiles { key, cert }));
+            }
             (Some((key, _)), None) => (key, cert_name),
             (None, Some((cert, _))) => (cert, key_name),
             (None, None) => (cert_name, key_name),
@@ -145,26 +177,31 @@ pub(crate) fn api_key(text: &Secret) -> Result<ApiKey, Failure> {
     text.trim().parse::<ApiKey>().map_err(Failure::new)
 }
 
-/// Reads a private key; the password is asked for if it is needed and not given.
+/// Reads a private key that TLS takes; the password is asked for if it is needed and not given.
 fn private_key(path: &str, password: Option<Secret>) -> Result<pem::PrivateKey, Failure> {
     let text = input::read(path)?;
     let given = password.is_some();
     let key = match pem::private_key(text.expose(), password.as_ref()) {
         Err(PemError::PasswordNeeded) => {
-            let password = password::ask(&format!("Password of {path}: "))?;
+            let password = password::ask(&format!("Password of {path}: ")).map_err(|failure| {
+                failure
+                    .context(format!("the private key in '{path}' is encrypted"))
+                    .hint(format!("a script gives the password in {}", password::VARIABLE))
+            })?;
             pem::private_key(text.expose(), Some(&password))
         }
         key => key,
     };
-    key.map_err(|error| {
-        let is_wrong = error == PemError::WrongPassword;
-        let failure = input::cannot_read(path, error);
-        if is_wrong && given {
-            failure.hint(format!("the password is that of {}", password::VARIABLE))
-        } else {
-            failure
-        }
-    })
+    let key = key.map_err(|error| match error {
+        PemError::WrongPassword if given => input::cannot_read(path, error)
+            .hint(format!("the password is that of {}", password::VARIABLE)),
+        PemError::WrongPassword => input::cannot_read(path, error),
+        _ => material::unusable(Contents::File(path.as_ref()), &text, Wanted::PrivateKey, error),
+    })?;
+    match advice::unfit_key(&format!("'{path}'"), &key) {
+        Some(text) => Err(Failure::message(text)),
+        None => Ok(key),
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +232,7 @@ mod tests {
     }
 
     fn files(key: &str, cert: &str) -> Source {
-        Source::Files { key: key.to_owned(), cert: cert.to_owned() }
+        Source::Files(KeyPairFiles { key: key.to_owned(), cert: cert.to_owned() })
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod examples;
 mod exit;
 mod input;
 mod mask;
+mod material;
 mod memory;
 mod output;
 mod pair;

@@ -30,6 +30,9 @@ pub(crate) enum PairError {
     /// What is there cannot be replaced by a file.
     #[error("'{}' is not a file", .0.display())]
     NotAFile(PathBuf),
+    /// A symbolic link is there, but not what it leads to.
+    #[error("'{}' is a symbolic link to a file that does not exist", .0.display())]
+    Dangling(PathBuf),
     /// Writing failed.
     #[error("cannot write '{}'", path.display())]
     Write {
@@ -41,28 +44,55 @@ pub(crate) enum PairError {
     },
 }
 
-/// Fails if the files cannot be written for what is there already.
-pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<(), PairError> {
+/// Where the files are to be written: at the ends of symbolic links, which stay. Fails if they cannot
+/// be written for what is there already.
+pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<[PathBuf; 2], PairError> {
     let [first, second] = paths;
     if is_same(first, second) {
         return Err(PairError::Same(first.to_owned()));
     }
-    for path in paths {
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.is_dir() => return Err(PairError::NotAFile(path.to_owned())),
-            Ok(_) if !overwrite => return Err(PairError::Exists(path.to_owned())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(path)(error)),
-        }
+    let targets = [target(first, overwrite)?, target(second, overwrite)?];
+    // Two links may lead to one file.
+    if is_same(&targets[0], &targets[1]) {
+        return Err(PairError::Same(first.to_owned()));
     }
-    Ok(())
+    Ok(targets)
+}
+
+/// The file that a path leads to, or the path itself if nothing is there. Only a regular file may be
+/// replaced.
+fn target(path: &Path, overwrite: bool) -> Result<PathBuf, PairError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_owned()),
+        Err(error) => return Err(failed(path)(error)),
+    };
+    if !found.is_file() && !found.is_symlink() {
+        return Err(PairError::NotAFile(path.to_owned()));
+    }
+    if !overwrite {
+        return Err(PairError::Exists(path.to_owned()));
+    }
+    if found.is_file() {
+        return Ok(path.to_owned());
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => path.canonicalize().map_err(failed(path)),
+        Ok(_) => Err(PairError::NotAFile(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(PairError::Dangling(path.to_owned()))
+        }
+        Err(error) => Err(failed(path)(error)),
+    }
 }
 
 /// Writes both files, or leaves everything as it was. Each appears at once with all its contents;
 /// what is there is replaced only with `overwrite`.
 pub(crate) fn write(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
-    check(files.map(|file| file.path), overwrite)?;
+    let [first, second] = files;
+    let [first_target, second_target] = check([first.path, second.path], overwrite)?;
+    let files =
+        [NewFile { path: &first_target, ..first }, NewFile { path: &second_target, ..second }];
     place(files, overwrite)
 }
 
@@ -152,6 +182,9 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> PairError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn files<'a>(key: &'a Path, cert: &'a Path) -> [NewFile<'a>; 2] {
@@ -229,6 +262,65 @@ mod tests {
             assert_eq!(fs::read(&key).unwrap(), b"old");
             assert_eq!(names(folder.path()), ["cert", "key"]);
         }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, socket) = (folder.path().join("plain"), folder.path().join("socket"));
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let link = folder.path().join("link");
+        symlink(&socket, &link).unwrap();
+        for special in [&socket, &link, Path::new("/proc/self/fd")] {
+            let before = fs::symlink_metadata(special).unwrap().file_type();
+            for files in [files(special, &plain), files(&plain, special)] {
+                let error = write(files, true).unwrap_err();
+                assert!(matches!(error, PairError::NotAFile(path) if path == special));
+                assert!(!plain.exists());
+            }
+            assert_eq!(fs::symlink_metadata(special).unwrap().file_type(), before);
+        }
+        // Never with `true`: a fault would replace the machine's device.
+        for special in [&socket, Path::new("/dev/null")] {
+            let error = write(files(&plain, special), false).unwrap_err();
+            assert!(matches!(error, PairError::NotAFile(path) if path == special));
+        }
+        let error = write(files(&link, &plain), false).unwrap_err();
+        assert!(matches!(error, PairError::Exists(path) if path == link));
+    }
+
+    #[test]
+    fn the_target_of_a_link_is_replaced_and_the_link_stays() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+        let (target, middle) = (elsewhere.path().join("target"), folder.path().join("middle"));
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &middle).unwrap();
+        symlink("middle", &key).unwrap();
+        assert!(matches!(write(files(&key, &cert), false), Err(PairError::Exists(_))));
+        for both in [[&key, &middle], [&target, &key]] {
+            assert!(matches!(write(files(both[0], both[1]), true), Err(PairError::Same(_))));
+        }
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        write(files(&key, &cert), true).unwrap();
+        assert_eq!(fs::read_link(&key).unwrap(), Path::new("middle"));
+        assert!(fs::symlink_metadata(&target).unwrap().is_file());
+        assert_eq!(fs::read(&target).unwrap(), b"new key");
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&cert).unwrap(), b"new cert");
+        assert_eq!(names(folder.path()), ["cert", "key", "middle"]);
+        assert_eq!(names(elsewhere.path()), ["target"]);
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+        symlink("nothing", &cert).unwrap();
+        let error = write(files(&key, &cert), true).unwrap_err();
+        assert!(matches!(error, PairError::Dangling(path) if path == cert));
+        assert!(matches!(write(files(&key, &cert), false), Err(PairError::Exists(_))));
+        assert_eq!(names(folder.path()), ["cert"]);
     }
 
     #[test]

@@ -94,6 +94,7 @@ async fn open_vault(
     proxies: Proxies,
     upkeep: &Upkeep,
 ) -> Result<Opened, Failure> {
+    proxies.check(&settings.endpoint).map_err(Failure::new)?;
     let (name, probe_every) = (describe(&settings), settings.ping);
     let opened = VaultStore::open(kes_store_vault::Parts {
         settings,
@@ -112,6 +113,7 @@ async fn open_aws(
     proxies: Proxies,
     upkeep: &Upkeep,
 ) -> Result<Opened, Failure> {
+    proxies.check(&settings.endpoint).map_err(Failure::new)?;
     let mut name = format!("AWS Secrets Manager {} in {}", settings.endpoint, settings.region);
     if !settings.prefix.is_empty() {
         name = format!("{name}, {}/*", settings.prefix);

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use kes_client::ServerTrust;
 use kes_config::Environment;
-use kes_crypto::pem::{self, PemError};
+use kes_crypto::pem;
 
 use crate::args::Access;
 use crate::exit::Failure;
 use crate::input;
+use crate::material::{self, Source};
 use crate::variable;
 
 /// MinIO's own: a file or a folder of trusted certificates, beside those of the system.
@@ -32,7 +33,7 @@ pub(crate) fn find(access: &Access, environment: &dyn Environment) -> Result<Ser
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let unreadable = |error| input::cannot_read(path, error);
     if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return of_file(path)?.map_err(|error| input::cannot_read(path, error));
+        return material::certificates(Source::File(path), &input::read(path)?);
     }
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
@@ -46,17 +47,13 @@ fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let mut certificates = Vec::new();
     for file in files {
         // MinIO passes over what is no certificate.
-        certificates.extend(of_file(&file)?.unwrap_or_default());
+        certificates.extend(pem::certificates(input::read(file)?.expose()).unwrap_or_default());
     }
     if certificates.is_empty() {
         return Err(Failure::message(format!(
-            "no file in '{}' holds a certificate",
+            "no file in '{}' holds a certificate in PEM",
             path.display()
         )));
     }
     Ok(certificates)
-}
-
-fn of_file(path: &Path) -> Result<Result<Vec<Vec<u8>>, PemError>, Failure> {
-    Ok(pem::certificates(input::read(path)?.expose()))
 }

@@ -3,11 +3,15 @@
 use std::fmt;
 use std::path::Path;
 
-use kes_crypto::pem::{KeyAlgorithm, Material};
+use kes_crypto::pem::{KeyAlgorithm, Material, PrivateKey};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use crate::key_match;
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// A private key in PEM.
     PrivateKey,
     /// One certificate or more in PEM.
@@ -23,13 +27,9 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// What to say of a file that holds something else; `path` is none where it must not be shown.
-pub(crate) fn instead(
-    shown: &str,
-    material: Material,
-    wanted: Wanted,
-    path: Option<&Path>,
-) -> String {
+/// Says what a file holds and what would be right, where something else is wanted of it. `shown` is
+/// the file's name in the text; `path` is that for commands, none where it must not be shown.
+pub fn instead(shown: &str, material: Material, wanted: Wanted, path: Option<&Path>) -> String {
     let path = path.and_then(Path::to_str).filter(|path| path.bytes().all(is_plain));
     let file = path.unwrap_or("FILE");
     let convert = |command: String| format!("PEM is wanted: `{command}`");
@@ -69,9 +69,30 @@ pub(crate) fn instead(
     format!("{shown} holds {material}; {what}")
 }
 
-/// What to say of a key that TLS does not take.
-pub(crate) fn unfit(what: &str, algorithm: &KeyAlgorithm) -> String {
-    format!("{what} that TLS does not take: {algorithm}; {FIT}")
+/// Says that TLS does not take the private key of a file, and which ones it takes; none if it takes
+/// the key, or the key's algorithm is not known.
+pub fn unfit_key(shown: &str, key: &PrivateKey) -> Option<String> {
+    unfit(&format!("{shown} holds a key"), KeyAlgorithm::of(key))
+}
+
+/// Says that TLS does not take the key of a file's certificate, given in DER, and which ones it
+/// takes; none if it takes the key, or the key's algorithm is not known.
+pub fn unfit_certificate(shown: &str, der: &[u8]) -> Option<String> {
+    unfit(&format!("the certificate of {shown} is of a key"), KeyAlgorithm::of_certificate(der))
+}
+
+/// Says that the first certificate of a file, given in DER, is that of another private key; none if
+/// it is the key's, or that cannot be told.
+pub fn mismatch(shown: &str, der: &[u8], key: &PrivateKey) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let is_of_another = key_match::matches(key, certificate.public_key()) == Some(false);
+    is_of_another
+        .then(|| format!("the first certificate of {shown} is not that of the private key"))
+}
+
+fn unfit(what: &str, algorithm: Option<KeyAlgorithm>) -> Option<String> {
+    let algorithm = algorithm.filter(|algorithm| !algorithm.can_serve_tls())?;
+    Some(format!("{what} that TLS does not take: {algorithm}; {FIT}"))
 }
 
 const FIT: &str = "it wants RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519, like \

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use kes_crypto::pem::{self, KeyAlgorithm, Material, PemError, PrivateKey};
+use kes_crypto::pem::{self, Material, PemError, PrivateKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -13,7 +13,6 @@ use crate::cursor::Text;
 use crate::error::Fault;
 use crate::file;
 use crate::findings::Findings;
-use crate::key_match;
 use crate::suggest;
 
 /// The longest PEM file, in bytes.
@@ -50,11 +49,13 @@ pub(crate) enum Password<'a> {
 /// Reads a private key and its certificates, and checks that they are of use and go together.
 pub(crate) fn identity(files: &Files<'_>, findings: &mut Findings) -> Option<ClientIdentity> {
     let key = files.key.as_ref().and_then(|file| private_key(file, &files.password, findings));
-    let algorithm = key.as_ref().and_then(KeyAlgorithm::of);
-    let is_fit = algorithm.as_ref().is_none_or(KeyAlgorithm::can_serve_tls);
-    if let (Some(file), Some(algorithm), false) = (&files.key, &algorithm, is_fit) {
-        let what = format!("{} holds a key", shown_file(file));
-        findings.fault(file.fault(advice::unfit(&what, algorithm)));
+    let file_and_key = files.key.as_ref().zip(key.as_ref());
+    let unfit = file_and_key.and_then(|(file, key)| {
+        advice::unfit_key(&shown_file(file), key).map(|text| file.fault(text))
+    });
+    let is_fit = unfit.is_none();
+    if let Some(fault) = unfit {
+        findings.fault(fault);
     }
     let cert = files.cert.as_ref()?;
     let chain = findings.keep(chain(cert))?;
@@ -113,20 +114,10 @@ fn chain(file: &Text<'_>) -> Result<Vec<Vec<u8>>, Fault> {
 
 /// Checks that a certificate's key is of use, and is that one.
 fn check_key(file: &Text<'_>, leaf: &[u8], key: Option<&PrivateKey>) -> Result<(), Fault> {
-    let unfit = KeyAlgorithm::of_certificate(leaf).filter(|algorithm| !algorithm.can_serve_tls());
-    if let Some(algorithm) = unfit {
-        let what = format!("the certificate of {} is of a key", shown_file(file));
-        return Err(file.fault(advice::unfit(&what, &algorithm)));
-    }
-    let certificate = parse(file, Path::new(file.as_str()), leaf)?;
-    let matches = key.and_then(|key| key_match::matches(key, certificate.public_key()));
-    if matches == Some(false) {
-        let shown = shown_file(file);
-        return Err(
-            file.fault(format!("the first certificate of {shown} is not that of the private key"))
-        );
-    }
-    Ok(())
+    let shown = shown_file(file);
+    let mismatch = || key.and_then(|key| advice::mismatch(&shown, leaf, key));
+    let wrong = advice::unfit_certificate(&shown, leaf).or_else(mismatch);
+    wrong.map_or(Ok(()), |text| Err(file.fault(text)))
 }
 
 /// Checks that a certificate names the server in the way that clients look at.

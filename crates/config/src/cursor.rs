@@ -66,6 +66,11 @@ impl<'a> Cursor<'a> {
         matches!(self.value, Value::Faulty)
     }
 
+    /// Where it is, or the nearest place above that is there.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.at
+    }
+
     /// Whether nothing but empty texts stands here.
     pub(crate) fn is_blank(&self) -> bool {
         self.value.is_blank()

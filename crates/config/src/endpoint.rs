@@ -16,6 +16,12 @@ pub(crate) enum Scheme {
 /// Reads an endpoint: `http://` or `https://`, host, optional port and path; comes back without a
 /// last slash.
 pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
+    if has_user_info(text.as_str()) {
+        // It may be a password, and is not shown.
+        return Err(text.fault(
+            "has a user name or a password in front of its `@`, which is not used; leave it out",
+        ));
+    }
     let refuse =
         |wanted: &str| text.fault(format!("{} is no URL; it wants {wanted}", text.shown()));
     let (scheme, rest) = match (text.as_str().split_once("://"), scheme) {
@@ -43,6 +49,12 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
         return Err(refuse("no blanks, queries, fragments or placeholders"));
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// Whether there is an `@` where a URL has its host.
+fn has_user_info(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// Whether it is `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.

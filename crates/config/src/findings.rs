@@ -34,6 +34,13 @@ impl Findings {
         result.map_err(|fault| self.fault(fault)).ok()
     }
 
+    /// Takes those faults of others that are wanted.
+    pub(crate) fn adopt(&mut self, others: Self, is_wanted: impl Fn(&Fault) -> bool) {
+        for fault in others.faults.into_iter().filter(is_wanted) {
+            self.fault(fault);
+        }
+    }
+
     /// Whether there are faults.
     pub(crate) fn are_faulty(&self) -> bool {
         !self.faults.is_empty()

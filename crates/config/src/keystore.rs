@@ -37,7 +37,32 @@ const DROPPED: [&str; 5] = ["encryptedfs", "generic", "credhub", "mem", "kes"];
 
 /// Reads the section `keystore`.
 pub(crate) fn read(keystore: &Cursor<'_>, findings: &mut Findings) -> Option<Keystore> {
-    let name = findings.keep(choose(keystore))?;
+    let name = match choose(keystore) {
+        Ok(name) => name,
+        Err(fault) => {
+            // What is wrong in the stores of which one is to go is told as well.
+            for name in SUPPORTED {
+                let place = keystore.field(name);
+                if !place.is_blank() {
+                    let mut inside = Findings::default();
+                    read_store(keystore, name, &mut inside);
+                    // But not what is missing in it.
+                    findings.adopt(inside, |fault| fault.at != place.mark());
+                }
+            }
+            findings.fault(fault);
+            return None;
+        }
+    };
+    read_store(keystore, name, findings)
+}
+
+/// Reads the section of a store.
+fn read_store(
+    keystore: &Cursor<'_>,
+    name: &'static str,
+    findings: &mut Findings,
+) -> Option<Keystore> {
     let place = keystore.field(name);
     if place.is_faulty() {
         return None;

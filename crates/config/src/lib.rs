@@ -5,7 +5,7 @@
 //! that they name.
 
 mod address;
-mod advice;
+pub mod advice;
 mod api;
 mod aws;
 mod cache;

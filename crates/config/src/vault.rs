@@ -128,11 +128,12 @@ pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultK
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
     let text = place.required("Vault's URL, like https://127.0.0.1:8200")?;
     let url = endpoint::read(&text, endpoint::Scheme::Wanted)?;
-    // Behind the host: the API's own prefix is not a part of it.
-    let path = url.split('/').skip(3);
-    if path.last().is_some_and(|segment| segment.eq_ignore_ascii_case("v1")) {
+    // Behind the host: what programs show as Vault's address is not always its API's.
+    let mut path = url.split('/').skip(3).map(str::to_ascii_lowercase);
+    if let Some(segment) = path.find(|segment| ["v1", "ui"].contains(&segment.as_str())) {
         return Err(text.fault(format!(
-            "{} ends in `/v1`, which every request adds; leave it out",
+            "{} has `/{segment}` in its path, which is not a part of Vault's address: every request \
+             adds its own path; leave out `/{segment}` and what follows",
             text.shown()
         )));
     }

@@ -233,3 +233,22 @@ fn an_api_key_is_the_seed_of_the_openssl_key() {
     let issued = api_key.client_certificate(&SystemRandom::new(), std::time::UNIX_EPOCH).unwrap();
     assert_eq!(issued.private_key_pem().expose(), fixture("ed25519"));
 }
+
+#[test]
+fn certificates_are_read_beside_keys_of_every_form() {
+    let key = ApiKey::generate(&SystemRandom::new()).unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let issued = key.client_certificate(&SystemRandom::new(), now).unwrap();
+    let certificate = issued.certificate_pem().into_bytes();
+    let forms = ENCRYPTED.iter().flat_map(|(encrypted, plain, _)| [*encrypted, *plain]);
+    for form in forms {
+        let key = fixture(form);
+        for file in
+            [[certificate.clone(), key.clone()].concat(), [key, certificate.clone()].concat()]
+        {
+            let certificates = pem::certificates(&file);
+            assert_eq!(certificates, Ok(vec![issued.certificate_der().to_vec()]), "{form}");
+        }
+        assert_eq!(pem::certificates(&fixture(form)), Err(PemError::NoCertificate), "{form}");
+    }
+}

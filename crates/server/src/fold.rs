@@ -61,6 +61,7 @@ struct Entry {
     /// When the next count may be reported.
     due: Instant,
     last: Instant,
+    last_peer: IpAddr,
 }
 
 /// How often a refusal was repeated without a line of its own.
@@ -84,11 +85,11 @@ impl Fold {
         let is_full = self.entries.len() >= PEERS_MAX;
         let Some(entry) = self.entries.get_mut(&key) else {
             if !has_token || is_full {
-                self.count_with_others(now, refusal);
+                self.count_with_others(now, peer, refusal);
                 return None;
             }
             self.tokens -= 1;
-            self.entries.insert(key, Entry::new(now, 1));
+            self.entries.insert(key, Entry::new(now, peer, 1));
             return Some(0);
         };
         entry.last = now;
@@ -110,7 +111,7 @@ impl Fold {
         let due = due.into_iter().take(COUNTS_MAX).map(|(key, entry)| {
             entry.window = WINDOW_MAX.min(entry.window * 2);
             entry.due = now + entry.window;
-            key.count(std::mem::take(&mut entry.repeated))
+            key.take_count(entry)
         });
         due.collect()
     }
@@ -118,7 +119,8 @@ impl Fold {
     /// Every count that was not reported.
     pub(crate) fn finish(&mut self) -> Vec<Count> {
         let counts = self.entries.drain().filter(|(_, entry)| entry.repeated > 0);
-        let mut counts: Vec<_> = counts.map(|(key, entry)| key.count(entry.repeated)).collect();
+        let mut counts: Vec<_> =
+            counts.map(|(key, mut entry)| key.take_count(&mut entry)).collect();
         counts.sort_by_key(|count| std::cmp::Reverse(count.repeated));
         let further = counts.split_off(LAST_COUNTS_MAX.min(counts.len()));
         let repeated = further.iter().map(|count| count.repeated).sum();
@@ -134,14 +136,15 @@ impl Fold {
     }
 
     /// Counts a refusal of a peer that is not remembered.
-    fn count_with_others(&mut self, now: Instant, refusal: &Refusal) {
+    fn count_with_others(&mut self, now: Instant, peer: IpAddr, refusal: &Refusal) {
         let mut key = Key { peer: None, refusal: refusal.clone() };
         if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&key) {
             key.refusal = Refusal::various();
         }
-        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(now, LINES_MAX));
+        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(now, peer, LINES_MAX));
         entry.repeated += 1;
         entry.last = now;
+        entry.last_peer = peer;
     }
 
     fn has_token(&mut self, now: Instant) -> bool {
@@ -155,14 +158,17 @@ impl Fold {
 }
 
 impl Key {
-    fn count(&self, repeated: u64) -> Count {
-        Count { peer: self.peer, refusal: self.refusal.clone(), repeated }
+    fn take_count(&self, entry: &mut Entry) -> Count {
+        let repeated = std::mem::take(&mut entry.repeated);
+        // One is not several.
+        let peer = self.peer.or_else(|| (repeated == 1).then_some(entry.last_peer));
+        Count { peer, refusal: self.refusal.clone(), repeated }
     }
 }
 
 impl Entry {
-    fn new(now: Instant, lines: u32) -> Self {
-        Self { lines, repeated: 0, window: WINDOW_MIN, due: now + WINDOW_MIN, last: now }
+    fn new(now: Instant, last_peer: IpAddr, lines: u32) -> Self {
+        Self { lines, repeated: 0, window: WINDOW_MIN, due: now + WINDOW_MIN, last: now, last_peer }
     }
 }
 
@@ -297,7 +303,8 @@ mod tests {
         }
         assert_eq!(fold.note(now, A, &refusal("mine")), None);
         let due = fold.due(now + WINDOW_MIN);
-        let mine = Count { peer: None, refusal: refusal("mine"), repeated: 1 };
+        // One alone is not several, and is named.
+        let mine = Count { peer: Some(A), refusal: refusal("mine"), repeated: 1 };
         assert!(due.contains(&mine), "{due:?}");
         assert_eq!(due.len(), 2);
     }

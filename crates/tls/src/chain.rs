@@ -6,7 +6,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ExtendedKeyPurpose, OtherError};
-use webpki::{EndEntityCert, Error, KeyUsage};
+use webpki::{EndEntityCert, Error, KeyUsage, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
@@ -37,17 +37,30 @@ impl Rules {
         let checked = EndEntityCert::try_from(leaf).and_then(|certificate| {
             let issuers = self.trust.issuers();
             let (algorithms, purpose) = (self.algorithms.all, self.purpose);
-            let path = certificate
-                .verify_for_usage(algorithms, issuers, presented, now, purpose, None, None);
+            let may_end =
+                |path: &VerifiedPath<'_>| self.trust.check_issuer(path.anchor(), purpose, now);
+            let path = certificate.verify_for_usage(
+                algorithms,
+                issuers,
+                presented,
+                now,
+                purpose,
+                None,
+                Some(&may_end),
+            );
             path.map(drop)
         });
-        match checked {
+        let checked = match checked {
             // Go takes both, webpki neither: the one has no extensions, the other is marked CA.
             Err(Error::UnsupportedCertVersion | Error::CaUsedAsEndEntity) => {
-                path::verify(self, leaf, presented, now).map_err(certificate_error)
+                path::verify(self, leaf, presented, now)
             }
-            checked => checked.map_err(certificate_error),
-        }
+            checked => checked,
+        };
+        checked.map_err(|error| match of_authority(&error, leaf, now) {
+            Some(authority) => CertificateError::Other(OtherError(Arc::new(authority))),
+            None => certificate_error(error),
+        })
     }
 
     /// Verifies a certificate that stands in the list itself: its dates and its key usage.
@@ -56,6 +69,27 @@ impl Rules {
         path::check_validity(&certificate, now)?;
         self.purpose.check(&certificate)
     }
+}
+
+/// An authority above a peer's certificate is not valid now, while that certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthorityError {
+    /// It was valid until then.
+    #[error("expired")]
+    Expired(UnixTime),
+    /// It is valid from then on.
+    #[error("not valid yet")]
+    NotValidYet(UnixTime),
+}
+
+fn of_authority(error: &Error, leaf: &CertificateDer<'_>, now: UnixTime) -> Option<AuthorityError> {
+    let authority = match error {
+        Error::CertExpired { not_after, .. } => AuthorityError::Expired(*not_after),
+        Error::CertNotValidYet { not_before, .. } => AuthorityError::NotValidYet(*not_before),
+        _ => return None,
+    };
+    let is_leaf_valid = path::check_validity(&parse(leaf).ok()?, now).is_ok();
+    is_leaf_valid.then_some(authority)
 }
 
 /// Reads a whole certificate.

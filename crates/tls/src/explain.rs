@@ -13,6 +13,8 @@ use rustls::{
     PeerIncompatible,
 };
 
+use crate::chain::AuthorityError;
+
 /// The side of a handshake that explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -229,8 +231,9 @@ fn certificate(error: &CertificateError, side: Side) -> Explanation {
         ),
         CertificateError::BadSignature if side == Side::Server => Explanation::new(
             "a signature of the client is wrong: it does not have the private key of its \
-             certificate, or an authority of that name did not sign the certificate",
-            "give the client the key that belongs to its certificate",
+             certificate, or an authority of that name did not sign the certificate, or a key is of \
+             a size that is not supported",
+            "give the client the key that belongs to its certificate; RSA keys need 2048 bits",
         ),
         CertificateError::BadSignature => Explanation::new(
             about("names a trusted authority that has not signed it"),
@@ -307,6 +310,16 @@ fn dates(error: &CertificateError, side: Side) -> Explanation {
 fn path(error: &(dyn StdError + Send + Sync + 'static), side: Side) -> Explanation {
     let peer = side.peer();
     let about = |text: &str| format!("the {peer}'s certificate chain {text}");
+    if let Some(authority) = error.downcast_ref::<AuthorityError>() {
+        let (when, time) = match authority {
+            AuthorityError::Expired(time) => ("expired at", *time),
+            AuthorityError::NotValidYet(time) => ("is not valid before", *time),
+        };
+        return Explanation::new(
+            format!("an authority above the {peer}'s certificate {when} {}", date(time)),
+            "renew that authority's certificate, or is this machine's clock wrong?",
+        );
+    }
     match error.downcast_ref::<webpki::Error>() {
         Some(webpki::Error::EndEntityUsedAsCa) => Explanation::new(
             about("has an issuer that is no CA"),

@@ -13,6 +13,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Version;
 
 use crate::chain::{Rules, parse};
+use crate::trust_store;
 
 /// The most certificates between the peer's own and the trusted issuer.
 const INTERMEDIATES_MAX: usize = 6;
@@ -42,20 +43,8 @@ pub(crate) fn check_validity(
     certificate: &X509Certificate<'_>,
     now: UnixTime,
 ) -> Result<(), Error> {
-    let seconds = |time: i64| {
-        let since_epoch = u64::try_from(time).unwrap_or(0);
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(since_epoch))
-    };
-    let validity = certificate.validity();
-    let not_before = seconds(validity.not_before.timestamp());
-    let not_after = seconds(validity.not_after.timestamp());
-    if now < not_before {
-        return Err(Error::CertNotValidYet { time: now, not_before });
-    }
-    if now > not_after {
-        return Err(Error::CertExpired { time: now, not_after });
-    }
-    Ok(())
+    let (not_before, not_after) = trust_store::validity(certificate);
+    trust_store::check_dates(not_before, not_after, now)
 }
 
 /// What every certificate of a path must fulfil by itself.
@@ -104,7 +93,9 @@ impl Search<'_> {
         let rules = self.rules;
         for anchor in rules.trust.issuers() {
             if is_subject(anchor, child) && anchor.name_constraints.is_none() {
-                match self.verify_signature(child, &webpki::spki_for_anchor(anchor)) {
+                let signed = self.verify_signature(child, &webpki::spki_for_anchor(anchor));
+                let may = |()| rules.trust.check_issuer(anchor, rules.purpose, self.now);
+                match signed.and_then(may) {
                     Ok(()) => return Ok(()),
                     Err(error) => failed = error,
                 }
@@ -165,7 +156,7 @@ impl Search<'_> {
 /// Whether a certificate that a peer sent may issue another that has so many below it.
 fn check_may_issue(issuer: &X509Certificate<'_>, depth: usize) -> Result<(), Error> {
     // Only a trusted certificate may be of a version that cannot say that it is a CA's.
-    if issuer.version() != X509Version::V3 || !crate::trust_store::may_issue(issuer) {
+    if issuer.version() != X509Version::V3 || !trust_store::may_issue(issuer) {
         return Err(Error::EndEntityUsedAsCa);
     }
     if issuer.name_constraints().map_err(|_| Error::MalformedExtensions)?.is_some() {

@@ -43,7 +43,7 @@ impl Purpose {
         if is_named || usage.any { Ok(()) } else { Err(self.missing(Vec::new())) }
     }
 
-    fn missing(self, present: Vec<Vec<usize>>) -> Error {
+    pub(crate) fn missing(self, present: Vec<Vec<usize>>) -> Error {
         let required = KeyUsage::required_if_present(self.oid());
         Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required, present })
     }

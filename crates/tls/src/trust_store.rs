@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Version;
+
+use crate::purpose::Purpose;
 
 /// A list of trusted certificates.
 ///
@@ -18,6 +22,17 @@ pub struct TrustStore {
     /// SHA-256 of the DER of each certificate.
     listed: HashSet<[u8; 32]>,
     issuers: Vec<TrustAnchor<'static>>,
+    /// What the issuers' certificates say about themselves; webpki keeps none of it.
+    terms: Vec<Terms>,
+}
+
+/// For when and for what a trusted certificate may be used as an issuer.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    not_before: UnixTime,
+    not_after: UnixTime,
+    for_servers: bool,
+    for_clients: bool,
 }
 
 /// Why there is no list of trusted certificates.
@@ -55,7 +70,7 @@ impl TrustStore {
     }
 
     fn empty() -> Self {
-        Self { listed: HashSet::new(), issuers: Vec::new() }
+        Self { listed: HashSet::new(), issuers: Vec::new(), terms: Vec::new() }
     }
 
     /// The system's certificates, and what was wrong with the first that cannot be read.
@@ -86,6 +101,7 @@ impl TrustStore {
             let der = CertificateDer::from(der);
             if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
                 self.issuers.push(anchor.to_owned());
+                self.terms.push(Terms::of(&certificate));
             }
         }
         true
@@ -94,6 +110,26 @@ impl TrustStore {
     /// Whether this very certificate is in the list.
     pub(crate) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.listed.contains(&fingerprint(certificate))
+    }
+
+    /// Whether one of [`Self::issuers`] may be used now, for that purpose: a trusted certificate has
+    /// its dates and its extended key usages like any other of a path.
+    pub(crate) fn check_issuer(
+        &self,
+        issuer: &TrustAnchor<'_>,
+        purpose: Purpose,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let mut checked = Err(Error::UnknownIssuer);
+        // A renewed certificate of an authority has its name and key: both may be in the list.
+        for (_, terms) in self.issuers.iter().zip(&self.terms).filter(|(other, _)| *other == issuer)
+        {
+            checked = terms.check(purpose, now);
+            if checked.is_ok() {
+                break;
+            }
+        }
+        checked
     }
 
     /// Those that may have issued a peer's certificate.
@@ -106,6 +142,51 @@ impl fmt::Debug for TrustStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} trusted certificates]", self.listed.len())
     }
+}
+
+impl Terms {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let (not_before, not_after) = validity(certificate);
+        Self {
+            not_before,
+            not_after,
+            for_servers: Purpose::Server.check(certificate).is_ok(),
+            for_clients: Purpose::Client.check(certificate).is_ok(),
+        }
+    }
+
+    fn check(&self, purpose: Purpose, now: UnixTime) -> Result<(), Error> {
+        check_dates(self.not_before, self.not_after, now)?;
+        let is_meant = match purpose {
+            Purpose::Server => self.for_servers,
+            Purpose::Client => self.for_clients,
+        };
+        if is_meant { Ok(()) } else { Err(purpose.missing(Vec::new())) }
+    }
+}
+
+/// When a certificate is valid; times before 1970 become 1970.
+pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (UnixTime, UnixTime) {
+    let time = |seconds: i64| {
+        UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    };
+    let validity = certificate.validity();
+    (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()))
+}
+
+/// Whether something is valid now.
+pub(crate) fn check_dates(
+    not_before: UnixTime,
+    not_after: UnixTime,
+    now: UnixTime,
+) -> Result<(), Error> {
+    if now < not_before {
+        return Err(Error::CertNotValidYet { time: now, not_before });
+    }
+    if now > not_after {
+        return Err(Error::CertExpired { time: now, not_after });
+    }
+    Ok(())
 }
 
 fn fingerprint(der: &[u8]) -> [u8; 32] {

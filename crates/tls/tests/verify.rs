@@ -220,6 +220,47 @@ fn a_leaf_that_is_marked_ca_is_accepted_below_a_trusted_authority() {
 }
 
 #[test]
+fn a_listed_authority_has_its_dates_and_its_usages() {
+    let mut expired = marked_ca(params("old"));
+    expired.not_after = date_time_ymd(2025, 6, 1);
+    let mut future = marked_ca(params("young"));
+    future.not_before = date_time_ymd(2026, 6, 1);
+    let mut for_servers = marked_ca(params("servers"));
+    for_servers.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    for (params, server_s, client_s) in [
+        (expired, "authority above the server's certificate expired at 2025-06-01", "expired at"),
+        (future, "is not valid before 2026-06-01", "is not valid before 2026-06-01"),
+        (for_servers, "", "is not for clients"),
+    ] {
+        let authority = Authority::new(params);
+        // One that webpki takes, and one that it does not.
+        for leaf in [self::params("vault"), marked_ca(self::params("vault"))] {
+            let leaf = authority.issue(&leaf);
+            let said = server(&[authority.der()], &[leaf.der()], "vault");
+            assert!(said.contains(server_s) && said.is_empty() == server_s.is_empty(), "{said}");
+            let said = client(&[authority.der()], &[leaf.der()]);
+            assert!(said.contains(client_s), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_was_renewed_may_be_listed_with_its_old_certificate() {
+    let mut old = marked_ca(params("authority"));
+    old.not_after = date_time_ymd(2025, 6, 1);
+    let key = KeyPair::generate().unwrap();
+    let old = old.self_signed(&key).unwrap();
+    let renewed = marked_ca(params("authority")).self_signed(&key).unwrap();
+    let issuer = Issuer::new(marked_ca(params("authority")), key);
+    let leaf = params("vault").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    for list in [[old.der(), renewed.der()], [renewed.der(), old.der()]] {
+        let list: Vec<&[u8]> = list.iter().map(AsRef::as_ref).collect();
+        assert_eq!(server(&list, &[leaf.der()], "vault"), "");
+    }
+    assert!(server(&[old.der()], &[leaf.der()], "vault").contains("expired at"));
+}
+
+#[test]
 fn a_client_for_any_usage_is_accepted_and_one_for_servers_alone_is_not() {
     let root = Authority::new(marked_ca(params("root")));
     for (usages, is_accepted) in [

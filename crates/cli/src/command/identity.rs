@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use kes_config::Environment;
-use kes_crypto::pem;
 use kes_crypto::{ApiKey, SystemRandom, certificate_identity};
 use kes_types::{Identity, Secret};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::command::new_identity;
 use crate::exit::Failure;
 use crate::input;
 use crate::mask;
+use crate::material::{self, Source};
 use crate::output::Output;
 
 /// Stands for standard input where a file is named.
@@ -62,18 +63,17 @@ fn identity_of(credential: &Secret, output: &Output) -> Result<Identity, Failure
         return identity;
     }
     if text == STANDARD_INPUT {
-        let about = |failure: Failure| failure.context("standard input");
-        return input::all(io::stdin().lock(), input::BYTES_MAX)
-            .map_err(Failure::new)
-            .and_then(|contents| of_contents(&contents, output))
-            .map_err(about);
+        let source = Source::StandardInput;
+        let contents = input::all(io::stdin().lock(), input::BYTES_MAX);
+        let contents = contents.map_err(|error| source.about(Failure::new(error)))?;
+        return of_contents(source, &contents, output);
     }
-    // The text is not repeated: it may be a mistyped API key.
+    // The text is not repeated unless it names a file: it may be a mistyped API key.
     let contents =
         File::open(text).and_then(|file| input::all(file, input::BYTES_MAX)).map_err(|error| {
             Failure::new(error).context("neither an API key nor a file that can be read")
         })?;
-    of_contents(&contents, output)
+    of_contents(Source::File(Path::new(text)), &contents, output)
 }
 
 /// None if the text does not look like an API key.
@@ -85,13 +85,18 @@ fn of_api_key(text: &Secret) -> Option<Result<Identity, Failure>> {
 }
 
 /// The identity of an API key, or of the first certificate.
-fn of_contents(contents: &Secret, output: &Output) -> Result<Identity, Failure> {
+fn of_contents(
+    source: Source<'_>,
+    contents: &Secret,
+    output: &Output,
+) -> Result<Identity, Failure> {
     if let Some(identity) = of_api_key(contents) {
-        return identity;
+        return identity.map_err(|failure| source.about(failure));
     }
-    let chain = pem::certificates(contents.expose()).map_err(Failure::new)?;
+    let chain = material::certificates(source, contents)?;
     let first = chain.first().map(Vec::as_slice).unwrap_or_default();
-    let certificate = certificate_identity(first).map_err(Failure::new)?;
+    let certificate = certificate_identity(first);
+    let certificate = certificate.map_err(|error| source.about(Failure::new(error)))?;
     if certificate.is_ca {
         output.warn("a server does not take a certificate authority's certificate for a client's");
     }

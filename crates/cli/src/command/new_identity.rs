@@ -136,7 +136,8 @@ fn show(
 }
 
 /// What people read and scripts cut to pieces: the API key and the identity stand alone on their
-/// lines, after an empty one, each under a heading that is there once. Nothing else looks like them.
+/// lines, after an empty one, each under a heading that is there once. The line of the API key is the
+/// first one with it; the commands at the end have a blank more.
 fn text_of(
     api_key: &str,
     identity: Identity,
@@ -148,10 +149,14 @@ fn text_of(
         format!("It is the private key in {key}. The certificate is in {cert}.\n")
     });
     let again = match files {
-        Some(Files { cert, .. }) => format!(":\n\n    kes identity of {}", quoted(cert)),
-        None => " from the API key on standard input, where other users do not\n\
-                 see it, as they see arguments in the list of processes:\n\n    kes identity of -"
-            .to_owned(),
+        Some(Files { cert, .. }) => {
+            Zeroizing::new(format!(":\n\n    kes identity of {}", quoted(cert)))
+        }
+        None => Zeroizing::new(format!(
+            ":\n\n    kes identity of {api_key}\n\n\
+             The list of processes shows the API key to other users of the machine while that runs.\n\
+             This reads it from standard input instead:\n\n    kes identity of -"
+        )),
     };
     Zeroizing::new(format!(
         "{your_key}\n\n   {api_key}\n\n\
@@ -161,6 +166,7 @@ fn text_of(
          {your_identity}\n\n   {identity}\n\n\
          It is not secret. The configuration of a server names it in a policy, or as the admin.\n\
          This computes it again{again}",
+        again = again.as_str(),
         your_key = output.bold("Your API key:"),
         your_identity = output.bold("Your Identity:"),
         of_files = of_files.unwrap_or_default(),

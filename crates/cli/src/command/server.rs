@@ -50,5 +50,5 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
 fn proxies(environment: &dyn kes_config::Environment) -> Result<Proxies, Failure> {
     let variables = kes_config::ProxyVariables::read(environment);
     let variables = variables.map_err(|error| Failure::new(error).context("HTTPS_PROXY"))?;
-    Proxies::new(&variables.https, &variables.http, &variables.no_proxy).map_err(Failure::new)
+    Ok(Proxies::new(&variables.https, &variables.http, &variables.no_proxy))
 }

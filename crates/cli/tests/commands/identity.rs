@@ -1,7 +1,7 @@
 //! `kes identity`.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -95,15 +95,26 @@ fn under<'a>(heading: &str, out: &'a str) -> &'a str {
     let [_, "", value, ""] = lines[at..at + 4] else { panic!("{out}") };
     let value = value.strip_prefix("   ").unwrap();
     assert!(!value.contains(char::is_whitespace), "{value}");
-    assert_eq!(out.matches(value).count(), 1, "{out}");
+    // Elsewhere it is in commands only.
+    let is_elsewhere = |line: &&&str| line.contains(value) && !line.starts_with("    ");
+    assert_eq!(lines.iter().filter(is_elsewhere).count(), 1, "{out}");
     value
 }
 
-/// The commands at the end, indented by four blanks.
+/// The commands, indented by four blanks between empty lines; the last one is the last line.
 fn commands(out: &str) -> Vec<&str> {
-    let lines: Vec<_> = out.lines().rev().map_while(|line| line.strip_prefix("    ")).collect();
-    assert_eq!(out.matches("\n    ").count(), lines.len(), "{out}");
-    lines
+    let last = out.lines().next_back().unwrap();
+    assert!(last.starts_with("    "), "{out}");
+    let commands: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(commands.iter().all(|line| out.contains(&format!("\n\n    {line}\n"))), "{out}");
+    commands
+}
+
+/// Runs a command as a shell reads it.
+fn shell(folder: &Path, line: &str) -> Answer {
+    let line = line.strip_prefix("kes ").unwrap();
+    let line = format!("{} {line}", env!("CARGO_BIN_EXE_kes"));
+    finish(Command::new("sh").args(["-c", &line]).current_dir(folder))
 }
 
 #[test]
@@ -114,9 +125,12 @@ fn a_new_api_key_and_its_identity_stand_where_scripts_look_for_them() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         assert!(out.starts_with("Your API key:\n\n   kes:v1:"), "{out}");
         let (key, identity) = (under("Your API key:", &out), under("Your Identity:", &out));
-        assert_eq!(out.matches("kes:v1:").count(), 1, "{out}");
+        assert_eq!(out.matches("kes:v1:").count(), 2, "{out}");
         assert_eq!(out.to_lowercase().matches("api key:").count(), 1, "{out}");
-        assert_eq!(commands(&out), ["kes identity of -"]);
+        let again = format!("kes identity of {key}");
+        assert_eq!(commands(&out), [&again, "kes identity of -"]);
+        assert_eq!(shell(Path::new("."), &again).out, identity);
+        assert!(out.contains("The list of processes shows the API key to other users"), "{out}");
         assert_eq!(kes(&["identity", "of", key]).out, identity);
         assert_ne!(kes(arguments).out, out);
     }
@@ -147,10 +161,7 @@ fn files_of_a_given_api_key_have_its_identity() {
         assert_eq!(under("Your API key:", &answer.out), API_KEY);
         assert_eq!(under("Your Identity:", &answer.out), IDENTITY);
         let [again] = commands(&answer.out)[..] else { panic!("{}", answer.out) };
-        let again = again.strip_prefix("kes ").unwrap();
-        let mut shell = Command::new("sh");
-        let again = format!("{} {again}", env!("CARGO_BIN_EXE_kes"));
-        let again = finish(shell.args(["-c", &again]).current_dir(folder.path()));
+        let again = shell(folder.path(), again);
         assert_eq!(again.out, IDENTITY, "{}", again.err);
     }
     assert_eq!(mode(&folder.path().join("a.key")), 0o600);
@@ -231,6 +242,71 @@ fn files_are_replaced_only_when_told_to() {
     assert_eq!(new(&["-f"]).code, Some(0));
     assert_ne!(fs::read(&key).unwrap(), first);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn pipes_folders_and_links_are_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+    fs::create_dir(path("folder")).unwrap();
+    symlink("fifo", path("pipe")).unwrap();
+    symlink("nothing", path("dangling")).unwrap();
+    let new = |key: &str, cert: &str| {
+        kes_in(folder.path(), &[], &["identity", "new", "-f", "--key", key, "--cert", cert])
+    };
+    for (special, reason) in [
+        ("fifo", "not a file"),
+        ("folder", "not a file"),
+        ("pipe", "not a file"),
+        ("dangling", "a symbolic link to a file that does not exist"),
+    ] {
+        let expected = format!("Error: '{special}' is {reason}\n");
+        for answer in [new("key", special), new(special, "cert")] {
+            assert_eq!((answer.code, answer.out.as_str()), (Some(1), ""));
+            assert_eq!(answer.err, expected);
+        }
+    }
+    assert!(fs::metadata(path("fifo")).unwrap().file_type().is_fifo());
+    assert_eq!(fs::read_link(path("pipe")).unwrap(), Path::new("fifo"));
+    assert!(!path("key").exists() && !path("cert").exists() && !path("nothing").exists());
+
+    fs::write(path("target"), "old").unwrap();
+    symlink("target", path("link")).unwrap();
+    assert_eq!(new("link", "cert").code, Some(0));
+    assert_eq!(fs::read_link(path("link")).unwrap(), Path::new("target"));
+    assert_eq!(mode(&path("target")), 0o600);
+    assert!(fs::read_to_string(path("target")).unwrap().contains("PRIVATE KEY"));
+}
+
+#[test]
+fn what_a_file_holds_in_place_of_a_certificate_is_told() {
+    let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem");
+    for (file, holds, right) in [
+        (
+            "p256-cert.der",
+            "holds a certificate in DER",
+            "`openssl x509 -inform der -in FILE -out NEW`",
+        ),
+        ("p256.p12", "holds a PKCS#12 archive", "`openssl pkcs12 -in FILE -nokeys -out NEW`"),
+        ("p256.csr", "holds a certificate request (CSR)", "the certificate that a CA makes of it"),
+        (
+            "p256.key",
+            "holds no certificate, but a private key",
+            "the certificate that goes with it",
+        ),
+        ("README.md", "no certificate can be taken from it", "-----BEGIN CERTIFICATE-----"),
+    ] {
+        let named = kes_in(&pem, &[], &["identity", "of", file]);
+        assert_eq!((named.code, named.out.as_str()), (Some(1), ""));
+        assert!(named.err.starts_with(&format!("Error: '{file}'")), "{}", named.err);
+        assert!(named.err.contains(holds), "{}", named.err);
+        assert!(named.err.contains(&right.replace("FILE", file)), "{}", named.err);
+        let input = File::open(pem.join(file)).unwrap();
+        let piped = finish(command(&pem, &[], &["identity", "of", "-"]).stdin(input));
+        assert!(piped.err.starts_with("Error: standard input: "), "{}", piped.err);
+        assert!(piped.err.contains(holds) && piped.err.contains(right), "{}", piped.err);
+    }
 }
 
 #[test]

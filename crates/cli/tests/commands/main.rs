@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod client_files;
 mod configuration;
 mod dev_server;
 mod encrypted_key;

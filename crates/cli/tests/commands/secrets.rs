@@ -1,6 +1,8 @@
 //! API keys and passwords where they do not belong: they are never repeated.
 
-use crate::kes;
+use std::path::Path;
+
+use crate::{kes, kes_in};
 
 const API_KEY: &str = "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 
@@ -61,6 +63,21 @@ fn an_api_key_is_no_key_name_and_no_server() {
         let answer = kes(arguments);
         assert_eq!((answer.code, answer.out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(!answer.err.contains(SECRET), "{arguments:?}: {}", answer.err);
+    }
+}
+
+#[test]
+fn a_password_in_the_address_of_a_server_is_not_repeated() {
+    for address in ["https://u:hunter2@h:1", "u:hunter2@h", "a,https://hunter2,hunter2@h/"] {
+        for answer in [
+            kes(&["key", "ls", "-a", API_KEY, "-s", address]),
+            kes(&["status", "-a", API_KEY, "--server", address]),
+            kes_in(Path::new("."), &[("MINIO_KES_SERVER", address)], &["key", "ls", "-a", API_KEY]),
+        ] {
+            assert_eq!((answer.code, answer.out.as_str()), (Some(2), ""));
+            assert!(!answer.err.contains("hunter2"), "{}", answer.err);
+            assert!(answer.err.contains("leave out what stands before the '@'"), "{}", answer.err);
+        }
     }
 }
 

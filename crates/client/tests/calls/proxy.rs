@@ -86,7 +86,7 @@ async fn servers_elsewhere_are_reached_through_the_proxy_with_verification_of_bo
     let person = Person::new();
     let (peer, address) = server(&person).await;
     let proxy = Proxy::start(address, "200 OK").await;
-    let proxies = Proxies::new(&proxy.url, "", "other.test").unwrap();
+    let proxies = Proxies::new(&proxy.url, "", "other.test");
     client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap();
     assert_eq!(peer.seen()[0].certificate, person.certificate);
     let asked = proxy.asked();
@@ -94,7 +94,7 @@ async fn servers_elsewhere_are_reached_through_the_proxy_with_verification_of_bo
     // user:hunter2
     assert!(asked[0].contains(": Basic dXNlcjpodW50ZXIy\r\n"), "{asked:?}");
 
-    let proxies = Proxies::new(&proxy.url, "", "").unwrap();
+    let proxies = Proxies::new(&proxy.url, "", "");
     let unnamed = client(&person, "elsewhere.test:1", &peer, proxies);
     let error = unnamed.ready().await.unwrap_err();
     assert!(matches!(error, ClientError::Tls(_)) && error.is_untrusted(), "{error:?}");
@@ -106,15 +106,11 @@ async fn this_machine_and_those_of_no_proxy_are_reached_directly() {
     let person = Person::new();
     let (peer, address) = server(&person).await;
     let proxy = Proxy::start(address, "200 OK").await;
-    let direct = client(
-        &person,
-        &peer.endpoint.to_string(),
-        &peer,
-        Proxies::new(&proxy.url, "", "").unwrap(),
-    );
+    let direct =
+        client(&person, &peer.endpoint.to_string(), &peer, Proxies::new(&proxy.url, "", ""));
     direct.ready().await.unwrap();
     for no_proxy in ["kes.test", ".test", "a,*"] {
-        let proxies = Proxies::new(&proxy.url, "", no_proxy).unwrap();
+        let proxies = Proxies::new(&proxy.url, "", no_proxy);
         let error = client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
         let ClientError::Unreachable(attempts) = &error else { panic!("{error:?}") };
         assert!(matches!(attempts.0[0].error, ConnectError::Tcp(_)), "{error:?}");
@@ -131,7 +127,7 @@ async fn a_proxy_that_does_not_connect_is_a_connection_that_failed() {
         ("503 Service Unavailable", "tunnel error"),
     ] {
         let proxy = Proxy::start(address, answer).await;
-        let proxies = Proxies::new(&proxy.url, "", "").unwrap();
+        let proxies = Proxies::new(&proxy.url, "", "");
         let error = client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
         let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
         let text = attempts.to_string();

@@ -23,7 +23,7 @@ pub(super) struct KeySection {
 
 /// The contents of all certificate sections.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
-    let lines = in_strict_lines(pem);
+    let lines = without_headers(&in_strict_lines(pem));
     let mut rest = lines.as_slice();
     rustls_pemfile::certs(&mut rest)
         .map(|certificate| certificate.map(|der| der.to_vec()).map_err(|_| PemError::Malformed))
@@ -70,6 +70,18 @@ fn in_strict_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
         };
         kept.extend_from_slice(line);
         kept.push(b'\n');
+    }
+    kept
+}
+
+/// Leaves out the headers of sections, of encrypted private keys say, which the library does not
+/// read. Base64 has no colon.
+fn without_headers(lines: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut kept = Zeroizing::new(Vec::with_capacity(lines.len()));
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"-----") || !line.contains(&b':') {
+            kept.extend_from_slice(line);
+        }
     }
     kept
 }
