@@ -123,9 +123,11 @@ impl Fold {
             counts.map(|(key, mut entry)| key.take_count(&mut entry)).collect();
         counts.sort_by_key(|count| std::cmp::Reverse(count.repeated));
         let further = counts.split_off(LAST_COUNTS_MAX.min(counts.len()));
-        let repeated = further.iter().map(|count| count.repeated).sum();
-        if repeated > 0 {
-            counts.push(Count { peer: None, refusal: Refusal::various(), repeated });
+        if let [first, others @ ..] = further.as_slice() {
+            let is_one = others.iter().all(|count| count.refusal == first.refusal);
+            let refusal = if is_one { first.refusal.clone() } else { Refusal::various() };
+            let repeated = further.iter().map(|count| count.repeated).sum();
+            counts.push(Count { peer: None, refusal, repeated });
         }
         counts
     }
@@ -292,6 +294,26 @@ mod tests {
         assert_eq!(fold.due(now + QUIET), []);
         assert!(fold.is_empty());
         assert_eq!(fold.note(now + QUIET, A, &refusal("a")), Some(0));
+    }
+
+    #[test]
+    fn what_is_left_at_the_end_keeps_its_reason_where_it_is_one() {
+        let now = SystemClock.monotonic();
+        for (odd, last) in [("a", refusal("a")), ("b", Refusal::various())] {
+            let mut fold = Fold::new(now);
+            for number in 0..30 {
+                let reason = if number % 2 == 0 { "a" } else { odd };
+                let key = Key { peer: Some(nth(number)), refusal: refusal(reason) };
+                // The last ones are the fewest.
+                let repeated = 100 - u64::from(number);
+                let entry = Entry { repeated, ..Entry::new(now, nth(number), LINES_MAX) };
+                fold.entries.insert(key, entry);
+            }
+            let counts = fold.finish();
+            assert_eq!(counts.len(), LAST_COUNTS_MAX + 1);
+            let repeated = (71..=80).sum();
+            assert_eq!(counts.last(), Some(&Count { peer: None, refusal: last, repeated }));
+        }
     }
 
     #[test]
