@@ -115,9 +115,32 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
     let key = utf8_percent_encode(&scene.first.key_pem(), NON_ALPHANUMERIC).to_string();
     let raw = b64(scene.first.certificate());
     let two = format!("{good}{}", escaped(&scene.second));
+    // What a client adds to a header of its own, by a proxy that joins them or is careless.
+    let (admin, pem) = (escaped(scene.setup.admin()), scene.first.chain_pem());
+    let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let around = [
+        format!("{admin},{good}"),
+        format!("{admin}, {good}"),
+        format!("{admin}%2C{good}"),
+        format!("{good},"),
+        format!(",{good}"),
+        format!("junk%0A{good}"),
+        format!("{good}junk"),
+        format!("{good}%"),
+        format!("{good}%0"),
+        format!("{good}%zz"),
+        format!("{good}%00"),
+        escape(&pem.replacen("-----END", "Proxy: x\n-----END", 1)),
+        escape(&format!("{}{pem}", pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"))),
+    ];
     for way in WAYS {
         let mut proxy = server.connect_over(&scene.proxy, way).await;
-        for values in bad.iter().cloned().chain([vec![key.as_str()], vec![&raw], vec![&two]]) {
+        for values in bad
+            .iter()
+            .cloned()
+            .chain([vec![key.as_str()], vec![&raw], vec![&two]])
+            .chain(around.iter().map(|value| vec![value.as_str()]))
+        {
             let mut request = Request::new("GET", "/v1/identity/self/describe");
             for value in &values {
                 request = request.header(HEADER, value);
@@ -126,6 +149,13 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
             assert_eq!(answer.status, 400, "{way:?} {values:?}: {answer:?}");
             answer.error();
         }
+        let joined = Request::new("GET", "/v1/status").header(HEADER, &around[0]);
+        let ambiguous = "tls: received more than one client certificate";
+        proxy.send(joined).await.refused(400, ambiguous);
+        // White space around the certificate is nobody's.
+        let padded = format!("%0A%20{good}%0D%0A%0A");
+        let padded = Request::new("GET", "/v1/identity/self/describe").header(HEADER, &padded);
+        assert_eq!(proxy.send(padded).await.ok().text("identity"), scene.first.identity());
         // The next request is none the worse.
         assert_eq!(who(&mut proxy, &scene.second).await, scene.second.identity());
     }

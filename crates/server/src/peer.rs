@@ -7,11 +7,12 @@ use axum::http::{HeaderMap, HeaderName};
 use kes_policy::Subject;
 use kes_types::Identity;
 use kes_types::wire::message;
-use percent_encoding::percent_decode;
+use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
 use crate::live::Snapshot;
 use crate::refusal::{self, Refusal};
+use crate::target::has_whole_escapes;
 
 /// The other end of a TLS connection; computed once, at the end of the handshake.
 #[derive(Debug)]
@@ -163,10 +164,23 @@ impl Peer {
             let reason = "a TLS proxy forwarded several client certificates";
             return Err(refused(NoIdentity::Ambiguous.into(), reason));
         }
-        let pem = percent_decode(value.as_bytes()).decode_utf8().map_err(|_| malformed())?;
+        let escaped = value.to_str().map_err(|_| malformed())?;
+        if !has_whole_escapes(escaped) {
+            return Err(malformed());
+        }
+        let pem = percent_decode_str(escaped).decode_utf8().map_err(|_| malformed())?;
+        // Proxies and libraries join repeated headers with a comma (RFC 9110, 5.3), and the first one
+        // is the client's own: whoever may add a header must not choose the identity.
+        if pem.contains(',') {
+            let reason = "a TLS proxy forwarded several client certificates, joined by a comma";
+            return Err(refused(NoIdentity::Ambiguous.into(), reason));
+        }
         // Some escape a blank as a plus sign, which base64 has as well; only the labels have blanks.
         let pem = pem.replace("BEGIN+CERTIFICATE", "BEGIN CERTIFICATE");
         let pem = pem.replace("END+CERTIFICATE", "END CERTIFICATE");
+        if !holds_certificates_alone(&pem) {
+            return Err(malformed());
+        }
         kes_crypto::pem::certificates(pem.as_bytes()).map_err(|_| malformed())
     }
 
@@ -228,6 +242,23 @@ fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity
         }
     }
     Ok(first.identity)
+}
+
+/// Whether a text is certificate sections and white space, from its first byte to its last: what
+/// stands around them came from somewhere else.
+fn holds_certificates_alone(pem: &str) -> bool {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    let mut rest = pem.trim_ascii();
+    while let Some(section) = rest.strip_prefix(BEGIN) {
+        let Some((body, after)) = section.split_once(END) else { return false };
+        if !body.bytes().all(|byte| is_base64(byte) || byte.is_ascii_whitespace()) {
+            return false;
+        }
+        rest = after.trim_ascii_start();
+    }
+    rest.is_empty() && !pem.trim_ascii().is_empty()
 }
 
 /// The last address of `X-Forwarded-For`: the one that the proxy itself has seen. Whatever stands

@@ -73,14 +73,17 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
     if !path.contains('%') {
         return Ok(Cow::Borrowed(path));
     }
-    let mut escapes = path.split('%');
-    escapes.next();
-    let well_formed = escapes
-        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
-    if !well_formed {
+    if !has_whole_escapes(path) {
         return Err(ApiError::malformed_path());
     }
     percent_decode_str(path).decode_utf8().map_err(|_| ApiError::malformed_path())
+}
+
+/// Whether two hex digits follow each percent sign.
+pub(crate) fn has_whole_escapes(text: &str) -> bool {
+    text.split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Whether a segment is empty (the last may be), `.` or `..`.
