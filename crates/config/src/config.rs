@@ -15,6 +15,7 @@ use crate::error::{ConfigErrors, Fault, Warning};
 use crate::file;
 use crate::findings::Findings;
 use crate::keystore::{self, Keystore};
+use crate::limits::{self, Limits};
 use crate::log::{self, Log};
 use crate::policies;
 use crate::schema;
@@ -33,6 +34,8 @@ pub struct Config {
     pub keystore: Keystore,
     /// Keys to create at start where they are missing; no name twice.
     pub keys: Vec<KeyName>,
+    /// What clients may hold, and the time that they may take.
+    pub limits: Limits,
     /// What can change while the server runs.
     pub live: Live,
     /// What is probably not meant as it is written, in the order of the file.
@@ -110,12 +113,14 @@ fn read(text: &str, environment: &dyn Environment, findings: &mut Findings) -> O
     let api = api::read(&file.field("api"), findings);
     let cache = cache::read(&file.field("cache"), findings);
     let log = log::read(&file.field("log"), findings);
+    let limits = limits::read(&file.field("limits"), findings);
     let keys = keys(&file.field("keys"), findings);
     let keystore = keystore::read(&file.field("keystore"), findings);
     let tls = tls::read(&file.field("tls"), &roles, findings);
     version?;
     let live = Live { policies: policies?, tls: tls?, api, cache: cache?, log: log? };
-    Some(Config { address: address?, keystore: keystore?, keys, live, warnings: Vec::new() })
+    let (address, keystore, limits) = (address?, keystore?, limits?);
+    Some(Config { address, keystore, keys, limits, live, warnings: Vec::new() })
 }
 
 fn too_large() -> Fault {

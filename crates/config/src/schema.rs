@@ -100,6 +100,7 @@ pub(crate) const FILE: Schema = Schema::Struct(&[
     field("policy", Schema::Map(&POLICY)),
     field("cache", Schema::Struct(&[field("expiry", EXPIRY)])),
     field("log", Schema::Struct(&[text("error"), text("audit")])),
+    field("limits", LIMITS),
     Field {
         name: "keys",
         schema: Schema::List(&Schema::Struct(&[text("name")])),
@@ -137,6 +138,32 @@ const POLICY: Schema = Schema::Struct(&[
 ]);
 
 const EXPIRY: Schema = Schema::Struct(&[text("any"), text("unused"), text("offline")]);
+
+const LIMITS: Schema = Schema::Struct(&[
+    text("connections"),
+    text("connections_per_identity"),
+    text("connections_without_policy"),
+    text("connections_reserved"),
+    text("handshakes"),
+    text("streams"),
+    text("streams_without_policy"),
+    text("requests"),
+    text("requests_per_identity"),
+    text("payload"),
+    text("payload_per_connection"),
+    text("store_calls"),
+    text("store_queue_per_identity"),
+    text("log_streams"),
+    text("log_streams_per_identity"),
+    text("handshake_timeout"),
+    text("head_timeout"),
+    text("body_rate"),
+    text("write_timeout"),
+    text("write_rate"),
+    text("idle_timeout"),
+    text("idle_timeout_without_policy"),
+    text("drain_timeout"),
+]);
 
 const KEYSTORE: Schema = Schema::Struct(&[
     field("fs", Schema::Struct(&[text("path")])),
