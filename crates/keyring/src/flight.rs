@@ -1,4 +1,7 @@
-//! One store read per name at a time.
+//! Single-flight: one store read per name at a time.
+//!
+//! A read that was asked for waits for a slot among the store's calls, once for every client that
+//! wants it. The first slot begins it, so that no client waits behind the queue of another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,77 +11,142 @@ use kes_types::KeyName;
 use tokio::sync::watch;
 
 use crate::GetError;
+use crate::calls::Client;
 
-/// What a store read brought; shared by everyone who waited for it.
+/// The result of a store read; shared by everyone who waited for it.
 pub(crate) type Landing = Result<Arc<Key>, Arc<GetError>>;
 
 /// Numbers flights in the order of their start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlightId(u64);
 
-/// The reads under way, by name.
+/// The reads that are waiting or running, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     next: u64,
-    under_way: HashMap<KeyName, Flight>,
+    under_way: HashMap<KeyName, Entry>,
 }
 
-/// A read under way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+struct Entry {
+    id: FlightId,
+    landing: Arc<watch::Sender<Option<Landing>>>,
+    has_begun: bool,
+    /// For whom a slot is being waited for.
+    waiting_for: Vec<Client>,
+}
+
+/// A read that somebody waits for.
+#[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) id: FlightId,
     landing: watch::Receiver<Option<Landing>>,
 }
 
-/// A new flight's obligation to land.
+/// A slot that a joined flight needs: the caller waits for it, then begins the flight.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) id: FlightId,
+    landing: Arc<watch::Sender<Option<Landing>>>,
+}
+
+/// A running flight's obligation to end. Dropped without a result it ends as lost.
 #[derive(Debug)]
 pub(crate) struct Departure {
     pub(crate) id: FlightId,
-    landing: watch::Sender<Option<Landing>>,
+    name: KeyName,
+    landing: Arc<watch::Sender<Option<Landing>>>,
 }
 
 impl Flights {
-    /// The number that the next flight will get: every flight from here on starts after now.
-    pub(crate) fn horizon(&self) -> FlightId {
-        FlightId(self.next)
+    /// The number from which on flights of that name begin after now: that of one which waits for its
+    /// slot, else that of the next.
+    pub(crate) fn horizon(&self, name: &KeyName) -> FlightId {
+        let waiting = self.under_way.get(name).filter(|entry| !entry.has_begun);
+        waiting.map_or(FlightId(self.next), |entry| entry.id)
     }
 
-    /// Joins the flight of that name; where there is none a new one is to be started.
-    pub(crate) fn join(&mut self, name: &KeyName) -> (Flight, Option<Departure>) {
-        if let Some(flight) = self.under_way.get(name).filter(|flight| !flight.is_lost()) {
-            return (flight.clone(), None);
+    /// Joins the flight of that name, or starts one. The second value is there when a slot is to be
+    /// waited for on behalf of `client`; [`Self::leave`] takes that back.
+    pub(crate) fn join(&mut self, name: &KeyName, client: Client) -> (Flight, Option<Wanted>) {
+        // A flight that has a result and still stands here was lost.
+        if self.under_way.get(name).is_some_and(|entry| entry.landing.borrow().is_some()) {
+            self.under_way.remove(name);
         }
-        let id = FlightId(self.next);
-        self.next += 1;
-        let (sender, receiver) = watch::channel(None);
-        let flight = Flight { id, landing: receiver };
-        self.under_way.insert(name.clone(), flight.clone());
-        (flight, Some(Departure { id, landing: sender }))
+        let next = &mut self.next;
+        let entry = self.under_way.entry(name.clone()).or_insert_with(|| {
+            let id = FlightId(*next);
+            *next += 1;
+            let landing = Arc::new(watch::Sender::new(None));
+            Entry { id, landing, has_begun: false, waiting_for: Vec::new() }
+        });
+        let flight = Flight { id: entry.id, landing: entry.landing.subscribe() };
+        if entry.has_begun || entry.waiting_for.contains(&client) {
+            return (flight, None);
+        }
+        entry.waiting_for.push(client);
+        let wanted = Wanted { id: entry.id, landing: Arc::clone(&entry.landing) };
+        (flight, Some(wanted))
     }
 
-    /// Ends a flight; tells whether it was still the name's, so that its key may be kept.
+    /// Nothing waits for a slot on behalf of `client` any more.
+    pub(crate) fn leave(&mut self, name: &KeyName, id: FlightId, client: Client) {
+        if let Some(entry) = self.under_way.get_mut(name).filter(|entry| entry.id == id) {
+            entry.waiting_for.retain(|other| *other != client);
+            if entry.waiting_for.is_empty() && !entry.has_begun {
+                self.under_way.remove(name);
+            }
+        }
+    }
+
+    /// Begins a flight: a slot is there. `None` if it has begun, was left or is detached: then its
+    /// result is not the name's, or it needs no second slot.
+    pub(crate) fn begin(&mut self, name: &KeyName, id: FlightId) -> Option<Departure> {
+        let entry = self.under_way.get_mut(name).filter(|entry| entry.id == id)?;
+        if std::mem::replace(&mut entry.has_begun, true) {
+            return None;
+        }
+        let landing = Arc::clone(&entry.landing);
+        Some(Departure { id, name: name.clone(), landing })
+    }
+
+    /// Whether a flight waits for its slot.
+    pub(crate) fn is_waiting(&self, name: &KeyName, id: FlightId) -> bool {
+        self.under_way.get(name).is_some_and(|entry| entry.id == id && !entry.has_begun)
+    }
+
+    /// Ends a flight; returns whether it was still the name's, so that its key may be kept.
     pub(crate) fn end(&mut self, name: &KeyName, id: FlightId) -> bool {
-        let current = self.under_way.get(name).is_some_and(|flight| flight.id == id);
+        let current = self.under_way.get(name).is_some_and(|entry| entry.id == id);
         if current {
             self.under_way.remove(name);
         }
         current
     }
 
-    /// Lets nobody join the name's flight any more, and its key is not kept: the name was created
-    /// or deleted meanwhile.
+    /// Nobody can join the name's running flight any more, and its key is not kept: the name was
+    /// created or deleted meanwhile. One that has not begun reads what is there then.
     pub(crate) fn detach(&mut self, name: &KeyName) {
-        self.under_way.remove(name);
+        if self.under_way.get(name).is_some_and(|entry| entry.has_begun) {
+            self.under_way.remove(name);
+        }
+    }
+}
+
+impl Wanted {
+    /// Waits until nobody waits for the flight any more. A client may join it right after.
+    pub(crate) async fn abandoned(&self) {
+        self.landing.closed().await;
+    }
+
+    /// Whether nobody waits for it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.landing.receiver_count() == 0
     }
 }
 
 impl Flight {
-    /// Whether its task died: a flight that landed is under way no more.
-    fn is_lost(&self) -> bool {
-        self.landing.has_changed().is_err()
-    }
-
-    /// Waits for the landing; `None` if the flight was lost (its task died).
+    /// Waits for the result.
     pub(crate) async fn landed(mut self) -> Option<Landing> {
         let landing = self.landing.wait_for(Option::is_some).await.ok()?;
         landing.clone()
@@ -86,8 +154,20 @@ impl Flight {
 }
 
 impl Departure {
+    /// Hands the result to all who wait. None may: a refresh in the background.
     pub(crate) fn land(self, landing: Landing) {
-        // Nobody may be waiting: a refresh in the background.
         self.landing.send_replace(Some(landing));
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.landing.send_if_modified(|landing| {
+            let is_lost = landing.is_none();
+            if is_lost {
+                *landing = Some(Err(Arc::new(GetError::lost(&self.name))));
+            }
+            is_lost
+        });
     }
 }

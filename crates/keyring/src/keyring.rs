@@ -9,15 +9,16 @@ use kes_crypto::{ImportError, Key, Random, record};
 use kes_policy::Permit;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Algorithm, Clock, KeyName, Secret, Timestamp};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{Cache, Lookup};
-use crate::flight::{Departure, Flight, FlightId, Flights, Landing};
+use crate::calls::{Busy, Calls, Client, Slot, SlotRequest};
+use crate::flight::{Departure, Flight, FlightId, Flights, Landing, Wanted};
 use crate::lock::lock;
 use crate::probe::Probe;
-use crate::{CacheExpiry, CreateError, GetError, Health};
+use crate::{CacheExpiry, CallError, CreateError, GetError, Health};
 
 /// The most keys kept at a time.
 const ENTRIES_MAX: usize = 100_000;
@@ -33,9 +34,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(12);
 /// may need. Less than the routes allow, so that it is us who say why there is no answer.
 const GET_TIMEOUT: Duration = Duration::from_millis(14_500);
 
-/// Store calls at a time. They go on when nobody waits for them any more: a store that hangs must
-/// not gather them without end.
-const CALLS_MAX: usize = 256;
+/// The longest that a write or a listing waits for its turn to call the store.
+const QUEUE_TIMEOUT: Duration = GET_TIMEOUT;
 
 /// What a keyring is made of.
 #[derive(Clone, Debug)]
@@ -46,6 +46,11 @@ pub struct Parts {
     pub expiry: CacheExpiry,
     /// How often the store's health is looked at.
     pub probe_every: Duration,
+    /// Store calls for clients at a time. They go on when nobody waits for them any more, so that a
+    /// store which hangs gathers no more than these.
+    pub calls_max: usize,
+    /// Requests of one client that wait for such a call.
+    pub waiting_max: usize,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -63,7 +68,7 @@ pub struct Keyring {
     parts: Parts,
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    calls: Arc<Semaphore>,
+    calls: Calls,
     probe: Probe,
 }
 
@@ -77,7 +82,7 @@ struct Shard {
 enum Found {
     /// Its key, kept from an earlier read.
     Key(Arc<Key>),
-    /// A read of it; one before `horizon` was under way already.
+    /// A read of it; one before `horizon` had begun already.
     Read { flight: Flight, horizon: FlightId },
 }
 
@@ -88,37 +93,45 @@ impl Keyring {
             let cache = Cache::new(parts.expiry, ENTRIES_MAX / SHARDS);
             Mutex::new(Shard { cache, flights: Flights::default() })
         });
-        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        let calls = Calls::new(parts.calls_max, parts.waiting_max);
         let probe = Probe::new(parts.probe_every, parts.clock.monotonic());
         Self { parts, shards, hasher: RandomState::new(), calls, probe }
     }
 
     /// Returns the key of that name, from the cache or the store.
     ///
-    /// A caller that joined a read which somebody else had started earlier does not take its *not
-    /// found* for an answer: the key may have been created since.
-    pub async fn get(self: &Arc<Self>, _permit: &Permit, name: &KeyName) -> Landing {
-        let (mut flight, arrival) = match self.find(name) {
+    /// A caller that joined a read which another had started earlier does not take its *not found* for
+    /// an answer: the key may have been created since.
+    pub async fn get(self: &Arc<Self>, permit: &Permit, name: &KeyName) -> Landing {
+        let client = Client::of(permit);
+        let (mut flight, arrival) = match self.find(name, client)? {
             Found::Key(key) => return Ok(key),
             Found::Read { flight, horizon } => (flight, horizon),
         };
+        let mut waited_for = flight.id;
         let landing = async {
             loop {
+                waited_for = flight.id;
                 let id = flight.id;
                 match flight.landed().await {
                     Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
                     Some(landing) => return landing,
-                    None => return Err(Arc::new(lost(name))),
+                    None => return Err(Arc::new(GetError::lost(name))),
                 }
-                flight = match self.find(name) {
+                flight = match self.find(name, client)? {
                     Found::Key(key) => return Ok(key),
                     Found::Read { flight, .. } => flight,
                 };
             }
         };
         let landed = tokio::time::timeout(GET_TIMEOUT, landing).await;
-        let no_answer = || StoreError::Unreachable(NoAnswer(GET_TIMEOUT).into());
-        landed.unwrap_or_else(|_| Err(Arc::new(GetError::Store(name.clone(), no_answer()))))
+        landed.unwrap_or_else(|_| {
+            if self.shard(name).flights.is_waiting(name, waited_for) {
+                return Err(Arc::new(GetError::Busy(name.clone(), Busy)));
+            }
+            let no_answer = StoreError::Unreachable(NoAnswer(GET_TIMEOUT).into());
+            Err(Arc::new(GetError::Store(name.clone(), no_answer)))
+        })
     }
 
     /// Makes a new key and stores it under a free name. The write goes on if the caller hangs up.
@@ -134,7 +147,7 @@ impl Keyring {
             &*self.parts.random,
         );
         let key = key.map_err(|source| CreateError::Random(name.clone(), source))?;
-        self.store(name, &key).await
+        self.store(permit, name, &key).await
     }
 
     /// Makes a key of given material: 32 bytes.
@@ -151,19 +164,19 @@ impl Keyring {
     /// Stores an imported key under a free name. The write goes on if the caller hangs up.
     pub async fn import(
         self: &Arc<Self>,
-        _permit: &Permit,
+        permit: &Permit,
         name: &KeyName,
         key: Key,
     ) -> Result<(), CreateError> {
-        self.store(name, &key).await
+        self.store(permit, name, &key).await
     }
 
     /// Deletes a key for good. The write goes on if the caller hangs up.
     pub async fn delete(
         self: &Arc<Self>,
-        _permit: &Permit,
+        permit: &Permit,
         name: &KeyName,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), CallError> {
         let (keyring, name) = (Arc::clone(self), name.clone());
         let write = async move {
             keyring.forget(&name);
@@ -172,17 +185,18 @@ impl Keyring {
             keyring.forget(&name);
             result
         };
-        self.call(write).await
+        self.call(Client::of(permit), write).await
     }
 
     /// Lists names, a page at a time.
     pub async fn list(
         self: &Arc<Self>,
-        _permit: &Permit,
+        permit: &Permit,
         query: &ListQuery,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<Page, CallError> {
         let (keyring, query) = (Arc::clone(self), query.clone());
-        self.call(async move { keyring.parts.store.list(&query).await }).await
+        let list = async move { keyring.parts.store.list(&query).await };
+        self.call(Client::of(permit), list).await
     }
 
     /// The most names in a page that [`Keyring::list`] is asked for by the API: more than fit into
@@ -195,9 +209,7 @@ impl Keyring {
             let keyring = Arc::clone(self);
             // Asked to the end, whoever waits: what is joined is never older than its question.
             let asking = self.parts.tasks.spawn(async move {
-                let store = Arc::clone(&keyring.parts.store);
-                let sign = keyring.read_call(async move { store.status().await }).await;
-                let sign = sign.map_err(Arc::new);
+                let sign = keyring.ask_for_status().await.map_err(Arc::new);
                 keyring.probe.observe(&sign, keyring.parts.clock.monotonic());
                 sign
             });
@@ -238,7 +250,20 @@ impl Keyring {
         }
     }
 
-    async fn store(self: &Arc<Self>, name: &KeyName, key: &Key) -> Result<(), CreateError> {
+    async fn ask_for_status(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let Some(slot) = self.calls.status() else {
+            return Err(StoreError::Unreachable(StatusHangs.into()));
+        };
+        let store = Arc::clone(&self.parts.store);
+        self.read_in(slot, async move { store.status().await }).await
+    }
+
+    async fn store(
+        self: &Arc<Self>,
+        permit: &Permit,
+        name: &KeyName,
+        key: &Key,
+    ) -> Result<(), CreateError> {
         let (keyring, name) = (Arc::clone(self), name.clone());
         let (value, failed_name) = (record::encode(key), name.clone());
         let write = async move {
@@ -248,36 +273,73 @@ impl Keyring {
             keyring.shard(&name).flights.detach(&name);
             result
         };
-        self.call(write).await.map_err(|error| CreateError::Store(failed_name, error))
+        self.call(Client::of(permit), write).await.map_err(|error| match error {
+            CallError::Store(error) => CreateError::Store(failed_name, error),
+            CallError::Busy(busy) => CreateError::Busy(failed_name, busy),
+        })
     }
 
     /// Looks `name` up and, where it is not kept, joins its read. One look under one lock: between
     /// two, a read could land that the second would start again.
-    fn find(self: &Arc<Self>, name: &KeyName) -> Found {
+    fn find(self: &Arc<Self>, name: &KeyName, client: Client) -> Result<Found, Arc<GetError>> {
         let now = self.parts.clock.monotonic();
         let mut shard = self.shard(name);
-        let kept = match shard.cache.lookup(name, now) {
-            Lookup::Hit(key) => return Found::Key(key),
-            Lookup::Refresh(key) => Some(key),
-            Lookup::Miss => None,
+        let (kept, client) = match shard.cache.lookup(name, now) {
+            Lookup::Hit(key) => return Ok(Found::Key(key)),
+            Lookup::Refresh(key) => (Some(key), Client::Server),
+            Lookup::Miss => (None, client),
         };
-        let horizon = shard.flights.horizon();
-        let (flight, departure) = shard.flights.join(name);
-        drop(shard);
-        self.depart(name, departure);
-        kept.map_or(Found::Read { flight, horizon }, Found::Key)
+        let horizon = shard.flights.horizon(name);
+        let (flight, wanted) = shard.flights.join(name, client);
+        if let Some(wanted) = wanted {
+            match self.calls.request(client) {
+                Ok(request) => self.begin_later(name, client, wanted, request),
+                Err(busy) => {
+                    shard.flights.leave(name, wanted.id, client);
+                    if kept.is_none() {
+                        return Err(Arc::new(GetError::Busy(name.clone(), busy)));
+                    }
+                }
+            }
+        }
+        Ok(kept.map_or(Found::Read { flight, horizon }, Found::Key))
     }
 
-    fn depart(self: &Arc<Self>, name: &KeyName, departure: Option<Departure>) {
-        if let Some(departure) = departure {
-            let (keyring, name) = (Arc::clone(self), name.clone());
-            self.parts.tasks.spawn(async move { keyring.fly(name, departure).await });
-        }
+    /// Waits for a slot on a task of its own, then begins the flight that it was asked for, unless
+    /// another client's slot has.
+    fn begin_later(
+        self: &Arc<Self>,
+        name: &KeyName,
+        client: Client,
+        wanted: Wanted,
+        request: SlotRequest,
+    ) {
+        let (keyring, name) = (Arc::clone(self), name.clone());
+        self.parts.tasks.spawn(async move {
+            let mut slot = std::pin::pin!(request.slot());
+            let slot = loop {
+                tokio::select! {
+                    biased;
+                    slot = &mut slot => break slot,
+                    // Nobody waits for a refresh.
+                    () = wanted.abandoned(), if client != Client::Server => {
+                        let mut shard = keyring.shard(&name);
+                        if wanted.is_abandoned() {
+                            return shard.flights.leave(&name, wanted.id, client);
+                        }
+                    }
+                }
+            };
+            let departure = keyring.shard(&name).flights.begin(&name, wanted.id);
+            if let Some(departure) = departure {
+                keyring.fly(name, departure, slot).await;
+            }
+        });
     }
 
     /// Reads a key and lands the flight.
-    async fn fly(self: &Arc<Self>, name: KeyName, departure: Departure) {
-        let landing = self.read(&name).await.map(Arc::new).map_err(Arc::new);
+    async fn fly(self: &Arc<Self>, name: KeyName, departure: Departure, slot: Slot) {
+        let landing = self.read(&name, slot).await.map(Arc::new).map_err(Arc::new);
         let mut shard = self.shard(&name);
         let mut replaced = None;
         if shard.flights.end(&name, departure.id) {
@@ -302,24 +364,34 @@ impl Keyring {
         departure.land(landing);
     }
 
-    async fn read(self: &Arc<Self>, name: &KeyName) -> Result<Key, GetError> {
+    async fn read(self: &Arc<Self>, name: &KeyName, slot: Slot) -> Result<Key, GetError> {
         let (keyring, wanted) = (Arc::clone(self), name.clone());
-        let value = self.read_call(async move { keyring.parts.store.get(&wanted).await }).await;
+        let read = async move { keyring.parts.store.get(&wanted).await };
+        let value = self.read_in(slot, read).await;
         let value = value.map_err(|error| GetError::Store(name.clone(), error))?;
         record::decode(value.expose()).map_err(|error| GetError::Damaged(name.clone(), error))
     }
 
-    /// Runs a store call on the tracker: to its end, whoever waits for it.
+    /// Waits for the client's turn, then runs a store call.
     async fn call<T: Send + 'static>(
         &self,
+        client: Client,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let slot = self.calls.request(client)?.slot();
+        let slot = tokio::time::timeout(QUEUE_TIMEOUT, slot).await.map_err(|_| Busy)?;
+        Ok(self.call_in(slot, call).await?)
+    }
+
+    /// Runs a store call on the tracker: to its end, whoever waits for it.
+    async fn call_in<T: Send + 'static>(
+        &self,
+        slot: Slot,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let Ok(place) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return Err(StoreError::Unreachable(TooManyCalls.into()));
-        };
         let task = async move {
             let result = call.await;
-            drop(place);
+            drop(slot);
             result
         };
         let result = self.parts.tasks.spawn(task).await.unwrap_or_else(|error| Err(died(error)));
@@ -330,11 +402,12 @@ impl Keyring {
     }
 
     /// The same, not waited for longer than a read may take.
-    async fn read_call<T: Send + 'static>(
+    async fn read_in<T: Send + 'static>(
         &self,
+        slot: Slot,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let result = tokio::time::timeout(READ_TIMEOUT, self.call(call)).await;
+        let result = tokio::time::timeout(READ_TIMEOUT, self.call_in(slot, call)).await;
         result.unwrap_or_else(|_| {
             self.probe.call_failed();
             Err(StoreError::Unreachable(NoAnswer(READ_TIMEOUT).into()))
@@ -368,10 +441,6 @@ fn creator(permit: &Permit) -> String {
     permit.identity().map(ToString::to_string).unwrap_or_default()
 }
 
-fn lost(name: &KeyName) -> GetError {
-    GetError::Store(name.clone(), StoreError::Refused(TaskDied.into()))
-}
-
 fn died(error: tokio::task::JoinError) -> StoreError {
     let cause: BoxError = Box::new(error);
     StoreError::Refused(cause)
@@ -382,12 +451,7 @@ fn died(error: tokio::task::JoinError) -> StoreError {
 #[error("no answer within {} s", .0.as_secs_f32())]
 struct NoAnswer(Duration);
 
-/// The store has not answered so many calls that one more would only wait behind them.
+/// The store has not answered so many questions for its status that one more would only wait.
 #[derive(Debug, thiserror::Error)]
-#[error("{CALLS_MAX} calls are waiting for the key store")]
-struct TooManyCalls;
-
-/// A task panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("the task that read the key died")]
-struct TaskDied;
+#[error("earlier questions for the key store's status are not answered")]
+struct StatusHangs;

@@ -3,6 +3,7 @@
 //! [`Keyring::get`] asks for a [`Permit`](kes_policy::Permit): no Permit, no key.
 
 mod cache;
+mod calls;
 mod error;
 mod flight;
 mod keyring;
@@ -10,6 +11,7 @@ mod lock;
 mod probe;
 
 pub use cache::CacheExpiry;
-pub use error::{CreateError, GetError};
+pub use calls::Busy;
+pub use error::{CallError, CreateError, GetError};
 pub use keyring::{Keyring, Parts};
 pub use probe::Health;

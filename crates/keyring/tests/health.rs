@@ -153,6 +153,8 @@ fn keyring(store: &Arc<Moody>) -> Arc<Keyring> {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: EVERY,
+        calls_max: 256,
+        waiting_max: 4096,
         clock: Arc::new(Virtual),
         random: Arc::new(SystemRandom::new()),
         tasks: TaskTracker::new(),

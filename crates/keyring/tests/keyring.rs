@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use kes_crypto::SystemRandom;
-use kes_keyring::{CacheExpiry, CreateError, Keyring, Parts};
+use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, Parts};
 use kes_policy::{Admin, Permit, PolicySet};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Clock, KeyName, Secret, SystemClock};
+use futures_util::poll;
+use kes_types::{Clock, Identity, KeyName, Secret, SystemClock};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -105,10 +106,21 @@ impl Clock for Hands {
 }
 
 fn keyring(store: &Arc<Gated>, clock: &Arc<Hands>) -> Arc<Keyring> {
+    limited(store, clock, 256, 4096)
+}
+
+fn limited(
+    store: &Arc<Gated>,
+    clock: &Arc<Hands>,
+    calls_max: usize,
+    waiting_max: usize,
+) -> Arc<Keyring> {
     Arc::new(Keyring::new(Parts {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: Duration::from_secs(10),
+        calls_max,
+        waiting_max,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         random: Arc::new(SystemRandom::new()),
         tasks: TaskTracker::new(),
@@ -117,6 +129,17 @@ fn keyring(store: &Arc<Gated>, clock: &Arc<Hands>) -> Arc<Keyring> {
 
 fn permit() -> Permit {
     PolicySet::new(Admin::new("disabled"), Vec::new()).unwrap().configuration()
+}
+
+/// The permit of a caller of its own.
+fn permit_of(seed: u8) -> Permit {
+    PolicySet::new(Admin::new("disabled"), Vec::new())
+        .unwrap()
+        .open(Some(Identity::of_public_key(&[seed])))
+}
+
+fn numbered(number: usize) -> KeyName {
+    KeyName::parse(&format!("key-{number}")).unwrap()
 }
 
 fn name() -> KeyName {
@@ -268,4 +291,105 @@ async fn a_key_in_use_is_read_again_in_the_background_and_its_end_is_noticed() {
     while keyring.get(&permit, &name).await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_caller_with_many_missing_keys_delays_another_by_one_turn() {
+    let store = Gated::new(false);
+    let keyring = limited(&store, &Hands::new(), 2, 4096);
+    let (crowd, other) = (permit_of(1), permit_of(2));
+    let mut many: Vec<_> = (0..1000)
+        .map(|number| {
+            let (keyring, permit) = (Arc::clone(&keyring), crowd.clone());
+            Box::pin(async move { keyring.get(&permit, &numbered(number)).await })
+        })
+        .collect();
+    for get in &mut many {
+        assert!(poll!(get).is_pending());
+    }
+    store.wait_for_a_read().await;
+    store.wait_for_a_read().await;
+    let name = name();
+    let mut get = Box::pin(keyring.get(&other, &name));
+    assert!(poll!(&mut get).is_pending());
+    // The turn of the crowd, whose second read waited longer, then the other's.
+    store.gate.add_permits(2);
+    assert!(tokio::time::timeout(Duration::from_secs(5), async {
+        store.wait_for_a_read().await;
+        store.wait_for_a_read().await;
+        store.gate.add_permits(2);
+        get.await.unwrap_err().is_not_found()
+    })
+    .await
+    .unwrap());
+    assert!(store.reads.load(Ordering::SeqCst) < 10);
+}
+
+#[tokio::test]
+async fn a_key_that_a_crowd_waits_for_is_read_in_the_turn_of_whoever_comes_first() {
+    let store = Gated::new(false);
+    let keyring = limited(&store, &Hands::new(), 1, 4096);
+    let (crowd, other) = (permit_of(1), permit_of(2));
+    let names: Vec<_> = (0..100).map(numbered).collect();
+    let mut many: Vec<_> =
+        names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
+    for get in &mut many {
+        assert!(poll!(get).is_pending());
+    }
+    store.wait_for_a_read().await;
+    // The last of the crowd's keys.
+    let mut get = Box::pin(keyring.get(&other, &names[99]));
+    assert!(poll!(&mut get).is_pending());
+    store.gate.add_permits(3);
+    tokio::time::timeout(Duration::from_secs(5), get).await.unwrap().unwrap_err();
+    let last = many.pop().unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(5), last).await.unwrap().is_err());
+    assert!(store.reads.load(Ordering::SeqCst) < 10);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy_for_its_client_alone_and_is_never_a_missing_key() {
+    let store = Gated::new(false);
+    let keyring = limited(&store, &Hands::new(), 1, 3);
+    let (crowd, other) = (permit_of(1), permit_of(2));
+    let names: Vec<_> = (0..4).map(numbered).collect();
+    let mut many: Vec<_> =
+        names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
+    for get in &mut many {
+        assert!(poll!(get).is_pending());
+    }
+    store.wait_for_a_read().await;
+    let name = name();
+    let refused = keyring.get(&crowd, &name).await.unwrap_err();
+    assert!(matches!(*refused, GetError::Busy(..)) && !refused.is_not_found());
+    let query = ListQuery { prefix: String::new(), from: None, limit: Keyring::PAGE_NAMES_MAX };
+    assert!(matches!(keyring.list(&crowd, &query).await, Err(CallError::Busy(_))));
+    assert!(matches!(keyring.delete(&crowd, &name).await, Err(CallError::Busy(_))));
+    assert!(matches!(keyring.create(&crowd, &name).await, Err(CreateError::Busy(..))));
+
+    let mut waiting = Box::pin(keyring.list(&other, &query));
+    assert!(poll!(&mut waiting).is_pending());
+    // The server's own calls have slots of their own.
+    keyring.status().await.unwrap();
+    keyring.create(&permit(), &name).await.unwrap();
+    // Whoever hangs up leaves the queue.
+    drop(many.drain(1..));
+    store.gate.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waited_for_its_turn_in_vain_is_busy() {
+    let store = Gated::new(false);
+    let keyring = limited(&store, &Hands::new(), 1, 10);
+    let (first, second) = (numbered(1), numbered(2));
+    let permit = permit_of(1);
+    let mut running = Box::pin(keyring.get(&permit, &first));
+    assert!(poll!(&mut running).is_pending());
+    store.wait_for_a_read().await;
+    let waiting = keyring.get(&permit, &second).await.unwrap_err();
+    assert!(matches!(*waiting, GetError::Busy(..)));
+    // The store's silence is the store's.
+    assert!(matches!(*running.await.unwrap_err(), GetError::Store(_, StoreError::Unreachable(_))));
 }
