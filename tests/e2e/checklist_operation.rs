@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
 
 /// Connections that a server without the right to lock memory has to hold.
-const CONNECTIONS: usize = 1000;
+const CONNECTIONS: usize = 900;
 
 #[tokio::test]
 async fn row_48_older_flags_are_taken_with_a_warning_and_ignored() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each of our packages may depend on of ours. `kes` may depend on everything.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 16] = [
+    ("kes-fair", &[]),
     ("kes-types", &[]),
     ("kes-crypto", &["kes-types"]),
     ("kes-policy", &["kes-types"]),
@@ -18,13 +19,14 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("kes-store-vault", &["kes-config", "kes-outbound", "kes-store", "kes-tls", "kes-types"]),
     ("kes-tls", &["kes-crypto", "kes-types"]),
     ("kes-outbound", &["kes-tls"]),
-    ("kes-keyring", &["kes-crypto", "kes-policy", "kes-store", "kes-types"]),
+    ("kes-keyring", &["kes-crypto", "kes-fair", "kes-policy", "kes-store", "kes-types"]),
     ("kes-client", &["kes-outbound", "kes-tls", "kes-types"]),
     (
         "kes-server",
         &[
             "kes-config",
             "kes-crypto",
+            "kes-fair",
             "kes-keyring",
             "kes-policy",
             "kes-store",

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kes_config::{Config, ListenAddress, Live};
+use kes_config::{Config, Limits, ListenAddress, Live};
 use kes_crypto::{Random, SystemRandom};
 use kes_keyring::{CacheExpiry, Keyring};
 use kes_outbound::Proxies;
-use kes_server::{Bound, BuildInfo, ErrorLog, Limits, Server, Stop};
+use kes_server::{Bound, BuildInfo, ErrorLog, Server, Stop};
 use kes_types::{Clock, KeyName, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,7 @@ pub(crate) struct Start {
     pub(crate) storage: Storage,
     pub(crate) proxies: Proxies,
     pub(crate) keys: Vec<KeyName>,
+    pub(crate) limits: Limits,
     pub(crate) live: Live,
     pub(crate) development: Option<Development>,
     pub(crate) locking: Locking,
@@ -53,6 +54,7 @@ pub(crate) fn from_config(config: Config, proxies: Proxies, locking: Locking) ->
         storage: Storage::Configured(config.keystore),
         proxies,
         keys: config.keys,
+        limits: config.limits,
         live: config.live,
         development: None,
         locking,
@@ -71,6 +73,7 @@ pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<S
         storage: Storage::Memory,
         proxies: Proxies::default(),
         keys: Vec::new(),
+        limits: Limits::default(),
         live,
         development: Some(development),
         locking,
@@ -105,6 +108,8 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
         store: opened.store,
         expiry: CacheExpiry { any: start.live.cache.any, unused: start.live.cache.unused },
         probe_every: opened.probe_every,
+        calls_max: start.limits.store_calls,
+        waiting_max: start.limits.store_queue_per_identity,
         clock: Arc::clone(&clock),
         random,
         tasks: tasks.clone(),
@@ -125,7 +130,7 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
         stop: stop.clone(),
         tasks,
         build: BUILD,
-        limits: limits(),
+        limits: within_open_files(start.limits),
     });
     let bound = server.map_err(Failure::new)?.bind(&start.address.candidates());
     let bound = bound.map_err(Failure::new)?;
@@ -147,21 +152,19 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
 const FILES_RESERVED: u64 = 256;
 
 /// As many connections as there may be, and fewer where the system has not as many descriptors.
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    if let Some(files) = memory::raise_open_files() {
-        let room = files.saturating_sub(FILES_RESERVED.min(files / 2));
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        if room < limits.connections_max {
-            limits.connections_max = room;
-            tracing::warn!(
-                target: NOTICE,
-                "connections are limited to {room}: the limit of open files is {files}, raise it \
-                 (systemd: LimitNOFILE)"
-            );
-        }
+fn within_open_files(limits: Limits) -> Limits {
+    let Some(files) = memory::raise_open_files() else { return limits };
+    let possible = files.saturating_sub(FILES_RESERVED.min(files / 2));
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX);
+    if possible >= limits.connections {
+        return limits;
     }
-    limits
+    tracing::warn!(
+        target: NOTICE,
+        "connections are limited to {possible}: the limit of open files is {files}, raise it \
+         (systemd: LimitNOFILE)"
+    );
+    limits.with_connections(possible)
 }
 
 /// Says that the server is up, and what it is. With `--dev` and on a terminal that goes to standard

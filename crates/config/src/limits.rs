@@ -272,7 +272,9 @@ pub static LIMITS: &[Limit] = &[
 impl Default for Limits {
     fn default() -> Self {
         let mut limits = Self::unset();
-        LIMITS.iter().for_each(|limit| limit.set_default(&mut limits));
+        for limit in LIMITS {
+            limit.set_default(&mut limits);
+        }
         limits
     }
 }
@@ -362,8 +364,12 @@ impl Limit {
             LimitValue::Time(..) => format!("{}s", value / 1000),
             LimitValue::Size(..) | LimitValue::Rate(..) => {
                 let units = [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
-                let unit = units.iter().find(|(unit, _)| value >= *unit && value.is_multiple_of(*unit));
-                unit.map_or_else(|| value.to_string(), |(unit, name)| format!("{}{name}", value / unit))
+                let unit =
+                    units.iter().find(|(unit, _)| value >= *unit && value.is_multiple_of(*unit));
+                unit.map_or_else(
+                    || value.to_string(),
+                    |(unit, name)| format!("{}{name}", value / unit),
+                )
             }
         }
     }
@@ -372,8 +378,7 @@ impl Limit {
     fn default_shown(&self) -> String {
         match self.value {
             LimitValue::Part(of) => format!("`connections` / {of}"),
-            LimitValue::Count(default, ..) => self.shown(default),
-            LimitValue::Size(default, ..) => self.shown(default),
+            LimitValue::Count(default, ..) | LimitValue::Size(default, ..) => self.shown(default),
             LimitValue::Rate(default, ..) => format!("{} a second", self.shown(default)),
             LimitValue::Time(default, ..) => self.shown(default * 1000),
         }
@@ -420,9 +425,9 @@ pub(crate) fn read(section: &Cursor<'_>, findings: &mut Findings) -> Option<Limi
 }
 
 fn count(text: &Text<'_>) -> Result<u64, Fault> {
-    text.as_str().parse().map_err(|_| {
-        text.fault(format!("{} is no number; it wants one like `1000`", text.shown()))
-    })
+    text.as_str()
+        .parse()
+        .map_err(|_| text.fault(format!("{} is no number; it wants one like `1000`", text.shown())))
 }
 
 /// Reads a number of bytes, with a unit or without.

@@ -15,8 +15,7 @@ fn parse(limits: &str) -> Result<Limits, String> {
         "admin: {{ identity: disabled }}\ntls: {{ key: ./server.key, cert: ./server.cert }}\n\
          keystore: {{ fs: {{ path: ./keys }} }}\nlimits: {{ {limits} }}\n"
     );
-    let config =
-        kes_config::parse(&text, Path::new("kes.yaml"), &Folder::enter().environment());
+    let config = kes_config::parse(&text, Path::new("kes.yaml"), &Folder::enter().environment());
     config.map(|config| config.limits).map_err(|errors| errors.to_string())
 }
 

@@ -18,7 +18,7 @@ const STATUS: usize = 4;
 pub(crate) enum Client {
     /// A caller.
     Identity(Identity),
-    /// Callers without an identity, all together.
+    /// Callers on routes that ask for no policy, all together.
     Open,
     /// The server itself.
     Server,
@@ -28,8 +28,9 @@ impl Client {
     pub(crate) fn of(permit: &Permit) -> Self {
         match (permit.grant(), permit.identity()) {
             (Grant::Configuration, _) => Self::Server,
-            (_, Some(identity)) => Self::Identity(*identity),
-            (_, None) => Self::Open,
+            (Grant::Admin | Grant::Policy(_), Some(identity)) => Self::Identity(*identity),
+            // Anybody can have as many identities as it likes where no policy is asked for.
+            _ => Self::Open,
         }
     }
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use futures_util::poll;
 use kes_crypto::SystemRandom;
 use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, Parts};
 use kes_policy::{Admin, Permit, PolicySet};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
-use futures_util::poll;
 use kes_types::{Clock, Identity, KeyName, Secret, SystemClock};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -133,9 +133,9 @@ fn permit() -> Permit {
 
 /// The permit of a caller of its own.
 fn permit_of(seed: u8) -> Permit {
-    PolicySet::new(Admin::new("disabled"), Vec::new())
-        .unwrap()
-        .open(Some(Identity::of_public_key(&[seed])))
+    let identity = Identity::of_public_key(&[seed]);
+    let set = PolicySet::new(Admin::new(&identity.to_string()), Vec::new()).unwrap();
+    set.subject(&identity).authorize("/", None).unwrap()
 }
 
 fn numbered(number: usize) -> KeyName {
@@ -314,14 +314,16 @@ async fn a_caller_with_many_missing_keys_delays_another_by_one_turn() {
     assert!(poll!(&mut get).is_pending());
     // The turn of the crowd, whose second read waited longer, then the other's.
     store.gate.add_permits(2);
-    assert!(tokio::time::timeout(Duration::from_secs(5), async {
-        store.wait_for_a_read().await;
-        store.wait_for_a_read().await;
-        store.gate.add_permits(2);
-        get.await.unwrap_err().is_not_found()
-    })
-    .await
-    .unwrap());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(5), async {
+            store.wait_for_a_read().await;
+            store.wait_for_a_read().await;
+            store.gate.add_permits(2);
+            get.await.unwrap_err().is_not_found()
+        })
+        .await
+        .unwrap()
+    );
     assert!(store.reads.load(Ordering::SeqCst) < 10);
 }
 
@@ -331,8 +333,7 @@ async fn a_key_that_a_crowd_waits_for_is_read_in_the_turn_of_whoever_comes_first
     let keyring = limited(&store, &Hands::new(), 1, 4096);
     let (crowd, other) = (permit_of(1), permit_of(2));
     let names: Vec<_> = (0..100).map(numbered).collect();
-    let mut many: Vec<_> =
-        names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
+    let mut many: Vec<_> = names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
     for get in &mut many {
         assert!(poll!(get).is_pending());
     }
@@ -353,8 +354,7 @@ async fn a_full_queue_is_busy_for_its_client_alone_and_is_never_a_missing_key() 
     let keyring = limited(&store, &Hands::new(), 1, 3);
     let (crowd, other) = (permit_of(1), permit_of(2));
     let names: Vec<_> = (0..4).map(numbered).collect();
-    let mut many: Vec<_> =
-        names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
+    let mut many: Vec<_> = names.iter().map(|name| Box::pin(keyring.get(&crowd, name))).collect();
     for get in &mut many {
         assert!(poll!(get).is_pending());
     }

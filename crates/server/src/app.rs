@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use kes_config::Limits;
 use kes_types::Clock;
 
+use crate::accounts::Accounts;
 use crate::audit::AuditLog;
-use crate::body::BodyBudget;
-use crate::lane::Lane;
+use crate::budget::Budget;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::shutdown::Stop;
 use crate::system::System;
+use crate::turns::Turns;
 
 /// What the server tells of its own build.
 #[derive(Clone, Copy, Debug)]
@@ -23,39 +25,6 @@ pub struct BuildInfo {
     pub version: &'static str,
     /// The commit it was built from.
     pub commit: &'static str,
-}
-
-/// Bounds on what clients can take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at a time; a quarter of them for strangers.
-    pub connections_max: usize,
-    /// Request body bytes held at a time by the whole server.
-    pub body_bytes_max: usize,
-    /// From accept to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// From the first byte of an HTTP/1.1 request's head to its last.
-    pub head_timeout: Duration,
-    /// A connection without a request ends after this long.
-    pub idle_timeout: Duration,
-    /// The same for a caller without a policy.
-    pub stranger_idle_timeout: Duration,
-    /// How long a graceful stop waits for accepted requests.
-    pub drain_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 10_000,
-            body_bytes_max: 256 << 20,
-            handshake_timeout: Duration::from_secs(10),
-            head_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(90),
-            stranger_idle_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(30),
-        }
-    }
 }
 
 /// The server's inside, shared by all connections.
@@ -67,8 +36,9 @@ pub(crate) struct App {
     pub(crate) errors: ErrorLog,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) streams: Arc<StreamLimits>,
-    pub(crate) bodies: BodyBudget,
-    pub(crate) handshakes: Lane,
+    pub(crate) budget: Budget,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) handshakes: Turns,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,

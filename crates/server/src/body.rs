@@ -1,23 +1,21 @@
-//! Request bodies within their limits, and the bodies of answers.
+//! Request bodies within their limits: length, rate and memory.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::BoxError;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Response, header};
 use bytes::BytesMut;
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Either, Full};
+use futures_util::poll;
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Either};
 use hyper::body::Incoming;
 use kes_types::wire::message;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use crate::budget::{Budget, Client, ConnectionBudget, Held, SMALL_LEN};
 use crate::error::ApiError;
-use crate::idle::InFlight;
 
 /// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
 const DISCARDED_MAX: usize = 64 << 10;
@@ -29,30 +27,41 @@ const OVERSIZE_DISCARDED_MAX: usize = 8 << 20;
 /// How long an answer waits for the rest of a body that nobody wants.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of request bodies that the whole server holds at a time; over it reading waits.
+/// A body may be slower than its lowest rate for this long.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the body of a request counts against.
 #[derive(Clone, Debug)]
-pub(crate) struct BodyBudget(Arc<Semaphore>);
-
-impl BodyBudget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))))
-    }
-
-    /// Waits for room for `bytes`; `None` is never the case while the server lives.
-    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()
-    }
+pub(crate) struct BodyLimits {
+    /// The longest body, in bytes.
+    pub(crate) bytes_max: usize,
+    /// The lowest rate, bytes a second.
+    pub(crate) rate: usize,
+    pub(crate) budget: Budget,
+    pub(crate) connection: ConnectionBudget,
+    pub(crate) client: Client,
 }
 
 /// The body of a request that is being answered. Whatever its handler leaves is discarded.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: Source,
-    bytes_max: usize,
-    budget: BodyBudget,
+    limits: BodyLimits,
     state: State,
-    is_awaited: bool,
+    waits: Waits,
+    /// Memory for a large body, and for an answer of its length.
+    held: Option<Held>,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// Neither of these.
+    No,
+    /// More of its body.
+    Body,
+    /// Its turn to hold memory.
+    Turn,
 }
 
 /// How far a body was read.
@@ -64,7 +73,7 @@ enum State {
     Oversize,
     /// It came to its end.
     Ended,
-    /// It broke off.
+    /// It broke off, or came too slowly.
     Broken,
 }
 
@@ -72,8 +81,8 @@ enum State {
 pub(crate) type Source = Either<Incoming, Body>;
 
 impl RequestBody {
-    pub(crate) fn new(body: Source, bytes_max: usize, budget: BodyBudget) -> Self {
-        Self { body, bytes_max, budget, state: State::Open, is_awaited: false }
+    pub(crate) fn new(body: Source, limits: BodyLimits) -> Self {
+        Self { body, limits, state: State::Open, waits: Waits::No, held: None }
     }
 
     /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message for
@@ -83,51 +92,99 @@ impl RequestBody {
         &mut self,
         invalid: &'static str,
     ) -> Result<T, ApiError> {
-        self.is_awaited = true;
+        self.waits = Waits::Body;
         let body = self.read().await?;
-        self.is_awaited = false;
-        let bytes = body.bytes.trim_ascii();
+        self.waits = Waits::No;
+        let bytes = body.trim_ascii();
         match bytes.first() {
-            None if body.bytes.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
+            None if body.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
             Some(b'{') => serde_json::from_slice(bytes).map_err(|_| ApiError::bad_request(invalid)),
             Some(_) if bytes == b"null" => Ok(T::default()),
             _ => Err(ApiError::bad_request(invalid)),
         }
     }
 
-    /// Whether a handler is waiting for the rest of the body.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.is_awaited
+    /// What the request is waiting for.
+    pub(crate) fn waits(&self) -> Waits {
+        self.waits
     }
 
-    /// Reads the whole body, up to the route's limit.
-    async fn read(&mut self) -> Result<HeldBytes, ApiError> {
-        let announced = self.body.size_hint().lower();
-        if announced > u64::try_from(self.bytes_max).unwrap_or(u64::MAX) {
+    /// Holds memory for an answer of up to `bytes`.
+    pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let before = std::mem::replace(&mut self.waits, Waits::Turn);
+        let BodyLimits { budget, connection, client, .. } = &self.limits;
+        self.held = Some(budget.hold(connection, client, bytes).await?);
+        self.waits = before;
+        Ok(())
+    }
+
+    /// What is held, for an answer of `bytes`; none for a small one.
+    pub(crate) fn take_held(&mut self, bytes: usize) -> Option<Held> {
+        let mut held = self.held.take()?;
+        if bytes <= SMALL_LEN {
+            return None;
+        }
+        held.shrink_to(bytes);
+        Some(held)
+    }
+
+    /// Reads the whole body, up to the route's limit. A large one waits for its turn to hold memory.
+    async fn read(&mut self) -> Result<Bytes, ApiError> {
+        let announced = self.body.size_hint();
+        if announced.lower() > self.limits.bytes_max as u64 {
             self.state = State::Oversize;
             return Err(ApiError::body_too_large());
         }
-        let mut held = HeldBytes { bytes: Bytes::new(), room: None };
-        let mut joined: Option<BytesMut> = None;
-        while let Some(data) = self.next_data().await? {
-            let so_far = joined.as_ref().map_or(held.bytes.len(), BytesMut::len);
-            if so_far + data.len() > self.bytes_max {
+        let expected = announced.exact().and_then(|len| usize::try_from(len).ok());
+        let (mut first, mut joined): (Bytes, Option<BytesMut>) = (Bytes::new(), None);
+        let mut begun = Instant::now();
+        loop {
+            let so_far = joined.as_ref().map_or(first.len(), BytesMut::len);
+            let Some(data) = self.data_in_time(begun + self.time_for(so_far)).await? else { break };
+            let len = so_far + data.len();
+            if len > self.limits.bytes_max {
                 self.state = State::Oversize;
                 return Err(ApiError::body_too_large());
             }
-            held.hold(self.budget.take(data.len()).await);
+            if len > SMALL_LEN && self.held.is_none() {
+                let waiting = Instant::now();
+                // The answer may be as long as the body.
+                self.reserve(2 * expected.unwrap_or(self.limits.bytes_max)).await?;
+                begun += waiting.elapsed();
+            }
             if so_far == 0 {
-                held.bytes = data;
+                first = data;
             } else {
                 // The first frame is let go of: it may pin a whole read buffer.
-                let first = std::mem::take(&mut held.bytes);
+                let first = std::mem::take(&mut first);
                 joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
             }
         }
-        if let Some(joined) = joined {
-            held.bytes = joined.freeze();
+        Ok(joined.map_or(first, BytesMut::freeze))
+    }
+
+    /// How long it may take until more than `bytes` have come.
+    fn time_for(&self, bytes: usize) -> Duration {
+        let rate = self.limits.rate.max(1) as u64;
+        GRACE + Duration::from_millis((bytes as u64).saturating_mul(1000) / rate)
+    }
+
+    /// More of the body, if it comes in time.
+    async fn data_in_time(&mut self, deadline: Instant) -> Result<Option<Bytes>, ApiError> {
+        {
+            // Most bodies came with their head and cost no timer.
+            let mut data = pin!(self.next_data());
+            match poll!(&mut data) {
+                Poll::Ready(data) => return data,
+                Poll::Pending => {
+                    if let Ok(data) = tokio::time::timeout_at(deadline, data).await {
+                        return data;
+                    }
+                }
+            }
         }
-        Ok(held)
+        self.state = State::Broken;
+        Err(ApiError::body_too_slow())
     }
 
     async fn next_data(&mut self) -> Result<Option<Bytes>, ApiError> {
@@ -173,126 +230,85 @@ impl RequestBody {
     }
 }
 
-/// A body that was read, and its share of the budget.
-struct HeldBytes {
-    bytes: Bytes,
-    room: Option<OwnedSemaphorePermit>,
-}
-
-impl HeldBytes {
-    fn hold(&mut self, more: Option<OwnedSemaphorePermit>) {
-        match (&mut self.room, more) {
-            (Some(room), Some(more)) => room.merge(more),
-            (room @ None, more) => *room = more,
-            (Some(_), None) => {}
-        }
-    }
-}
-
-/// An answer before it leaves.
-pub(crate) type Answer = Response<AnswerBody>;
-
-/// The body of an answer: all of it, or one that comes by and by.
-pub(crate) type AnswerBody = Either<Full<Bytes>, Body>;
-
-/// An answer with all of its body.
-pub(crate) fn whole(bytes: impl Into<Bytes>) -> Answer {
-    Response::new(Either::Left(Full::new(bytes.into())))
-}
-
-/// The body of an answer on its way to the client: the request is in flight until it was sent.
-#[derive(Debug)]
-pub(crate) struct SentBody {
-    body: AnswerBody,
-    _in_flight: InFlight,
-}
-
-impl SentBody {
-    pub(crate) fn new(body: AnswerBody, in_flight: InFlight) -> Self {
-        Self { body, _in_flight: in_flight }
-    }
-}
-
-impl http_body::Body for SentBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// What most answers fit into.
-const JSON_LEN: usize = 256;
-
-/// A JSON answer with status 200.
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, ApiError> {
-    let mut bytes = Vec::with_capacity(JSON_LEN);
-    serde_json::to_writer(&mut bytes, value).map_err(ApiError::internal)?;
-    let mut response = whole(bytes);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
-}
-
-/// An empty answer with status 200; clients that never read it must be able to reuse their
-/// connection, so its length is stated.
-pub(crate) fn empty() -> Answer {
-    let mut response = whole(Bytes::new());
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    response
-}
-
-/// Makes an answer one to HEAD: it tells the length of a body that it does not have. HTTP/1.1 would
-/// leave the body out by itself, h2 would send it.
-pub(crate) fn withhold(answer: &mut Answer) {
-    if let Either::Left(whole) = answer.body_mut()
-        && let Some(len) = std::mem::take(whole).size_hint().exact()
-    {
-        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::poll;
-    use kes_types::wire::GenerateRequest;
+    use std::convert::Infallible;
+
+    use axum::http::StatusCode;
+    use futures_util::stream;
+    use kes_types::wire::{EncryptRequest, GenerateRequest};
 
     use super::*;
 
-    fn body(text: &'static str, budget: &BodyBudget) -> RequestBody {
-        RequestBody::new(Source::Right(Body::from(text)), 64, budget.clone())
+    const MIB: usize = 1 << 20;
+
+    fn limits(bytes_max: usize, budget: usize) -> BodyLimits {
+        let budget = Budget::new(budget, budget, 10);
+        let (connection, client) = (ConnectionBudget::default(), None);
+        BodyLimits { bytes_max, rate: 16 << 10, budget, connection, client }
+    }
+
+    fn body(text: impl Into<Body>, limits: &BodyLimits) -> RequestBody {
+        RequestBody::new(Source::Right(text.into()), limits.clone())
+    }
+
+    fn large() -> String {
+        format!(r#"{{"plaintext":"{}"}}"#, "A".repeat(64 << 10))
     }
 
     #[tokio::test]
-    async fn over_the_budget_reading_waits_until_others_are_done() {
-        let budget = BodyBudget::new(20);
-        let mut first = body(r#"{"context":""}"#, &budget);
-        let held = first.read().await.unwrap();
-
-        let mut second = body(r#"{"context":"YQ=="}"#, &budget);
-        let mut reading = Box::pin(second.json::<GenerateRequest>(message::BODY_INVALID));
-        assert!(poll!(&mut reading).is_pending());
+    async fn a_large_body_waits_for_its_turn_and_a_small_one_never_does() {
+        let limits = limits(MIB, 200 << 10);
+        let (mut first, mut second) = (body(large(), &limits), body(large(), &limits));
+        first.json::<EncryptRequest>(message::BODY_INVALID).await.unwrap();
+        {
+            let mut reading = pin!(second.json::<EncryptRequest>(message::BODY_INVALID));
+            assert!(poll!(&mut reading).is_pending());
+            let mut small = body(r#"{"context":"YQ=="}"#, &limits);
+            let small = small.json::<GenerateRequest>(message::BODY_INVALID).await.unwrap();
+            assert_eq!(small.context.0, b"a");
+            assert!(poll!(&mut reading).is_pending());
+        }
+        assert_eq!(second.waits(), Waits::Turn);
+        // For the answer: as long as that is.
+        let held = first.take_held(64 << 10).unwrap();
+        assert_eq!(held.bytes(), 64 << 10);
         drop(held);
-        assert_eq!(reading.await.unwrap().context.0, b"a");
+        let mut third = body(large(), &limits);
+        third.json::<EncryptRequest>(message::BODY_INVALID).await.unwrap();
+        assert!(third.take_held(100).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_the_clients_fault() {
+        let limits = limits(MIB, 64 * MIB);
+        let stalled = stream::pending::<Result<Bytes, Infallible>>();
+        let trickle = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b"{")), ()))
+        });
+        for slow in [Body::from_stream(stalled), Body::from_stream(trickle)] {
+            let begun = Instant::now();
+            let mut slow = body(slow, &limits);
+            let error = slow.json::<GenerateRequest>(message::BODY_INVALID).await.unwrap_err();
+            assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+            assert!(begun.elapsed() <= GRACE + Duration::from_secs(1));
+        }
+        // Slow, and fast enough.
+        let pieces = stream::unfold(0, |n| async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            (n < 8).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b' '; 64 << 10])), n + 1))
+        });
+        let mut slow = body(Body::from_stream(pieces), &limits);
+        let error = slow.json::<GenerateRequest>(message::BODY_INVALID).await.unwrap_err();
+        assert_eq!(error.message(), message::BODY_INVALID);
     }
 
     #[tokio::test]
     async fn a_body_is_an_object_or_null_and_never_nothing() {
-        let budget = BodyBudget::new(1 << 20);
-        let read = async |text| {
-            let result = body(text, &budget).json::<GenerateRequest>(message::BODY_INVALID).await;
+        let limits = limits(64, 64 * MIB);
+        let read = async |text: &'static str| {
+            let result = body(text, &limits).json::<GenerateRequest>(message::BODY_INVALID).await;
             result.map(|request| request.context.0).map_err(|error| error.message().to_owned())
         };
         assert_eq!(read("{}").await, Ok(Vec::new()));

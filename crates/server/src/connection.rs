@@ -1,5 +1,6 @@
 //! One connection: handshake, then requests until it ends.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,21 +15,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
-use crate::admission::Place;
+use crate::activity::Activity;
+use crate::admission::{Slot, Verdict};
+use crate::answer::SentBody;
 use crate::app::App;
-use crate::body::SentBody;
-use crate::idle::{Activity, HeadTimeout};
-use crate::multiplex::{Multiplexed, NewStreams};
+use crate::multiplex::{AnswerTimes, Multiplexed, NewStreams};
 use crate::peer::Peer;
 use crate::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 use crate::router::Front;
+use crate::timed_io::{IoTimes, TimedIo};
 use crate::unless::unless;
 use crate::wire::Wire;
-
-/// Streams of one h2 connection at a time; a `MinIO` node sends all its requests over one.
-const STREAMS_MAX: u32 = 250;
 
 /// The longest head of a request, in bytes: a forwarded certificate fits.
 const HEAD_LEN_MAX: u32 = 16 << 10;
@@ -46,6 +46,15 @@ const LOCAL_RESETS_MAX: usize = 1024;
 const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What an h2 client may send of bodies before they are read, in bytes: for a stream and for the
+/// connection. A peer without a policy has HTTP/2's least.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 128 << 10;
+const WINDOW_MIN: u32 = (64 << 10) - 1;
+
+/// The longest answer in bytes, for the time that it may take.
+const ANSWER_LEN_MAX: u64 = 2 << 20;
+
 /// How long a connection that was asked to end may go on without a request.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -55,41 +64,55 @@ pub(crate) async fn serve(
     router: Router,
     stream: TcpStream,
     address: SocketAddr,
-    mut place: Place,
+    mut slot: Slot,
 ) {
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let evicted = place.evicted();
+    let closed = slot.closed();
     let work = async {
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
-        let Some(tls) = Box::pin(handshake(&app, stream, address)).await else { return };
+        let Some(tls) = Box::pin(handshake(&app, stream, address, &slot)).await else { return };
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Peer::new(address, certificates);
-        let idle_timeout = if peer.is_known(&app.live.load()) {
-            place.promote();
-            app.limits.idle_timeout
-        } else {
-            app.limits.stranger_idle_timeout
-        };
-        requests(&app, router, tls, peer, idle_timeout).await;
+        let peer = Peer::new(address, certificates, Arc::clone(&app.accounts));
+        let snapshot = app.live.load();
+        let identity = peer.known_identity(&snapshot);
+        let is_admin =
+            identity.is_some() && identity.as_ref() == snapshot.policies.admin().identity();
+        drop(snapshot);
+        let activity = Activity::new(app.limits.write_timeout);
+        let verdict = slot.identify(identity, is_admin, &activity);
+        let open = Open { address, verdict, activity, closed: slot.closed() };
+        requests(&app, router, tls, peer, open).await;
     };
     let end = async {
         tokio::select! {
-            () = evicted.cancelled() => {}
+            () = closed.cancelled() => {}
             () = app.stop.hard().cancelled() => {}
         }
     };
-    let ended = unless(pin!(end), pin!(work)).await;
-    if ended.is_none() && evicted.is_cancelled() {
+    unless(pin!(end), pin!(work)).await;
+    if closed.is_cancelled() {
         app.refusals.note(address, &Refusal::evicted(), None);
     }
 }
 
+/// A connection after its handshake.
+struct Open {
+    address: SocketAddr,
+    verdict: Verdict,
+    activity: Arc<Activity>,
+    /// Cancelled when it is to end in favour of another.
+    closed: CancellationToken,
+}
+
 /// Shakes hands under the configuration in force. An unfinished handshake ends with the server.
-async fn handshake(app: &App, stream: TcpStream, address: SocketAddr) -> Option<TlsStream<Wire>> {
-    let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
-    // What a handshake begins with waits for its turn as well.
-    let handshake = app.handshakes.run(accept(app, acceptor, stream, address));
-    let handshake = tokio::time::timeout(app.limits.handshake_timeout, handshake);
+async fn handshake(
+    app: &App,
+    stream: TcpStream,
+    address: SocketAddr,
+    slot: &Slot,
+) -> Option<TlsStream<Wire>> {
+    let handshake =
+        tokio::time::timeout(app.limits.handshake_timeout, accept(app, stream, address, slot));
     let Ok(accepted) = app.stop.soft().run_until_cancelled(handshake).await? else {
         app.refusals.note(address, &Refusal::timed_out(), None);
         return None;
@@ -100,14 +123,25 @@ async fn handshake(app: &App, stream: TcpStream, address: SocketAddr) -> Option<
 /// The handshake alone. A client that is refused is in the log before it can know that it was.
 async fn accept(
     app: &App,
-    acceptor: TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
+    slot: &Slot,
 ) -> Option<TlsStream<Wire>> {
     let refuse = |refusal: Refusal| app.refusals.note(address, &refusal, None);
     match Protocol::of(&stream).await {
-        Protocol::Tls => {
-            let accepted = acceptor.accept(Wire::from(stream)).await;
+        Protocol::Tls { is_handshake } => {
+            slot.heard();
+            let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
+            let begin = || {
+                slot.begun();
+                // In a storm most have left by the time it is their turn.
+                let has_left = is_handshake && protocol::has_left(&stream);
+                (!has_left).then(|| acceptor.accept(Wire::from(stream)))
+            };
+            let Some(accepted) = app.handshakes.run(slot.prefix(), begin).await else {
+                refuse(Refusal::of_handshake(&io::ErrorKind::UnexpectedEof.into()));
+                return None;
+            };
             return accepted.map_err(|error| refuse(Refusal::of_handshake(&error))).ok();
         }
         Protocol::Http { is_head } => {
@@ -125,61 +159,83 @@ fn requests(
     router: Router,
     tls: TlsStream<Wire>,
     peer: Peer,
-    idle_timeout: Duration,
+    open: Open,
 ) -> BoxFuture<'_, ()> {
-    let activity = Activity::new();
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let front = Front::new(Arc::clone(app), router, peer, Arc::clone(&activity));
+    let is_known = open.verdict == Verdict::Served;
+    let (activity, limits) = (Arc::clone(&open.activity), &app.limits);
+    let is_refused = open.verdict == Verdict::Refused;
+    let front = Front::new(Arc::clone(app), router, peer, Arc::clone(&activity), is_refused);
     let service = service_fn(move |request| front.answer(request));
+    let (write, write_rate) = (limits.write_timeout, limits.write_rate);
+    // Streams share an h2 connection, so that a head's time is not the connection's.
+    let head = (!is_h2).then_some(limits.head_timeout);
+    let times = IoTimes { head, write, write_rate };
+    let io = TokioIo::new(TimedIo::new(tls, Arc::clone(&activity), times));
     if is_h2 {
         let streams = NewStreams::default();
+        let (streams_max, window, connection_window) = if is_known {
+            (limits.streams, STREAM_WINDOW, CONNECTION_WINDOW)
+        } else {
+            (limits.streams_without_policy, WINDOW_MIN, WINDOW_MIN)
+        };
         let connection = http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
+            .max_concurrent_streams(u32::try_from(streams_max).unwrap_or(u32::MAX))
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(connection_window)
             .max_header_list_size(HEAD_LEN_MAX)
             .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(TokioIo::new(tls), service);
-        let connection = Box::pin(Multiplexed::new(connection, streams));
-        Box::pin(drive(app, connection, activity, idle_timeout))
+            .serve_connection(io, service);
+        let rate = u64::try_from(write_rate).unwrap_or(u64::MAX).max(1);
+        let whole = write + Duration::from_millis(ANSWER_LEN_MAX * 1000 / rate);
+        let answers = AnswerTimes { part: write, whole };
+        let connection = Multiplexed::new(connection, streams, Arc::clone(&activity), answers);
+        Box::pin(drive(app, Box::pin(connection), open))
     } else {
-        let io = HeadTimeout::new(tls, Arc::clone(&activity), app.limits.head_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             // hyper takes 100 headers unless told otherwise, and is faster for not being told.
             .max_buf_size(READ_BUFFER_LEN)
-            .serve_connection(TokioIo::new(io), service);
-        Box::pin(drive(app, Box::pin(connection), activity, idle_timeout))
+            .serve_connection(io, service);
+        Box::pin(drive(app, Box::pin(connection), open))
     }
 }
 
-/// Runs a connection until it ends, idles for too long or the server drains.
+/// Runs a connection until it ends, idles for too long, has to make room or the server drains.
 async fn drive(
     app: &App,
     mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,
-    activity: Arc<Activity>,
-    idle_timeout: Duration,
+    open: Open,
 ) {
+    let Open { address, verdict, activity, closed } = open;
+    let idle_timeout = match verdict {
+        Verdict::Served => app.limits.idle_timeout,
+        Verdict::Refused | Verdict::WithoutPolicy => app.limits.idle_timeout_without_policy,
+    };
     let finish = async {
         tokio::select! {
             () = app.stop.soft().cancelled() => {}
+            () = closed.cancelled() => {}
             () = activity.idle_for(idle_timeout) => {}
         }
     };
     if let Some(result) = unless(pin!(finish), connection.as_mut()).await {
         return ended(result);
     }
+    if activity.is_overdue() {
+        app.refusals.note(address, &Refusal::not_taken(), None);
+    }
     connection.as_mut().finish();
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
-    // client that has none and does not close its end is not waited for.
-    let idle = async {
-        tokio::time::sleep(CLOSE_TIMEOUT).await;
-        activity.answered_for(CLOSE_TIMEOUT).await;
-    };
-    if let Some(result) = unless(pin!(idle), connection.as_mut()).await {
+    // client that has none and does not close its end is not waited for, nor is one that does not
+    // take its answers.
+    let done = activity.done(CLOSE_TIMEOUT);
+    if let Some(result) = unless(pin!(done), connection.as_mut()).await {
         ended(result);
     } else {
         tracing::debug!("connection did not close in time");
@@ -192,9 +248,9 @@ trait Http: Future {
     fn finish(self: Pin<&mut Self>);
 }
 
-type Io = TokioIo<TlsStream<Wire>>;
+type Io = TokioIo<TimedIo<TlsStream<Wire>>>;
 
-impl<S> Http for http1::Connection<TokioIo<HeadTimeout<TlsStream<Wire>>>, S>
+impl<S> Http for http1::Connection<Io, S>
 where
     S: HttpService<Incoming, ResBody = SentBody, Error: Into<BoxError>>,
 {

@@ -6,11 +6,11 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use kes_keyring::{CreateError, GetError};
+use kes_keyring::{CallError, CreateError, GetError};
 use kes_store::StoreError;
 use kes_types::wire::{ErrorBody, message};
 
-use crate::body::{self, Answer};
+use crate::answer::{self, Answer};
 
 /// A failed request: status and message are the wire's words, the cause is for our log.
 #[derive(Clone, Debug)]
@@ -78,6 +78,21 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message::BODY_TOO_LARGE)
     }
 
+    /// The client did not send its body at the lowest rate that is accepted.
+    pub(crate) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, message::BODY_TOO_SLOW)
+    }
+
+    /// The client has too many requests in flight; it should ask again later.
+    pub(crate) fn too_many_requests() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, message::TOO_MANY_REQUESTS)
+    }
+
+    /// The identity holds as many connections as it may, and none of them is idle.
+    pub(crate) fn too_many_connections() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections")
+    }
+
     /// `allow` lists the methods that the route has.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
@@ -96,8 +111,12 @@ impl ApiError {
     }
 
     /// Turns a store's answer into ours. Clients compare these messages byte for byte.
-    pub(crate) fn store(operation: Operation, error: StoreError) -> Self {
-        Self::of_store(operation, &error).because(Arc::new(error))
+    pub(crate) fn call(operation: Operation, error: CallError) -> Self {
+        let answer = match &error {
+            CallError::Store(error) => Self::of_store(operation, error),
+            CallError::Busy(_) => Self::too_many_requests(),
+        };
+        answer.because(Arc::new(error))
     }
 
     /// Turns a keyring's answer into ours.
@@ -105,6 +124,7 @@ impl ApiError {
         let answer = match &*error {
             GetError::Store(_, error) => Self::of_store(Operation::Read, error),
             GetError::Damaged(..) => Self::new(StatusCode::BAD_GATEWAY, message::READ_FAILED),
+            GetError::Busy(..) => Self::too_many_requests(),
         };
         answer.because(error)
     }
@@ -116,6 +136,7 @@ impl ApiError {
             CreateError::Random(..) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL)
             }
+            CreateError::Busy(..) => Self::too_many_requests(),
         };
         answer.because(Arc::new(error))
     }
@@ -150,11 +171,6 @@ impl ApiError {
         self.status == StatusCode::GATEWAY_TIMEOUT
     }
 
-    /// The time went by while the client was sending its body: no fault of the key store.
-    pub(crate) fn waiting_for_body(self) -> Self {
-        self.because(Arc::new(BodyTimedOut))
-    }
-
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -167,7 +183,7 @@ impl ApiError {
     /// The answer.
     pub(crate) fn to_response(&self) -> Answer {
         let error = ErrorBody { message: self.message.clone().into_owned() };
-        let mut response = body::json(&error).unwrap_or_else(|_| body::empty());
+        let mut response = answer::json(&error).unwrap_or_else(|_| answer::empty());
         *response.status_mut() = self.status;
         if let Some(allow) = self.allow {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -193,10 +209,6 @@ impl fmt::Display for Causes<'_> {
         if first { f.write_char('-') } else { Ok(()) }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the client did not send its request body in time")]
-struct BodyTimedOut;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the request reached its route's timeout")]

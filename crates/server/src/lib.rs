@@ -3,17 +3,19 @@
 //! A request's way: [`listener`] → [`connection`] → [`router`] → [`handler`] → keyring → store.
 //! What is known travels down as an argument, what happened travels up as a return value.
 
+mod accounts;
+mod activity;
 mod admission;
+mod answer;
 mod app;
 mod audit;
 mod backlog;
 mod body;
+mod budget;
 mod connection;
 mod error;
 mod fold;
 mod handler;
-mod idle;
-mod lane;
 mod layer;
 mod listener;
 mod live;
@@ -22,6 +24,7 @@ mod metrics;
 mod multiplex;
 mod page;
 mod peer;
+mod prefix;
 mod protocol;
 mod refusal;
 mod refusals;
@@ -31,12 +34,14 @@ mod server;
 mod shutdown;
 mod system;
 mod target;
+mod timed_io;
 mod tls;
+mod turns;
 mod unless;
 mod validity;
 mod wire;
 
-pub use app::{BuildInfo, Limits};
+pub use app::BuildInfo;
 pub use live::SnapshotError;
 pub use log::ErrorLog;
 pub use server::{BindError, Bound, Parts, Server};

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::app::App;
 use crate::connection;
+use crate::refusal::Refusal;
 
 /// Connections that the kernel keeps for us to accept.
 pub(crate) const BACKLOG: u32 = 4096;
@@ -34,11 +35,10 @@ pub(crate) async fn accept(
     listener: TcpListener,
     tasks: TaskTracker,
 ) {
-    let admission = Admission::new(app.limits.connections_max);
+    let admission = Admission::new(app.limits);
     let stop = app.stop.soft().clone();
     let accepting = async {
         loop {
-            let room = admission.room().await;
             let (stream, address) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
@@ -48,9 +48,12 @@ pub(crate) async fn accept(
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%error, "cannot set socket options");
             }
-            let place = admission.enter(room);
+            let Some(slot) = admission.accept(address.ip()) else {
+                app.refusals.note(address, &Refusal::evicted(), None);
+                continue;
+            };
             let connection =
-                connection::serve(Arc::clone(&app), router.clone(), stream, address, place);
+                connection::serve(Arc::clone(&app), router.clone(), stream, address, slot);
             tasks.spawn(connection);
         }
     };
@@ -58,7 +61,7 @@ pub(crate) async fn accept(
 }
 
 /// An accept that failed for one connection is forgotten. One that failed for want of descriptors
-/// or memory pauses, after showing strangers out.
+/// or memory pauses, after connections that are not known were closed.
 async fn survive(error: &io::Error, admission: &Admission) {
     let is_want = error
         .raw_os_error()
@@ -69,7 +72,7 @@ async fn survive(error: &io::Error, admission: &Admission) {
         return;
     }
     tracing::error!(%error, "cannot accept connections; is the limit of open files too low?");
-    admission.evict_older_half();
+    admission.close_half();
     tokio::time::sleep(PAUSE).await;
 }
 

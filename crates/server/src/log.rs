@@ -9,22 +9,17 @@ use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
+use kes_config::Limits;
 use kes_types::Identity;
 use kes_types::wire::ErrorEvent;
 
+use crate::answer::AnswerBody;
 use crate::backlog::{Backlog, Rest};
-use crate::body::AnswerBody;
 use crate::error::{ApiError, Outcome};
 use crate::shutdown::Stop;
 
 /// Lines that wait for one reader, in bytes; beyond them a slow reader loses events, and is told.
 const READER_LEN_MAX: usize = 512 << 10;
-
-/// Streams of one identity.
-const STREAMS_PER_IDENTITY_MAX: usize = 16;
-
-/// Streams of all identities together.
-const STREAMS_MAX: usize = 64;
 
 /// An event that can be written as a line of a stream.
 pub(crate) trait LogLine {
@@ -47,15 +42,24 @@ impl LogLine for ErrorEvent {
 }
 
 /// Counts streams of both logs against their limits.
-#[derive(Debug, Default)]
-pub(crate) struct StreamLimits(Mutex<HashMap<Option<Identity>, usize>>);
+#[derive(Debug)]
+pub(crate) struct StreamLimits {
+    streams_max: usize,
+    per_identity_max: usize,
+    streams: Mutex<HashMap<Option<Identity>, usize>>,
+}
 
 impl StreamLimits {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (streams_max, per_identity_max) = (limits.log_streams, limits.log_streams_per_identity);
+        Self { streams_max, per_identity_max, streams: Mutex::default() }
+    }
+
     fn enter(self: &Arc<Self>, identity: Option<Identity>) -> Result<StreamPlace, ApiError> {
-        let mut streams = lock(&self.0);
+        let mut streams = lock(&self.streams);
         let total: usize = streams.values().sum();
         let own = streams.entry(identity).or_default();
-        if *own >= STREAMS_PER_IDENTITY_MAX || total >= STREAMS_MAX {
+        if *own >= self.per_identity_max || total >= self.streams_max {
             return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many log streams"));
         }
         *own += 1;
@@ -72,7 +76,7 @@ struct StreamPlace {
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        let mut streams = lock(&self.limits.0);
+        let mut streams = lock(&self.limits.streams);
         if let Some(own) = streams.get_mut(&self.identity) {
             *own -= 1;
             if *own == 0 {
@@ -150,7 +154,6 @@ impl Hub {
         let mut response = Response::new(AnswerBody::Right(Body::from_stream(lines)));
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
-        response.extensions_mut().insert(Streaming);
         Ok(response)
     }
 
@@ -167,10 +170,6 @@ fn ended(mut line: Vec<u8>) -> Vec<u8> {
     line.push(b'\n');
     line
 }
-
-/// Marks an answer whose body goes on after its head: the connection is in use until it ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Streaming;
 
 /// The reading end of a stream; nothing is kept for it once it is dropped.
 struct Follower {
@@ -232,8 +231,13 @@ mod tests {
         ErrorEvent { message: message.to_owned(), lost: 0 }
     }
 
+    fn stream_limits() -> Arc<StreamLimits> {
+        Arc::new(StreamLimits::new(&Limits::default()))
+    }
+
     /// The events of the next frame.
     async fn next(body: &mut AnswerBody) -> Option<Vec<ErrorEvent>> {
+        let AnswerBody::Right(body) = body else { return None };
         let frame = body.frame().await?.unwrap().into_data().unwrap();
         let lines = frame.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         Some(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
@@ -242,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_loses_events_and_is_told_how_many() {
         let hub = Arc::new(Hub::default());
-        let follow = hub.follow::<ErrorEvent>(&Arc::default(), None, 1, &Stop::new());
+        let follow = hub.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
         let mut body = follow.unwrap().into_body();
         let long = "x".repeat(1000);
         for _ in 0..1000 {
@@ -271,12 +275,12 @@ mod tests {
 
     #[tokio::test]
     async fn streams_are_limited_per_identity_and_in_all_and_end_with_the_server() {
-        let (hub, limits, stop) = (Arc::new(Hub::default()), Arc::default(), Stop::new());
+        let (hub, limits, stop) = (Arc::new(Hub::default()), stream_limits(), Stop::new());
         let follow = |who| hub.follow::<ErrorEvent>(&limits, who, 1, &stop);
         let who = |seed: u8| Some(Identity::of_public_key(&[seed]));
         let mut open = Vec::new();
         for seed in 0..4 {
-            for _ in 0..STREAMS_PER_IDENTITY_MAX {
+            for _ in 0..limits.per_identity_max {
                 open.push(follow(who(seed)).unwrap());
             }
             let refused = follow(who(seed)).unwrap_err();

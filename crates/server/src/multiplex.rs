@@ -17,7 +17,9 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+
+use crate::activity::{Activity, Event};
 
 /// How often the connection and its streams are polled before other connections get their turn.
 const TURNS_MAX: usize = 16;
@@ -51,6 +53,59 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewStreams {
     }
 }
 
+/// The time that a client may take for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerTimes {
+    /// The longest time in which nothing of it is taken.
+    pub(crate) part: Duration,
+    /// The longest time for all of it.
+    pub(crate) whole: Duration,
+}
+
+/// A stream that waits for something. When its answer is not taken in time it ends, which resets it.
+struct Waiting {
+    stream: Stream,
+    activity: Arc<Activity>,
+    times: AnswerTimes,
+    /// Once there is an answer: when it has to be taken, and the next part of it.
+    answer: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Waiting {
+    /// Sets the timer after the stream was polled.
+    fn take_note(&mut self) {
+        let Some(event) = self.activity.take_event() else { return };
+        let now = Instant::now();
+        let next = now + self.times.part;
+        match (event, &mut self.answer) {
+            (Event::Answered, answer) => {
+                let timer = Box::pin(tokio::time::sleep_until(next));
+                *answer = Some((now + self.times.whole, timer));
+            }
+            (Event::Progress, Some((end, timer))) => timer.as_mut().reset(next.min(*end)),
+            (Event::Progress, None) => {}
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let end = self.stream.as_mut().poll(cx);
+        self.take_note();
+        if end.is_ready() {
+            return end;
+        }
+        let Some((_, timer)) = &mut self.answer else { return Poll::Pending };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.activity.set_overdue();
+        Poll::Ready(())
+    }
+}
+
 /// Runs a connection with the streams that it gives to its [`NewStreams`]. They end with it.
 pub(crate) struct Multiplexed<C> {
     connection: C,
@@ -58,18 +113,25 @@ pub(crate) struct Multiplexed<C> {
     /// Streams that are about to run for the first time.
     taken: VecDeque<Stream>,
     /// Streams that wait for something.
-    waiting: FuturesUnordered<Stream>,
+    waiting: FuturesUnordered<Waiting>,
+    activity: Arc<Activity>,
+    times: AnswerTimes,
     signal: Arc<Signal>,
     /// What the connection and its streams are woken by: `signal`.
     waker: Waker,
 }
 
 impl<C> Multiplexed<C> {
-    pub(crate) fn new(connection: C, begun: NewStreams) -> Self {
+    pub(crate) fn new(
+        connection: C,
+        begun: NewStreams,
+        activity: Arc<Activity>,
+        times: AnswerTimes,
+    ) -> Self {
         let signal = Arc::new(Signal::default());
         let waker = Waker::from(Arc::clone(&signal));
         let (taken, waiting) = (VecDeque::new(), FuturesUnordered::new());
-        Self { connection, begun, taken, waiting, signal, waker }
+        Self { connection, begun, taken, waiting, activity, times, signal, waker }
     }
 
     /// The connection itself.
@@ -84,8 +146,12 @@ impl<C> Multiplexed<C> {
         while let Some(mut stream) = self.taken.pop_front() {
             // Most are answered at once and need no place among those that wait. Others are polled
             // once more from there, and from then on when they are woken.
-            if stream.as_mut().poll(cx).is_pending() {
-                self.waiting.push(stream);
+            let is_pending = stream.as_mut().poll(cx).is_pending();
+            let (activity, times) = (Arc::clone(&self.activity), self.times);
+            let mut waiting = Waiting { stream, activity, times, answer: None };
+            waiting.take_note();
+            if is_pending {
+                self.waiting.push(waiting);
             }
             if Instant::now() >= until {
                 return false;
@@ -172,7 +238,7 @@ impl Wake for Signal {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::future::{pending, poll_fn};
     use std::sync::atomic::AtomicUsize;
 
     use futures_util::poll;
@@ -180,6 +246,13 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+
+    const TIMES: AnswerTimes =
+        AnswerTimes { part: Duration::from_secs(15), whole: Duration::from_mins(1) };
+
+    fn multiplexed<C>(connection: C, begun: NewStreams) -> Multiplexed<C> {
+        Multiplexed::new(connection, begun, Activity::new(TIMES.part), TIMES)
+    }
 
     /// A connection that begins `streams` when it is first polled, is woken by each of their answers,
     /// counts the answers that it finds each time, and ends with the last of them.
@@ -212,7 +285,7 @@ mod tests {
                 Poll::Pending
             }
         });
-        (Multiplexed::new(connection, begun), answered)
+        (multiplexed(connection, begun), answered)
     }
 
     #[tokio::test(start_paused = true)]
@@ -248,7 +321,7 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
-        let mut connection = Box::pin(Multiplexed::new(busy, NewStreams::default()));
+        let mut connection = Box::pin(multiplexed(busy, NewStreams::default()));
         assert!(poll!(&mut connection).is_pending());
         assert_eq!(polls.load(Ordering::SeqCst), TURNS_MAX);
         assert!(poll!(&mut connection).is_pending());
@@ -266,7 +339,7 @@ mod tests {
                 let _ = poll!(Box::pin(tokio::time::advance(TIME_MAX)));
             });
         }
-        let mut connection = Box::pin(Multiplexed::new(std::future::pending::<()>(), begun));
+        let mut connection = Box::pin(multiplexed(std::future::pending::<()>(), begun));
         for turn in 1..=5 {
             assert!(poll!(&mut connection).is_pending());
             assert_eq!(ran.load(Ordering::SeqCst), turn);
@@ -305,7 +378,7 @@ mod tests {
             executor.execute(async move { drop((own, kept)) });
             Poll::Ready(())
         });
-        Multiplexed::new(connection, begun).await;
+        multiplexed(connection, begun).await;
         assert_eq!(Arc::strong_count(&held), 1);
     }
 
@@ -319,5 +392,35 @@ mod tests {
         assert_eq!(Arc::strong_count(&answered), 4);
         drop(connection);
         assert_eq!(Arc::strong_count(&answered), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_answer_is_not_taken_ends_and_so_does_one_that_trickles() {
+        let activity = Activity::new(TIMES.part);
+        let begun = NewStreams::default();
+        let (held, other) = (Arc::new(()), Arc::clone(&activity));
+        for is_slow in [true, false] {
+            let (activity, held) = (Arc::clone(&other), Arc::clone(&held));
+            begun.execute(async move {
+                let answer = activity.begin().into_answer(true);
+                let _held = held;
+                loop {
+                    tokio::time::sleep(TIMES.part / 2).await;
+                    if is_slow {
+                        answer.activity().progress();
+                    }
+                }
+            });
+        }
+        let connection = pending::<()>();
+        let multiplexed = Multiplexed::new(connection, begun, Arc::clone(&activity), TIMES);
+        let task = TaskTracker::new().spawn(multiplexed);
+        tokio::time::sleep(TIMES.part * 9 / 10).await;
+        assert_eq!((Arc::strong_count(&held), activity.is_overdue()), (3, false));
+        tokio::time::sleep(TIMES.part / 5).await;
+        assert_eq!((Arc::strong_count(&held), activity.is_overdue()), (2, true));
+        tokio::time::sleep(TIMES.whole).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        task.abort();
     }
 }

@@ -1,7 +1,7 @@
 //! Listings as answers.
 
 /// The longest body of a listing: clients stop reading at 1 MiB.
-const BODY_LEN_MAX: usize = 1_000_000;
+pub(crate) const BODY_LEN_MAX: usize = 1_000_000;
 
 /// What the JSON around the names takes at the most.
 const FRAME_LEN: usize = 256;

@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, and who a request is from.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
 use kes_policy::Subject;
@@ -9,6 +9,8 @@ use kes_types::Identity;
 use kes_types::wire::message;
 use percent_encoding::percent_decode_str;
 
+use crate::accounts::{Account, Accounts};
+use crate::budget::ConnectionBudget;
 use crate::error::ApiError;
 use crate::live::Snapshot;
 use crate::refusal::{self, Refusal};
@@ -23,6 +25,11 @@ pub(crate) struct Peer {
     identity: Result<Identity, NoIdentity>,
     /// The identity as the policies of a generation see it.
     subject: Mutex<Option<(u64, Subject)>>,
+    /// What the connection holds of the memory for bodies and answers.
+    pub(crate) budget: ConnectionBudget,
+    /// The requests of its identity; found once it is known.
+    account: OnceLock<Arc<Account>>,
+    accounts: Arc<Accounts>,
 }
 
 /// Why certificates stand for no identity.
@@ -57,14 +64,36 @@ pub(crate) struct Caller {
     pub(crate) ip: Arc<str>,
     /// The TLS proxy's address, if the request came through one.
     pub(crate) proxy_ip: Option<Arc<str>>,
+    /// The requests of its identity; none for callers without a policy.
+    pub(crate) account: Option<Arc<Account>>,
+}
+
+impl Caller {
+    /// The identity, if the policies know it.
+    pub(crate) fn known_identity(&self) -> Option<Identity> {
+        let known = self.subject.as_ref().ok().filter(|subject| subject.is_known());
+        known.map(|subject| *subject.identity())
+    }
 }
 
 impl Peer {
     /// `address` is canonical: IPv4 is not written as IPv6. `certificates` are DER, as sent: the first
     /// signed the handshake.
-    pub(crate) fn new(address: SocketAddr, certificates: &[impl AsRef<[u8]>]) -> Self {
-        let ip = address.ip().to_string().into();
-        Self { address, ip, identity: identity_of(certificates), subject: Mutex::new(None) }
+    pub(crate) fn new(
+        address: SocketAddr,
+        certificates: &[impl AsRef<[u8]>],
+        accounts: Arc<Accounts>,
+    ) -> Self {
+        let (ip, identity) = (address.ip().to_string().into(), identity_of(certificates));
+        let (subject, account) = (Mutex::new(None), OnceLock::new());
+        let budget = ConnectionBudget::default();
+        Self { address, ip, identity, subject, budget, account, accounts }
+    }
+
+    /// The identity, if the configuration knows it: as the admin's, through a policy, or as that of a
+    /// TLS proxy.
+    pub(crate) fn known_identity(&self, snapshot: &Snapshot) -> Option<Identity> {
+        self.identity.ok().filter(|_| self.is_known(snapshot))
     }
 
     /// Whether the connection is somebody's whom the configuration knows.
@@ -85,7 +114,7 @@ impl Peer {
             Ok(identity) => identity,
             Err(reason) => {
                 let unidentified = self.unidentified(reason.into(), reason.refusal());
-                return Caller { subject: Err(unidentified), ip, proxy_ip: None };
+                return Caller { subject: Err(unidentified), ip, proxy_ip: None, account: None };
             }
         };
         if self.forwards(snapshot) {
@@ -95,9 +124,15 @@ impl Peer {
                 unidentified.detail = Some(format!("forwarded for {client}"));
                 unidentified
             });
-            return Caller { subject, ip: client, proxy_ip: Some(ip) };
+            let known = subject.as_ref().ok().filter(|subject| subject.is_known());
+            let account = known.map(|subject| self.accounts.of(subject.identity()));
+            return Caller { subject, ip: client, proxy_ip: Some(ip), account };
         }
-        Caller { subject: Ok(self.subject(snapshot, identity)), ip, proxy_ip: None }
+        let subject = self.subject(snapshot, identity);
+        let account = subject
+            .is_known()
+            .then(|| Arc::clone(self.account.get_or_init(|| self.accounts.of(&identity))));
+        Caller { subject: Ok(subject), ip, proxy_ip: None, account }
     }
 
     /// Resolves the identity, anew only when the configuration's generation has changed.

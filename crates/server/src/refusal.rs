@@ -58,6 +58,13 @@ impl Refusal {
         Self::new("connection closed", reason, cure)
     }
 
+    /// A connection whose client does not take what it is answered.
+    pub(crate) fn not_taken() -> Self {
+        let reason = "the client does not take its answers";
+        let cure = "see whether the client hangs, and whether the network loses packets";
+        Self::new("connection closed", reason, cure)
+    }
+
     /// HTTP without TLS.
     pub(crate) fn plain_http() -> Self {
         Self::new(HANDSHAKE, "the client sent a plain HTTP request", "let the client use https://")

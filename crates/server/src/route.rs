@@ -10,6 +10,7 @@ use kes_types::wire::message;
 use crate::body::RequestBody;
 use crate::error::{Operation, Outcome};
 use crate::handler::{Call, identity, key, log, policy, status};
+use crate::page;
 
 /// A route: what it is called by, its limits, who may call it and who answers.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// The longest body in bytes; 0 means that a body is ignored.
     pub(crate) body_max: usize,
+    /// The longest answer in bytes, where it does not follow from the body: memory is held for it
+    /// before it is made.
+    pub(crate) answer_max: usize,
     /// The longest time to an answer; none for endless answers.
     pub(crate) timeout: Option<Duration>,
     pub(crate) access: Access,
@@ -97,6 +101,7 @@ impl Route {
             verb: Verb::Get,
             path,
             body_max: 0,
+            answer_max: 0,
             timeout,
             access: Access::Policy,
             failed: NO_ANSWER,
@@ -123,6 +128,10 @@ impl Route {
 
     const fn change(self) -> Self {
         Self { is_change: true, ..self }
+    }
+
+    const fn listing(self) -> Self {
+        Self { answer_max: page::BODY_LEN_MAX, ..self }
     }
 
     const fn hot_one(self) -> Self {
@@ -190,6 +199,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .measured(),
     Route::get(path::KEY_LIST, NORMAL, |call, _| Box::pin(key::list(call)))
         .failing_with(Operation::List.failed())
+        .listing()
         .measured(),
     Route {
         verb: Verb::Delete,
@@ -208,17 +218,21 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(async { policy::describe(call) }))
         .measured(),
     Route::get(path::POLICY_READ, NORMAL, |call, _| Box::pin(async { policy::read(call) }))
+        .listing()
         .measured(),
     Route::get(path::POLICY_LIST, NORMAL, |call, _| Box::pin(async { policy::list(call) }))
+        .listing()
         .measured(),
     Route::get(path::IDENTITY_DESCRIBE, NORMAL, |call, _| {
         Box::pin(async { identity::describe(call) })
     })
     .measured(),
     Route::get(path::IDENTITY_LIST, NORMAL, |call, _| Box::pin(async { identity::list(call) }))
+        .listing()
         .measured(),
     Route::get(path::IDENTITY_SELF, NORMAL, |call, _| Box::pin(async { identity::own(call) }))
         .access(Access::Certificate)
+        .listing()
         .measured(),
     Route::get(path::LOG_ERROR, None, |call, _| Box::pin(async { log::error(call) })),
     Route::get(path::LOG_AUDIT, None, |call, _| Box::pin(async { log::audit(call) })),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,17 +14,20 @@ use axum::routing::any;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use hyper::body::Incoming;
+use kes_types::Identity;
 use tower::Service as _;
 
+use crate::accounts::RequestSlot;
+use crate::activity::Activity;
+use crate::answer::{self, Answer, SentBody};
 use crate::app::App;
-use crate::body::{self, Answer, AnswerBody, RequestBody, SentBody, Source};
+use crate::body::{BodyLimits, RequestBody, Source, Waits};
+use crate::budget::{ConnectionBudget, SMALL_LEN};
 use crate::error::ApiError;
 use crate::handler::Call;
-use crate::idle::Activity;
 use crate::layer::trace::{self, Trace};
 use crate::layer::{audit, authorize, limit, panic};
 use crate::live::Snapshot;
-use crate::log::Streaming;
 use crate::peer::{Caller, Peer};
 use crate::route::{ROUTES, Route};
 use crate::target::Target;
@@ -35,12 +38,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for route in ROUTES {
         for path in route.router_paths() {
             let handler = move |State(app): State<Arc<App>>, request: Request| async move {
-                routed(&app, route, request).await.map(Body::new)
+                routed(&app, Some(route), request).await
             };
             router = router.route(&path, any(handler));
         }
     }
-    router.fallback(no_such_route).with_state(app)
+    let no_route = |State(app): State<Arc<App>>, request: Request| async move {
+        routed(&app, None, request).await
+    };
+    router.fallback(no_route).with_state(app)
 }
 
 /// Where the requests of a connection enter.
@@ -50,6 +56,8 @@ pub(crate) struct Front {
     router: Router,
     peer: Arc<Peer>,
     activity: Arc<Activity>,
+    /// The identity holds more connections than it may: this one is answered nothing else.
+    is_refused: bool,
 }
 
 impl Front {
@@ -58,8 +66,9 @@ impl Front {
         router: Router,
         peer: Peer,
         activity: Arc<Activity>,
+        is_refused: bool,
     ) -> Arc<Self> {
-        Arc::new(Self { app, router, peer: Arc::new(peer), activity })
+        Arc::new(Self { app, router, peer: Arc::new(peer), activity, is_refused })
     }
 
     /// Takes a request off the connection. What it needs of the request's head is taken at once, so
@@ -72,12 +81,8 @@ impl Front {
         let is_head = request.method() == Method::HEAD;
         self.routed(request).map(move |mut response| {
             if is_head {
-                body::withhold(&mut response);
+                answer::withhold(&mut response);
             }
-            let in_flight = match response.extensions().get::<Streaming>() {
-                Some(Streaming) => in_flight.into_stream(),
-                None => in_flight,
-            };
             Ok(response.map(|body| SentBody::new(body, in_flight)))
         })
     }
@@ -88,7 +93,8 @@ impl Front {
         self: &Arc<Self>,
         request: hyper::Request<Incoming>,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        let target = match Target::parse(request.uri()) {
+        let refused = self.is_refused.then(ApiError::too_many_connections);
+        let target = match refused.map_or_else(|| Target::parse(request.uri()), Err) {
             Ok(target) => target,
             Err(error) => return Either::Right(Either::Left(ready(error.to_response()))),
         };
@@ -112,30 +118,56 @@ impl Front {
             if let Err(error) = target.apply_to(request.uri_mut()) {
                 return error.to_response();
             }
-            request.extensions_mut().insert(Arrival { peer: Arc::clone(&self.peer), target });
+            let answer = Arc::new(Mutex::new(None));
+            let (peer, to) = (Arc::clone(&self.peer), Arc::clone(&answer));
+            request.extensions_mut().insert(Arrival { peer, target, answer: to });
             let Ok(response) = self.router.clone().call(request.map(Body::new)).await;
-            response.map(AnswerBody::Right)
+            let answer = lock(&answer).take();
+            answer.unwrap_or_else(|| response.map(answer::AnswerBody::Right))
         })
     }
 }
 
-/// Where a request came from and where it goes.
+/// Where a request came from, where it goes, and where its answer is left: as it is, not as a body
+/// that only the router's own type knows.
 #[derive(Clone, Debug)]
 struct Arrival {
     peer: Arc<Peer>,
     target: Target,
+    answer: Arc<Mutex<Option<Answer>>>,
 }
 
-/// Answers a request that came through the router.
-async fn routed(app: &Arc<App>, route: &'static Route, request: Request) -> Answer {
+fn lock(answer: &Mutex<Option<Answer>>) -> MutexGuard<'_, Option<Answer>> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers a request that came through the router, and leaves the answer with its arrival.
+async fn routed(app: &Arc<App>, route: Option<&'static Route>, request: Request) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
-    match parts.extensions.remove::<Arrival>() {
-        Some(Arrival { peer, target }) => {
-            let (snapshot, body) = (app.live.load(), Source::Right(body));
-            serve(app, snapshot, route, &peer, target, &parts, body).await
-        }
-        None => ApiError::internal(Unaddressed).to_response(),
-    }
+    let Some(Arrival { peer, target, answer }) = parts.extensions.remove::<Arrival>() else {
+        tracing::error!("a request reached the router without passing its connection");
+        return Response::new(Body::empty());
+    };
+    let (snapshot, body) = (app.live.load(), Source::Right(body));
+    let given = if let Some(route) = route {
+        serve(app, snapshot, route, &peer, target, &parts, body).await
+    } else {
+        let limits = body_limits(app, 0, &peer.budget, None);
+        RequestBody::new(body, limits).discard().await;
+        ApiError::no_such_route().to_response()
+    };
+    *lock(&answer) = Some(given);
+    Response::new(Body::empty())
+}
+
+fn body_limits(
+    app: &App,
+    bytes_max: usize,
+    connection: &ConnectionBudget,
+    client: Option<Identity>,
+) -> BodyLimits {
+    let (budget, connection) = (app.budget.clone(), connection.clone());
+    BodyLimits { bytes_max, rate: app.limits.body_rate, budget, connection, client }
 }
 
 /// Answers a request whose route is known.
@@ -150,9 +182,11 @@ fn serve(
 ) -> impl Future<Output = Answer> + Send + use<> {
     let caller = peer.caller(&snapshot, &head.headers);
     let trace = trace::begin(app, &head.method, target, &caller);
-    let body = RequestBody::new(body, route.body_max, app.bodies.clone());
+    let limits = body_limits(app, route.body_max, &peer.budget, caller.known_identity());
+    let slot = app.accounts.begin(caller.account.as_ref());
+    let body = RequestBody::new(body, limits);
     // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
-    through_layers(Arc::clone(app), snapshot, route, caller, trace, body)
+    through_layers(Arc::clone(app), snapshot, route, caller, trace, body, slot)
 }
 
 /// The layer stack, outermost first.
@@ -164,6 +198,7 @@ fn through_layers(
     caller: Caller,
     trace: Trace,
     mut body: RequestBody,
+    slot: Option<RequestSlot>,
 ) -> impl Future<Output = Answer> + Send {
     async move {
         let metrics = app.metrics.begin(route);
@@ -174,39 +209,40 @@ fn through_layers(
                 if !route.verb.accepts(trace.method()) {
                     return Err(ApiError::method_not_allowed(route.verb.allow()));
                 }
+                if slot.is_none() {
+                    return Err(ApiError::too_many_requests());
+                }
                 let target = trace.target().clone();
                 let (access, refusals) = (setting.access, &app.refusals);
                 let permit =
                     authorize::permit(refusals, &snapshot, access, route, &target, &caller)?;
+                if route.answer_max > SMALL_LEN {
+                    body.reserve(route.answer_max).await?;
+                }
                 let (app, id) = (Arc::clone(&app), trace.id());
                 let call = Call { app, snapshot, permit, caller, target, route, id };
                 panic::guard((route.handle)(call, &mut body)).await
             });
             limit::within(setting.timeout, route.failed, work).await
         };
-        let outcome = match outcome {
-            Err(error) if error.is_timeout() && body.is_awaited() => Err(error.waiting_for_body()),
-            outcome => outcome,
+        let outcome = match (outcome, body.waits()) {
+            // The time went by for want of the body, or of a turn, and not of an answer.
+            (Err(error), Waits::Body) if error.is_timeout() => Err(ApiError::body_too_slow()),
+            (Err(error), Waits::Turn) if error.is_timeout() => Err(ApiError::too_many_requests()),
+            (outcome, _) => outcome,
         };
         if !matches!(&outcome, Err(error) if error.is_timeout()) {
             body.discard().await;
         }
 
-        let response = trace.finish(outcome);
+        let mut response = trace.finish(outcome);
+        if let answer::AnswerBody::Left(whole) = response.body_mut() {
+            whole.hold(body.take_held(whole.len()), slot);
+        }
+        drop(body);
         let (status, taken) = (response.status(), trace.taken(&*app.clock));
         audit.finish(status, taken).await;
         metrics.finish(status, taken);
         response
     }
 }
-
-async fn no_such_route(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    let body = Source::Right(request.into_body());
-    RequestBody::new(body, 0, app.bodies.clone()).discard().await;
-    ApiError::no_such_route().to_response().map(Body::new)
-}
-
-/// A request reached the router without passing [`Front`].
-#[derive(Debug, thiserror::Error)]
-#[error("the request has no arrival")]
-struct Unaddressed;

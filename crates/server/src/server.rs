@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use kes_config::Limits;
 use kes_keyring::Keyring;
 use kes_types::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, BuildInfo, Limits};
+use crate::accounts::Accounts;
+use crate::app::{App, BuildInfo};
 use crate::audit::AuditLog;
-use crate::body::BodyBudget;
-use crate::lane::Lane;
+use crate::budget::Budget;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ use crate::refusals::Refusals;
 use crate::router;
 use crate::shutdown::Stop;
 use crate::system::System;
+use crate::turns::Turns;
 use crate::{listener, log, validity};
 
 /// How long the end of the server waits for what is left when all connections are gone.
@@ -46,7 +48,7 @@ pub struct Parts {
     pub tasks: TaskTracker,
     /// What `/version` tells.
     pub build: BuildInfo,
-    /// Bounds on what clients can take.
+    /// What clients may hold, and the time that they may take.
     pub limits: Limits,
 }
 
@@ -89,20 +91,26 @@ impl Server {
     pub fn new(parts: Parts) -> Result<Self, BindError> {
         let since = Timestamp::from(parts.clock.now());
         let snapshot = Snapshot::new(1, since, parts.live, parts.keyring)?;
+        let limits = parts.limits;
         let app = App {
             live: Live::new(snapshot),
             metrics: Metrics::new().map_err(BindError::Metrics)?,
             audit: AuditLog::new(parts.audit_output, &parts.tasks),
             errors: parts.errors,
             refusals: Refusals::new(Arc::clone(&parts.clock)),
-            streams: Arc::new(log::StreamLimits::default()),
-            bodies: BodyBudget::new(parts.limits.body_bytes_max),
-            handshakes: Lane::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+            streams: Arc::new(log::StreamLimits::new(&limits)),
+            budget: Budget::new(
+                limits.payload,
+                limits.payload_per_connection,
+                limits.requests_per_identity,
+            ),
+            accounts: Accounts::new(limits.requests, limits.requests_per_identity),
+            handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
             started: parts.clock.monotonic(),
             clock: parts.clock,
             stop: parts.stop,
             build: parts.build,
-            limits: parts.limits,
+            limits,
             requests: AtomicU64::new(0),
             system: System::new(),
         };

@@ -5,10 +5,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kes_config::Limits;
 use kes_config::ProcessEnvironment;
 use kes_crypto::SystemRandom;
 use kes_keyring::{CacheExpiry, Keyring};
-use kes_server::{BuildInfo, ErrorLog, Limits, Server, Stop, count};
+use kes_server::{BuildInfo, ErrorLog, Server, Stop, count};
 use kes_store::MemoryStore;
 use kes_tests::{Credential, Setup};
 use kes_types::SystemClock;
@@ -75,6 +76,8 @@ impl Subject {
             store: Arc::new(MemoryStore::new()),
             expiry: CacheExpiry { any: KEPT, unused: KEPT },
             probe_every: KEPT,
+            calls_max: 256,
+            waiting_max: 4096,
             clock: Arc::clone(&clock) as _,
             random: Arc::new(SystemRandom::new()),
             tasks: tasks.clone(),

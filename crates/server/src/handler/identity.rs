@@ -5,14 +5,14 @@ use kes_types::wire::{IdentityInfo, IdentityPage, RuleSet, SelfInfo, message};
 
 use super::Call;
 use super::policy::rules;
-use crate::body;
+use crate::answer;
 use crate::error::{ApiError, Outcome};
 
 /// `GET /v1/identity/describe/<identity>`.
 pub(crate) fn describe(call: Call) -> Outcome {
     let identity = call.identity()?.ok_or_else(unknown)?;
     let subject = call.snapshot.policies.subject(&identity);
-    body::json(&info(&call, &subject).ok_or_else(unknown)?)
+    answer::json(&info(&call, &subject).ok_or_else(unknown)?)
 }
 
 /// `GET /v1/identity/self/describe`.
@@ -24,7 +24,7 @@ pub(crate) fn own(call: Call) -> Outcome {
         Subject::Assigned(_, policy) => (rules(policy.allow()), rules(policy.deny())),
         Subject::Admin(_) | Subject::Stranger(_) => (RuleSet::new(), RuleSet::new()),
     };
-    body::json(&SelfInfo { identity: *subject.identity(), info, allow, deny })
+    answer::json(&SelfInfo { identity: *subject.identity(), info, allow, deny })
 }
 
 /// `GET /v1/identity/list/<pattern>`.
@@ -33,7 +33,7 @@ pub(crate) fn list(call: Call) -> Outcome {
     let identities = call.snapshot.policies.identities().into_iter();
     let identities = identities.filter(|identity| pattern.matches(&identity.to_string()));
     // All of them: a configuration of 1 MiB names fewer than an answer holds.
-    body::json(&IdentityPage { identities: identities.collect(), continue_at: String::new() })
+    answer::json(&IdentityPage { identities: identities.collect(), continue_at: String::new() })
 }
 
 /// What is known of an identity; nothing of a stranger.

@@ -12,7 +12,8 @@ use kes_types::wire::{
 use kes_types::{Algorithm, KeyName, Secret};
 
 use super::Call;
-use crate::body::{self, RequestBody};
+use crate::answer;
+use crate::body::RequestBody;
 use crate::error::{ApiError, Operation, Outcome};
 use crate::page;
 use crate::refusal::Refusal;
@@ -21,7 +22,7 @@ use crate::refusal::Refusal;
 pub(crate) async fn create(call: Call) -> Outcome {
     let name = call.key_name()?;
     call.keyring().create(&call.permit, &name).await.map_err(ApiError::create)?;
-    Ok(body::empty())
+    Ok(answer::empty())
 }
 
 /// `PUT /v1/key/import/<name>`.
@@ -37,14 +38,14 @@ pub(crate) async fn import(call: Call, body: &mut RequestBody) -> Outcome {
         ImportError::Random(error) => ApiError::internal(error),
     })?;
     call.keyring().import(&call.permit, &name, key).await.map_err(ApiError::create)?;
-    Ok(body::empty())
+    Ok(answer::empty())
 }
 
 /// `GET /v1/key/describe/<name>`.
 pub(crate) async fn describe(call: Call) -> Outcome {
     let name = call.key_name()?;
     let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
-    body::json(&KeyInfo {
+    answer::json(&KeyInfo {
         name,
         algorithm: key.algorithm().as_str().to_owned(),
         created_at: key.created_at(),
@@ -61,18 +62,18 @@ pub(crate) async fn list(call: Call) -> Outcome {
         limit: kes_keyring::Keyring::PAGE_NAMES_MAX,
     };
     let found = call.keyring().list(&call.permit, &query).await;
-    let found = found.map_err(|error| ApiError::store(Operation::List, error))?;
+    let found = found.map_err(|error| ApiError::call(Operation::List, error))?;
     let (names, rest) = page::cut(found.names, KeyName::as_str);
     let continue_at = rest.or(found.next).map(|name| name.to_string()).unwrap_or_default();
-    body::json(&KeyPage { names, continue_at })
+    answer::json(&KeyPage { names, continue_at })
 }
 
 /// `DELETE /v1/key/delete/<name>`.
 pub(crate) async fn delete(call: Call) -> Outcome {
     let name = call.key_name()?;
     let deleted = call.keyring().delete(&call.permit, &name).await;
-    deleted.map_err(|error| ApiError::store(Operation::Delete, error))?;
-    Ok(body::empty())
+    deleted.map_err(|error| ApiError::call(Operation::Delete, error))?;
+    Ok(answer::empty())
 }
 
 /// `PUT /v1/key/generate/<name>`.
@@ -82,7 +83,7 @@ pub(crate) async fn generate(call: Call, body: &mut RequestBody) -> Outcome {
     let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
     let random = call.keyring().random();
     let data_key = key.generate_data_key(&request.context.0, random).map_err(ApiError::internal)?;
-    body::json(&GenerateResponse {
+    answer::json(&GenerateResponse {
         plaintext: data_key.plaintext,
         ciphertext: Base64(data_key.ciphertext),
     })
@@ -96,7 +97,7 @@ pub(crate) async fn encrypt(call: Call, body: &mut RequestBody) -> Outcome {
     let random = call.keyring().random();
     let sealed = key.seal(request.plaintext.expose(), &request.context.0, random);
     let ciphertext = Base64(sealed.map_err(ApiError::internal)?);
-    body::json(&EncryptResponse { ciphertext })
+    answer::json(&EncryptResponse { ciphertext })
 }
 
 /// `PUT /v1/key/decrypt/<name>`.
@@ -106,7 +107,7 @@ pub(crate) async fn decrypt(call: Call, body: &mut RequestBody) -> Outcome {
     let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
     let opened = key.open(&request.ciphertext.0, &request.context.0);
     let plaintext = opened.map_err(|_| not_authentic(&call, &name, &request.ciphertext.0))?;
-    body::json(&DecryptResponse { plaintext })
+    answer::json(&DecryptResponse { plaintext })
 }
 
 /// `PUT /v1/key/hmac/<name>`.
@@ -116,7 +117,7 @@ pub(crate) async fn hmac(call: Call, body: &mut RequestBody) -> Outcome {
     let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
     let tag = key.hmac(request.message.expose());
     let tag = tag.map_err(|_| ApiError::new(StatusCode::CONFLICT, message::NO_HMAC))?;
-    body::json(&HmacResponse { hmac: Secret::new(tag.to_vec()) })
+    answer::json(&HmacResponse { hmac: Secret::new(tag.to_vec()) })
 }
 
 /// The client is told no more than that; the operator is told which key and what the ciphertext

@@ -5,14 +5,14 @@ use kes_types::PolicyName;
 use kes_types::wire::{PolicyInfo, PolicyPage, PolicyRules, Rule, RuleSet, message};
 
 use super::Call;
-use crate::body;
+use crate::answer;
 use crate::error::{ApiError, Outcome};
 use crate::page;
 
 /// `GET /v1/policy/describe/<name>`.
 pub(crate) fn describe(call: Call) -> Outcome {
     let policy = find(&call)?;
-    body::json(&PolicyInfo {
+    answer::json(&PolicyInfo {
         name: policy.name().clone(),
         created_at: call.snapshot.since,
         created_by: call.snapshot.policies.admin().as_str().to_owned(),
@@ -22,7 +22,7 @@ pub(crate) fn describe(call: Call) -> Outcome {
 /// `GET /v1/policy/read/<name>`.
 pub(crate) fn read(call: Call) -> Outcome {
     let policy = find(&call)?;
-    body::json(&PolicyRules {
+    answer::json(&PolicyRules {
         name: policy.name().clone(),
         allow: rules(policy.allow()),
         deny: rules(policy.deny()),
@@ -38,7 +38,7 @@ pub(crate) fn list(call: Call) -> Outcome {
     let names = names.filter(|name| pattern.matches(name.as_str())).collect();
     let (names, rest) = page::cut(names, PolicyName::as_str);
     let continue_at = rest.map(|name| name.to_string()).unwrap_or_default();
-    body::json(&PolicyPage { names, continue_at })
+    answer::json(&PolicyPage { names, continue_at })
 }
 
 /// Patterns as the wire writes them.

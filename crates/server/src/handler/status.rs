@@ -7,7 +7,7 @@ use kes_store::StoreError;
 use kes_types::wire::{ApiRoute, Status, Version};
 
 use super::Call;
-use crate::body;
+use crate::answer;
 use crate::error::{ApiError, Outcome};
 use crate::route::ROUTES;
 use crate::system;
@@ -15,7 +15,7 @@ use crate::system;
 /// `GET /version`.
 pub(crate) fn version(call: Call) -> Outcome {
     let build = call.app.build;
-    body::json(&Version { version: build.version.to_owned(), commit: build.commit.to_owned() })
+    answer::json(&Version { version: build.version.to_owned(), commit: build.commit.to_owned() })
 }
 
 /// `GET /v1/ready`.
@@ -24,7 +24,7 @@ pub(crate) async fn ready(call: Call) -> Outcome {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server is shutting down"));
     }
     call.keyring().status().await.map_err(ApiError::readiness)?;
-    Ok(body::empty())
+    Ok(answer::empty())
 }
 
 /// `GET /v1/status`.
@@ -34,7 +34,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
     let is_unreachable =
         store.as_ref().is_err_and(|error| matches!(**error, StoreError::Unreachable(_)));
     let latency = store.as_ref().ok();
-    body::json(&Status {
+    answer::json(&Status {
         version: call.app.build.version.to_owned(),
         os: system::os().to_owned(),
         arch: system::arch().to_owned(),
@@ -52,7 +52,7 @@ pub(crate) async fn status(call: Call) -> Outcome {
 /// `GET /v1/metrics`.
 pub(crate) fn metrics(call: Call) -> Outcome {
     let text = call.app.metrics.text(&call.app).map_err(ApiError::internal)?;
-    let mut response = body::whole(text);
+    let mut response = answer::whole(text);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     Ok(response)
@@ -71,5 +71,5 @@ pub(crate) fn api(call: Call) -> Outcome {
         max_body: route.body_max as u64,
         timeout: call.snapshot.setting(route).timeout.map_or(0, seconds),
     });
-    body::json(&routes.collect::<Vec<_>>())
+    answer::json(&routes.collect::<Vec<_>>())
 }

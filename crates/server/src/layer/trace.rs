@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use axum::http::{Method, StatusCode};
 use kes_types::{Clock, Identity};
 
+use crate::answer::Answer;
 use crate::app::App;
-use crate::body::Answer;
 use crate::error::{ApiError, Outcome};
 use crate::peer::Caller;
 use crate::target::Target;

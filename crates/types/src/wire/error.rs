@@ -47,6 +47,10 @@ pub mod message {
     pub const IMPORT_INVALID: &str = "invalid import key request body";
     /// 413: the body is longer than the route's limit.
     pub const BODY_TOO_LARGE: &str = "request body is too large";
+    /// 408: the body comes more slowly than the lowest rate that is accepted.
+    pub const BODY_TOO_SLOW: &str = "request body is too slow";
+    /// 429: this client has to wait until fewer of its requests are in flight.
+    pub const TOO_MANY_REQUESTS: &str = "too many requests in flight";
     /// 500: a fault of the server itself.
     pub const INTERNAL: &str = "internal server error";
 }

@@ -1,0 +1,121 @@
+//! Counts the requests of each identity that are not answered.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use kes_types::Identity;
+
+/// The requests of all clients.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    all: Arc<Account>,
+    per_identity_max: usize,
+    by_identity: Mutex<HashMap<Identity, Weak<Account>>>,
+}
+
+/// The requests of one identity.
+#[derive(Debug)]
+pub(crate) struct Account {
+    requests: AtomicUsize,
+    requests_max: usize,
+}
+
+/// A request that is not answered; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct RequestSlot {
+    all: Arc<Account>,
+    own: Option<Arc<Account>>,
+}
+
+impl Accounts {
+    /// At most `requests_max` requests at a time, and `per_identity_max` of each identity.
+    pub(crate) fn new(requests_max: usize, per_identity_max: usize) -> Arc<Self> {
+        let all = Account { requests: AtomicUsize::new(0), requests_max };
+        let by_identity = Mutex::default();
+        Arc::new(Self { all: Arc::new(all), per_identity_max, by_identity })
+    }
+
+    /// The account of an identity: found once for a connection.
+    pub(crate) fn of(&self, identity: &Identity) -> Arc<Account> {
+        let mut accounts = self.lock();
+        if let Some(account) = accounts.get(identity).and_then(Weak::upgrade) {
+            return account;
+        }
+        // Those of identities that have gone make room first.
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|_, account| account.strong_count() > 0);
+        }
+        let requests_max = self.per_identity_max;
+        let account = Arc::new(Account { requests: AtomicUsize::new(0), requests_max });
+        accounts.insert(*identity, Arc::downgrade(&account));
+        account
+    }
+
+    /// Begins a request; none if there are too many.
+    pub(crate) fn begin(&self, own: Option<&Arc<Account>>) -> Option<RequestSlot> {
+        if !self.all.try_begin() {
+            return None;
+        }
+        if own.is_some_and(|own| !own.try_begin()) {
+            self.all.end();
+            return None;
+        }
+        Some(RequestSlot { all: Arc::clone(&self.all), own: own.cloned() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Weak<Account>>> {
+        self.by_identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    fn try_begin(&self) -> bool {
+        let is_possible = self.requests.fetch_add(1, Ordering::AcqRel) < self.requests_max;
+        if !is_possible {
+            self.end();
+        }
+        is_possible
+    }
+
+    fn end(&self) {
+        self.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for RequestSlot {
+    fn drop(&mut self) {
+        self.all.end();
+        if let Some(own) = &self.own {
+            own.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_identity_has_its_own_limit_and_there_is_one_for_all() {
+        let accounts = Accounts::new(5, 3);
+        let who = |seed: u8| accounts.of(&Identity::of_public_key(&[seed]));
+        let (first, second) = (who(1), who(2));
+        let mut held: Vec<_> = (0..3).map(|_| accounts.begin(Some(&first)).unwrap()).collect();
+        assert!(accounts.begin(Some(&who(1))).is_none());
+        held.push(accounts.begin(Some(&second)).unwrap());
+        held.push(accounts.begin(None).unwrap());
+        assert!(accounts.begin(Some(&second)).is_none() && accounts.begin(None).is_none());
+        held.clear();
+        assert!(accounts.begin(Some(&first)).is_some());
+    }
+
+    #[test]
+    fn identities_that_have_gone_are_forgotten() {
+        let accounts = Accounts::new(5, 3);
+        for seed in 0..1000_u32 {
+            drop(accounts.of(&Identity::of_public_key(&seed.to_le_bytes())));
+        }
+        assert!(accounts.lock().len() < 100);
+    }
+}

@@ -1,0 +1,81 @@
+//! The memory budget of large request bodies and answers, shared fairly between identities.
+
+use std::sync::{Arc, OnceLock};
+
+use kes_fair::{FairSemaphore, Permit, Share};
+use kes_types::Identity;
+
+use crate::error::ApiError;
+
+/// What a body or an answer may have without counting, in bytes: the number of requests bounds these.
+pub(crate) const SMALL_LEN: usize = 16 << 10;
+
+/// One client leaves an eighth of the budget to others.
+const SHARE: Share = Share::TimesFree(7);
+
+/// Whom memory is held for: an identity, or all callers without one together.
+pub(crate) type Client = Option<Identity>;
+
+/// The budget of the whole server, in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    all: Arc<FairSemaphore<Client>>,
+    per_connection: usize,
+    waiting_max: usize,
+}
+
+/// The budget of one connection; it costs nothing until it is used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionBudget(Arc<OnceLock<Arc<FairSemaphore<()>>>>);
+
+/// Bytes that are held; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    all: Permit<Client>,
+    connection: Permit<()>,
+}
+
+impl Budget {
+    /// `all` bytes for the whole server and `per_connection` for each connection. Of each client at
+    /// most `waiting_max` requests wait.
+    pub(crate) fn new(all: usize, per_connection: usize, waiting_max: usize) -> Self {
+        let all = FairSemaphore::new(all, SHARE, waiting_max);
+        Self { all, per_connection, waiting_max }
+    }
+
+    /// Waits until `bytes` may be held: the connection's turn first, then the client's.
+    pub(crate) async fn hold(
+        &self,
+        connection: &ConnectionBudget,
+        client: &Client,
+        bytes: usize,
+    ) -> Result<Held, ApiError> {
+        let busy = |_| ApiError::too_many_requests();
+        let own = connection
+            .0
+            .get_or_init(|| FairSemaphore::new(self.per_connection, Share::All, self.waiting_max));
+        let connection = own.acquire(&(), bytes).map_err(busy)?.await;
+        let all = self.all.acquire(client, bytes).map_err(busy)?.await;
+        Ok(Held { all, connection })
+    }
+
+    /// Bytes that nobody holds.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.all.free()
+    }
+}
+
+impl Held {
+    /// Gives back what is beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        self.all.shrink_to(bytes);
+        self.connection.shrink_to(bytes);
+    }
+
+    /// How many bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.all.count()
+    }
+}
