@@ -1,4 +1,4 @@
-//! How a key comes into being.
+//! Creates a key: durably, and never over another.
 //!
 //! | step | a crash or an error after it leaves |
 //! |---|---|
@@ -22,6 +22,10 @@ use crate::directory::Directory;
 use crate::error::FsError;
 use crate::staging::{Link, Staging};
 
+/// How often the value is written aside. A server that starts takes the file for a leftover when its
+/// clock is ahead, or when this server was suspended for long; see `staging::sweep`.
+const ATTEMPTS_MAX: usize = 3;
+
 /// Stores `value` under `name` if the name is free; durable on return.
 pub(crate) fn create(
     directory: &Directory,
@@ -32,17 +36,24 @@ pub(crate) fn create(
     if value.expose().len() > VALUE_LEN_MAX {
         return Err(FsError::TooLong { path: path() }.into());
     }
+    for _ in 0..ATTEMPTS_MAX {
+        directory.verify()?;
+        // Saves the work, and answers rightly on a full or read-only disk.
+        if directory.entry_now(name.as_str())?.is_some() {
+            return Err(StoreError::Exists(name.clone()));
+        }
+        let mut staging = Staging::write(directory, name, value.expose())?;
+        match staging.link(name)? {
+            Link::Made => {
+                return directory.sync().and_then(|()| directory.verify()).map_err(|error| {
+                    staging.keep();
+                    FsError::Unconfirmed { path: path(), source: Box::new(error) }.into()
+                });
+            }
+            Link::Taken => return Err(StoreError::Exists(name.clone())),
+            Link::Swept => {}
+        }
+    }
     directory.verify()?;
-    // Saves the work, and answers rightly on a full or read-only disk.
-    if directory.entry_now(name.as_str())?.is_some() {
-        return Err(StoreError::Exists(name.clone()));
-    }
-    let mut staging = Staging::write(directory, name, value.expose())?;
-    if staging.link(name)? == Link::Taken {
-        return Err(StoreError::Exists(name.clone()));
-    }
-    directory.sync().and_then(|()| directory.verify()).map_err(|error| {
-        staging.keep();
-        FsError::Unconfirmed { path: path(), source: Box::new(error) }.into()
-    })
+    Err(FsError::Swept { path: path() }.into())
 }

@@ -1,4 +1,4 @@
-//! How a key goes.
+//! Deletes a key, and what else holds its value.
 
 use std::io;
 
@@ -20,6 +20,11 @@ pub(crate) fn delete(directory: &Directory, name: &KeyName) -> Result<(), StoreE
     if !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
         return Err(FsError::NotAFile { path: path() }.into());
     }
+    // The value must not stay in what an interrupted creation left. Its names are found before the
+    // key is removed: afterwards nothing tells which file it was. (If another server deletes the key
+    // and creates it again in between, the new key is removed, and its creation cleans up.)
+    let second_names =
+        if stat.st_nlink > 1 { staging::second_names(directory, name)? } else { Vec::new() };
     match directory.syscalls.unlink(directory.fd(), name.as_str()) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -29,10 +34,7 @@ pub(crate) fn delete(directory: &Directory, name: &KeyName) -> Result<(), StoreE
         }
         Err(error) => return Err(FsError::io("remove key file", &path(), error).into()),
     }
-    // The value must not live on in what an interrupted creation left.
-    let cleared =
-        if stat.st_nlink > 1 { staging::remove_links_to(directory, &stat) } else { Ok(()) };
-    cleared
+    staging::remove_all(directory, &second_names)
         .and_then(|()| directory.sync())
         .and_then(|()| directory.verify())
         .map_err(|error| FsError::Unconfirmed { path: path(), source: Box::new(error) }.into())

@@ -1,15 +1,13 @@
 //! The directory that holds the keys.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{FsError, OpenError, OpenWarning};
+use crate::identity::{is_held, refresh};
 use crate::syscalls::Syscalls;
 
 /// An open directory, and the path by which it was found.
@@ -26,16 +24,10 @@ impl Directory {
         let failed = |source| OpenError::Open { path: path.to_owned(), source };
         // A daemon that changes its working directory later still means the same one.
         let path = std::path::absolute(path).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = || retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()));
-        let fd = match open() {
-            Err(Errno::NOENT) => {
-                make(&path)?;
-                open()
-            }
-            result => result,
-        }
-        .map_err(|errno| failed(errno.into()))?;
+        let fd = match open_directory(CWD, &path) {
+            Err(Errno::NOENT) => make(&path)?,
+            result => result.map_err(|errno| failed(errno.into()))?,
+        };
         Ok(Self { path, fd, syscalls })
     }
 
@@ -68,13 +60,12 @@ impl Directory {
     /// Nothing found in a directory that was removed or mounted over says nothing about the keys,
     /// and a key written there would not be found again.
     pub(crate) fn verify(&self) -> Result<(), FsError> {
-        let held = rustix::fs::fstat(&self.fd)
-            .map_err(|errno| FsError::io("look at key directory", &self.path, errno))?;
+        let failed = |errno| FsError::io("look at key directory", &self.path, errno);
         match rustix::fs::stat(&self.path) {
-            Ok(there) if is_same(&there, &held) => Ok(()),
+            Ok(there) if is_held(&self.fd, &there).map_err(failed)? => Ok(()),
             Ok(_) => Err(FsError::Replaced { path: self.path.clone() }),
             Err(Errno::NOENT | Errno::NOTDIR) => Err(FsError::Vanished { path: self.path.clone() }),
-            Err(errno) => Err(FsError::io("look at key directory", &self.path, errno)),
+            Err(errno) => Err(failed(errno)),
         }
     }
 
@@ -90,8 +81,8 @@ impl Directory {
     /// Like [`Directory::entry`], but a network file system is made to ask its server first: it
     /// remembers for a while that a name was there, or was not.
     pub(crate) fn entry_now(&self, name: &str) -> Result<Option<Stat>, FsError> {
-        self.refresh("");
-        self.refresh(name);
+        let _ = refresh(&self.fd, "");
+        let _ = refresh(&self.fd, name);
         let entry = self.entry(name)?;
         if entry.is_none() {
             self.verify()?;
@@ -99,17 +90,10 @@ impl Directory {
         Ok(entry)
     }
 
-    /// Opens a file below the directory for reading; links at its last step are not followed, and
-    /// pipes and devices are not waited for.
-    pub(crate) fn open_file(&self, path: impl rustix::path::Arg + Copy) -> Result<File, Errno> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        retry_on_intr(|| rustix::fs::openat(&self.fd, path, flags, Mode::empty())).map(File::from)
-    }
-
     /// Reads the directory's entries, in no order.
     pub(crate) fn entries(&self) -> Result<Dir, FsError> {
-        Dir::read_from(&self.fd)
+        self.syscalls
+            .read_directory(self.fd())
             .map_err(|errno| FsError::io("read key directory", &self.path, errno))
     }
 
@@ -119,45 +103,37 @@ impl Directory {
             .sync_directory(self.fd())
             .map_err(|error| FsError::io("sync key directory", &self.path, error))
     }
-
-    /// Has a network file system ask its server about an entry, or with no name about the
-    /// directory. A kernel that cannot (older than 4.11, or a filter forbids the call) is no worse
-    /// off than before.
-    fn refresh(&self, name: &str) {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
-        let _ = rustix::fs::statx(&self.fd, name, flags, StatxFlags::BASIC_STATS);
-    }
-}
-
-/// Whether both are of one and the same file.
-pub(crate) fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 pub(crate) fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// Makes a directory, and those above it; the new names are durable on return.
-fn make(path: &Path) -> Result<(), OpenError> {
-    let mut result = DirBuilder::new().mode(0o700).create(path);
-    let above = path.parent();
-    if let (Err(error), Some(above)) = (&result, above)
-        && error.kind() == io::ErrorKind::NotFound
-    {
-        make(above)?;
-        result = DirBuilder::new().mode(0o700).create(path);
-    }
-    match result {
-        Ok(()) => {}
+/// Makes a directory, and those above it, and opens it; the new names are durable on return.
+fn make(path: &Path) -> Result<OwnedFd, OpenError> {
+    let failed =
+        |path: &Path, errno: Errno| OpenError::Make { path: path.to_owned(), source: errno.into() };
+    let opened = |result: Result<OwnedFd, Errno>| {
+        result.map_err(|errno| OpenError::Open { path: path.to_owned(), source: errno.into() })
+    };
+    let (Some(above), Some(name)) = (path.parent(), path.components().next_back()) else {
+        return opened(open_directory(CWD, path));
+    };
+    let parent = match open_directory(CWD, above) {
+        Err(Errno::NOENT) => make(above)?,
+        result => result.map_err(|errno| failed(above, errno))?,
+    };
+    let name = Path::new(&name);
+    match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
         // Another server was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(OpenError::Make { path: path.to_owned(), source }),
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed(path, errno)),
     }
-    match above {
-        Some(above) => File::open(above)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| OpenError::Make { path: above.to_owned(), source }),
-        None => Ok(()),
-    }
+    retry_on_intr(|| rustix::fs::fsync(&parent)).map_err(|errno| failed(above, errno))?;
+    opened(open_directory(&parent, name))
+}
+
+fn open_directory(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::openat(&at, path, flags, Mode::empty()))
 }

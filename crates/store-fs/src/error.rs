@@ -69,6 +69,8 @@ pub(crate) enum FsError {
     TooLong { path: PathBuf },
     #[error("`{}` was written to while it was read", path.display())]
     Changed { path: PathBuf },
+    #[error("what was written for `{}` was removed before it was complete; is the clock of a server wrong?", path.display())]
+    Swept { path: PathBuf },
     #[error("key directory `{}` is gone", path.display())]
     Vanished { path: PathBuf },
     #[error("key directory `{}` is not the one that was opened at start; restart the server if that is intended", path.display())]
@@ -91,7 +93,10 @@ impl FsError {
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_silence(source),
-            Self::Vanished { .. } | Self::Replaced { .. } | Self::Unconfirmed { .. } => true,
+            Self::Swept { .. }
+            | Self::Vanished { .. }
+            | Self::Replaced { .. }
+            | Self::Unconfirmed { .. } => true,
             Self::NotAFile { .. }
             | Self::LeadsOutside { .. }
             | Self::TooLong { .. }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use kes_store::{KeyStore as _, StoreError};
 use kes_types::{KeyName, Secret, SystemClock};
+use rustix::fs::{Dir, OFlags};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -22,111 +23,159 @@ use crate::syscalls::{Kernel, Syscalls};
 use crate::{FsStore, create, delete, read, staging};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
+pub(crate) enum Call {
     Write,
     SyncFile,
     Link,
+    Rename,
     Unlink,
     SyncDirectory,
+    ReadDirectory,
+    OpenBeneath,
 }
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub(crate) enum Fault {
     /// It does nothing, or half of what it should, and fails.
     Fails(Errno),
     /// It does what it should, and fails all the same.
     FailsAfterwards(Errno),
 }
 
-/// The kernel, with faults; notes down the calls.
+/// The kernel, with faults and interruptions; notes down the calls that change something.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     calls: Vec<Call>,
     fault: Option<(Call, Fault)>,
+    interruptions: Vec<(Call, Box<dyn FnOnce() + Send>)>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("calls", &self.calls).finish_non_exhaustive()
+    }
 }
 
 impl Disk {
-    fn breaks(&self, call: Call, fault: Fault) {
+    pub(crate) fn breaks(&self, call: Call, fault: Fault) {
         self.0.lock().unwrap().fault = Some((call, fault));
     }
 
-    fn heals(&self) {
+    pub(crate) fn heals(&self) {
         self.0.lock().unwrap().fault = None;
     }
 
-    fn take_calls(&self) -> Vec<Call> {
+    /// Runs `work` before the next `call` that nothing runs before yet.
+    pub(crate) fn interrupts(&self, call: Call, work: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().interruptions.push((call, Box::new(work)));
+    }
+
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.0.lock().unwrap().calls)
     }
 
-    fn call(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let fault = {
-            let mut state = self.0.lock().unwrap();
-            state.calls.push(call);
-            state.fault.filter(|(broken, _)| *broken == call).map(|(_, fault)| fault)
-        };
-        match fault {
+    fn change(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.0.lock().unwrap().calls.push(call);
+        match self.begin(call) {
             None => work(),
             Some(Fault::Fails(errno)) => Err(errno.into()),
             Some(Fault::FailsAfterwards(errno)) => work().and_then(|()| Err(errno.into())),
         }
     }
+
+    fn find<T>(&self, call: Call, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        match self.begin(call) {
+            None => work(),
+            Some(Fault::Fails(errno) | Fault::FailsAfterwards(errno)) => Err(errno),
+        }
+    }
+
+    fn begin(&self, call: Call) -> Option<Fault> {
+        let interruption = {
+            let interruptions = &mut self.0.lock().unwrap().interruptions;
+            let next = interruptions.iter().position(|(at, _)| *at == call);
+            next.map(|index| interruptions.remove(index))
+        };
+        if let Some((_, work)) = interruption {
+            work();
+        }
+        let state = self.0.lock().unwrap();
+        state.fault.filter(|(broken, _)| *broken == call).map(|(_, fault)| fault)
+    }
 }
 
 impl Syscalls for Disk {
     fn write_all(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
-        self.call(Call::Write, || Kernel.write_all(file, bytes)).inspect_err(|_| {
+        self.change(Call::Write, || Kernel.write_all(file, bytes)).inspect_err(|_| {
             Kernel.write_all(file, &bytes[..bytes.len() / 2]).unwrap();
         })
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.call(Call::SyncFile, || Kernel.sync_file(file))
+        self.change(Call::SyncFile, || Kernel.sync_file(file))
     }
 
     fn link(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
-        self.call(Call::Link, || Kernel.link(directory, from, to))
+        self.change(Call::Link, || Kernel.link(directory, from, to))
+    }
+
+    fn rename(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
+        self.change(Call::Rename, || Kernel.rename(directory, from, to))
     }
 
     fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-        self.call(Call::Unlink, || Kernel.unlink(directory, name))
+        self.change(Call::Unlink, || Kernel.unlink(directory, name))
     }
 
     fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
-        self.call(Call::SyncDirectory, || Kernel.sync_directory(directory))
+        self.change(Call::SyncDirectory, || Kernel.sync_directory(directory))
+    }
+
+    fn read_directory(&self, directory: BorrowedFd<'_>) -> Result<Dir, Errno> {
+        self.find(Call::ReadDirectory, || Kernel.read_directory(directory))
+    }
+
+    fn open_beneath(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &str,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        self.find(Call::OpenBeneath, || Kernel.open_beneath(directory, path, flags))
     }
 }
 
-struct Bench {
-    disk: Disk,
-    directory: Directory,
-    folder: TempDir,
+pub(crate) struct Bench {
+    pub(crate) disk: Disk,
+    pub(crate) directory: Directory,
+    pub(crate) folder: TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let disk = Disk::default();
         let directory = Directory::open(folder.path(), Box::new(disk.clone())).unwrap();
         Self { disk, directory, folder }
     }
 
-    fn create(&self, value: &str) -> Result<(), StoreError> {
+    pub(crate) fn create(&self, value: &str) -> Result<(), StoreError> {
         create::create(&self.directory, &key(), &Secret::new(value.as_bytes().to_vec()))
     }
 
-    fn get(&self) -> Result<Secret, StoreError> {
+    pub(crate) fn get(&self) -> Result<Secret, StoreError> {
         read::read(&self.directory, &key())
     }
 
-    fn delete(&self) -> Result<(), StoreError> {
+    pub(crate) fn delete(&self) -> Result<(), StoreError> {
         delete::delete(&self.directory, &key())
     }
 
-    fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -135,12 +184,12 @@ impl Bench {
     }
 }
 
-fn key() -> KeyName {
+pub(crate) fn key() -> KeyName {
     KeyName::parse("my-key").unwrap()
 }
 
 /// The error and its causes, as the log shows them.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),
@@ -148,7 +197,11 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[track_caller]
-fn assert_refused<T: std::fmt::Debug>(result: Result<T, StoreError>, bench: &Bench, why: &str) {
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    result: Result<T, StoreError>,
+    bench: &Bench,
+    why: &str,
+) {
     match result {
         Err(error @ StoreError::Refused(_)) => assert_explained(&error, bench, why),
         other => panic!("not refused: {other:?}"),
@@ -156,7 +209,11 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, StoreError>, bench: &Ben
 }
 
 #[track_caller]
-fn assert_unreachable<T: std::fmt::Debug>(result: Result<T, StoreError>, bench: &Bench, why: &str) {
+pub(crate) fn assert_unreachable<T: std::fmt::Debug>(
+    result: Result<T, StoreError>,
+    bench: &Bench,
+    why: &str,
+) {
     match result {
         Err(error @ StoreError::Unreachable(_)) => assert_explained(&error, bench, why),
         other => panic!("not unreachable: {other:?}"),
@@ -282,7 +339,7 @@ fn a_leftover_goes_only_when_its_key_is_durable() {
     bench.disk.heals();
     bench.disk.take_calls();
     assert!(staging::sweep(&bench.directory, later).is_empty());
-    assert_eq!(bench.disk.take_calls(), [Call::SyncDirectory, Call::Unlink]);
+    assert_eq!(bench.disk.take_calls(), [Call::Rename, Call::SyncDirectory, Call::Unlink]);
     assert_eq!(bench.files(), ["my-key"]);
     assert_eq!(bench.get().unwrap().expose(), b"value");
 }
@@ -338,43 +395,16 @@ fn a_directory_that_vanishes_is_never_an_absent_key() {
     all("not the one that was opened");
 }
 
-/// A disk whose writes wait for a word.
-#[derive(Debug)]
-struct Gate {
-    reached: mpsc::Sender<()>,
-    open: Mutex<mpsc::Receiver<()>>,
-}
-
-impl Syscalls for Gate {
-    fn write_all(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
-        self.reached.send(()).unwrap();
-        self.open.lock().unwrap().recv().unwrap();
-        Kernel.write_all(file, bytes)
-    }
-
-    fn sync_file(&self, file: &File) -> io::Result<()> {
-        Kernel.sync_file(file)
-    }
-
-    fn link(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
-        Kernel.link(directory, from, to)
-    }
-
-    fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-        Kernel.unlink(directory, name)
-    }
-
-    fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
-        Kernel.sync_directory(directory)
-    }
-}
-
-/// A store on such a disk, the news that a write waits, and the word that lets it go on.
+/// A store whose first write waits, the news that it does, and the word that lets it go on.
 fn gated(path: &Path) -> (FsStore, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (reached, is_reached) = mpsc::channel();
     let (opener, open) = mpsc::channel();
-    let gate = Gate { reached, open: Mutex::new(open) };
-    let directory = Arc::new(Directory::open(path, Box::new(gate)).unwrap());
+    let disk = Disk::default();
+    disk.interrupts(Call::Write, move || {
+        reached.send(()).unwrap();
+        open.recv().unwrap();
+    });
+    let directory = Arc::new(Directory::open(path, Box::new(disk)).unwrap());
     (FsStore { directory, clock: Arc::new(SystemClock) }, is_reached, opener)
 }
 

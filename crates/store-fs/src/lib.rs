@@ -10,8 +10,12 @@ mod directory;
 mod error;
 #[cfg(test)]
 mod faults;
+mod identity;
+#[cfg(test)]
+mod interleavings;
 mod list;
 mod read;
+mod resolve;
 mod staging;
 mod syscalls;
 
@@ -34,6 +38,9 @@ use crate::syscalls::Kernel;
 /// The directory is held open. When its path no longer leads to it (it was removed, or something
 /// was mounted over it) every answer that rests on what is *not* in it, and every write, is
 /// [`StoreError::Unreachable`] until the server is started anew.
+///
+/// No link leads out of the directory: a key may be a link to a file in it or below, and anything
+/// on that path may be exchanged at any time.
 ///
 /// Writes run to their end even when the future that asked for them is dropped.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::directory::{Directory, is_regular};
 use crate::error::FsError;
-use crate::read::target_of_link;
+use crate::resolve::{self, LOOK, ResolveError, leads_nowhere};
 
 /// Lists the names of regular files, and of links to such below the directory.
 pub(crate) fn list(directory: &Directory, query: &ListQuery) -> Result<Page, StoreError> {
@@ -59,18 +59,17 @@ fn key_name(
     Ok(is_key.then_some(name))
 }
 
+/// Whether a link leads to a regular file in the directory or below. An error that leaves this open
+/// is one of the listing: a key that is there is never left out.
 fn leads_to_key(directory: &Directory, name: &KeyName) -> Result<bool, FsError> {
-    match target_of_link(directory, name.as_str()) {
-        Ok(target) => {
-            match rustix::fs::statat(directory.fd(), &target, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            {
-                Ok(stat) => Ok(is_regular(&stat)),
-                Err(Errno::NOENT) => Ok(false),
-                Err(errno) => Err(FsError::io("look at", &directory.path().join(target), errno)),
-            }
+    let failed = |error: ResolveError| error.of("follow link", &directory.path_of(name.as_str()));
+    match resolve::open(directory, name, LOOK) {
+        Ok(file) => {
+            let stat = rustix::fs::fstat(file).map_err(|errno| failed(errno.into()))?;
+            Ok(is_regular(&stat))
         }
-        Err(error) if error.is_silence() => Err(error),
-        // Leads nowhere, in a circle, or outside: not a key.
-        Err(_) => Ok(false),
+        Err(ResolveError::Outside) => Ok(false),
+        Err(ResolveError::System(errno)) if leads_nowhere(errno) => Ok(false),
+        Err(error) => Err(failed(error)),
     }
 }

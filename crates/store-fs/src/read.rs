@@ -1,9 +1,9 @@
 //! How a key is read.
 
-use std::fs::{File, canonicalize};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kes_store::{StoreError, VALUE_LEN_MAX};
 use kes_types::{KeyName, Secret};
@@ -12,50 +12,36 @@ use zeroize::Zeroizing;
 
 use crate::directory::Directory;
 use crate::error::FsError;
+use crate::identity::is_held;
+use crate::resolve::{self, READ, ResolveError};
+
+/// How often a file is looked for that is there by one look and not by the next: it was created,
+/// or deleted, this moment, or a link on its way was exchanged.
+const ATTEMPTS_MAX: usize = 8;
 
 /// Returns the value stored under `name`.
 pub(crate) fn read(directory: &Directory, name: &KeyName) -> Result<Secret, StoreError> {
     let path = directory.path_of(name.as_str());
-    let file = match directory.open_file(name.as_str()) {
-        Err(Errno::NOENT) => {
-            if directory.entry_now(name.as_str())?.is_none() {
-                return Err(StoreError::NotFound(name.clone()));
+    for _ in 0..ATTEMPTS_MAX {
+        match resolve::open(directory, name, READ) {
+            Ok(file) => return Ok(read_file(directory, &file.into(), &path)?),
+            Err(ResolveError::System(Errno::NOENT)) => {
+                if directory.entry_now(name.as_str())?.is_none() {
+                    return Err(StoreError::NotFound(name.clone()));
+                }
             }
-            // It was created this moment, by another server.
-            directory.open_file(name.as_str())
+            Err(error) => return Err(error.of("open key file", &path).into()),
         }
-        result => result,
-    };
-    let file = match file {
-        Err(Errno::LOOP) => {
-            let target = target_of_link(directory, name.as_str())?;
-            directory.open_file(target.as_path())
-        }
-        result => result,
-    };
-    let file = file.map_err(|errno| FsError::io("open key file", &path, errno))?;
-    Ok(read_file(directory, &file, &path)?)
-}
-
-/// Follows a link, and the links it leads to (Kubernetes mounts a secret as `my-key ->
-/// ..data/my-key`, `..data -> ..<date>/`), to a path relative to the directory.
-pub(crate) fn target_of_link(directory: &Directory, name: &str) -> Result<PathBuf, FsError> {
-    directory.verify()?;
-    let path = directory.path_of(name);
-    let failed = |error: io::Error| FsError::io("follow link", &path, error);
-    let root = canonicalize(directory.path()).map_err(failed)?;
-    let target = canonicalize(&path).map_err(failed)?;
-    match target.strip_prefix(&root) {
-        Ok(inside) if inside != Path::new("") => Ok(inside.to_owned()),
-        _ => Err(FsError::LeadsOutside { path }),
     }
+    // A link that leads to nothing.
+    Err(FsError::io("open key file", &path, Errno::NOENT).into())
 }
 
 fn read_file(directory: &Directory, mut file: &File, path: &Path) -> Result<Secret, FsError> {
     let failed = |error: io::Error| FsError::io("read key file", path, error);
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(FsError::NotAFile { path: path.to_owned() });
+        return Err(not_a_file(directory, file, path));
     }
     let len = usize::try_from(metadata.size()).unwrap_or(usize::MAX);
     if len > VALUE_LEN_MAX {
@@ -84,4 +70,12 @@ fn read_file(directory: &Directory, mut file: &File, path: &Path) -> Result<Secr
     }
     buffer.truncate(len);
     Ok(Secret::new(std::mem::take(&mut *buffer)))
+}
+
+/// A link to the key directory itself leads to nothing that is in it.
+fn not_a_file(directory: &Directory, file: &File, path: &Path) -> FsError {
+    match rustix::fs::fstat(file).and_then(|stat| is_held(directory.fd(), &stat)) {
+        Ok(true) => FsError::LeadsOutside { path: path.to_owned() },
+        Ok(false) | Err(_) => FsError::NotAFile { path: path.to_owned() },
+    }
 }

@@ -1,4 +1,7 @@
 //! Files on their way to become keys, under names that no key can have.
+//!
+//! Their names are random, and none is used twice. So a name that was that of a certain file once
+//! leads to this file or to none, and is safe to remove or to rename by.
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
@@ -10,8 +13,10 @@ use kes_types::KeyName;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::directory::{Directory, is_regular, is_same};
+use crate::directory::{Directory, is_regular};
 use crate::error::{FsError, OpenWarning};
+use crate::identity::is_held;
+use crate::resolve::LOOK;
 
 /// A whole and synced value under a name of its own; removed when dropped, unless kept.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(crate) enum Link {
     Made,
     /// Another file does.
     Taken,
+    /// Nothing does, and the file is gone: another server swept it away.
+    Swept,
 }
 
 impl<'a> Staging<'a> {
@@ -65,11 +72,12 @@ impl<'a> Staging<'a> {
         let Err(error) = self.directory.syscalls.link(fd, &self.name, name.as_str()) else {
             return Ok(Link::Made);
         };
-        let is_taken = Errno::from_io_error(&error) == Some(Errno::EXIST);
+        let errno = Errno::from_io_error(&error);
         let failed = FsError::io("hard-link a file to", &self.target, error);
         match self.stands_under(name) {
             Ok(true) => Ok(Link::Made),
-            Ok(false) if is_taken => Ok(Link::Taken),
+            Ok(false) if errno == Some(Errno::EXIST) => Ok(Link::Taken),
+            Ok(false) if errno == Some(Errno::NOENT) => Ok(Link::Swept),
             Ok(false) => Err(failed),
             Err(error) => {
                 self.keep();
@@ -84,9 +92,11 @@ impl<'a> Staging<'a> {
     }
 
     fn stands_under(&self, name: &KeyName) -> Result<bool, FsError> {
-        let ours = rustix::fs::fstat(&self.file)
-            .map_err(|errno| FsError::io("look at the file for", &self.target, errno))?;
-        Ok(self.directory.entry(name.as_str())?.is_some_and(|there| is_same(&there, &ours)))
+        match self.directory.entry(name.as_str())? {
+            Some(there) => is_held(&self.file, &there)
+                .map_err(|errno| FsError::io("look at the file for", &self.target, errno)),
+            None => Ok(false),
+        }
     }
 }
 
@@ -101,6 +111,10 @@ impl Drop for Staging<'_> {
 
 /// Removes what was left behind more than [`LEFTOVER_AGE_MIN`] ago. Anything younger may belong
 /// to another server that is at work.
+///
+/// So may something older: that server was suspended, or the clocks differ. So each file is renamed
+/// first. After that its server can no longer link it to a key's name, and writes another. A link
+/// that it made before is durable before the file, which marks the key, is removed.
 pub(crate) fn sweep(directory: &Directory, now: SystemTime) -> Vec<OpenWarning> {
     let is_old = |stat: &Stat| {
         let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
@@ -109,38 +123,68 @@ pub(crate) fn sweep(directory: &Directory, now: SystemTime) -> Vec<OpenWarning> 
             .and_then(|modified| now.duration_since(modified).ok())
             .is_some_and(|age| age > LEFTOVER_AGE_MIN)
     };
-    let names = match leftovers(directory, is_old) {
-        Ok(names) if names.is_empty() => return Vec::new(),
-        // A leftover marks its key as unconfirmed; it must not go before the key is durable.
-        Ok(names) => directory.sync().map(|()| names),
-        Err(error) => Err(error),
-    };
     let warning = |path, source| OpenWarning::NotSwept { path, source };
-    match names {
-        Ok(names) => names
-            .into_iter()
-            .filter_map(|name| match directory.syscalls.unlink(directory.fd(), &name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Some(warning(directory.path_of(&name), error))
-                }
-                _ => None,
-            })
-            .collect(),
-        Err(error) => vec![warning(directory.path().to_owned(), io::Error::other(error))],
+    let of_directory =
+        |error: FsError| warning(directory.path().to_owned(), io::Error::other(error));
+    let old = match leftovers(directory, |stat| Ok(is_old(stat))) {
+        Ok(old) => old,
+        Err(error) => return vec![of_directory(error)],
+    };
+    let mut warnings = Vec::new();
+    let mut renamed = Vec::new();
+    for name in old {
+        let fresh = fresh_name();
+        match directory.syscalls.rename(directory.fd(), &name, &fresh) {
+            Ok(()) => renamed.push(fresh),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => warnings.push(warning(directory.path_of(&name), error)),
+        }
+    }
+    if renamed.is_empty() {
+        return warnings;
+    }
+    if let Err(error) = directory.sync() {
+        warnings.push(of_directory(error));
+        return warnings;
+    }
+    for name in renamed {
+        if let Err(error) = remove(directory, &name) {
+            warnings.push(warning(directory.path_of(&name), error));
+        }
+    }
+    warnings
+}
+
+/// The other names, in no order, of the file that has the name of a key.
+///
+/// None when the key is gone. The file is open while it is compared, and no longer when this
+/// returns: NFS keeps a file that is open, under a name of its own, when it is removed.
+pub(crate) fn second_names(directory: &Directory, key: &KeyName) -> Result<Vec<String>, FsError> {
+    let failed = |errno| FsError::io("look at key file", &directory.path_of(key.as_str()), errno);
+    let flags = LOOK | OFlags::NOFOLLOW;
+    let opened =
+        retry_on_intr(|| rustix::fs::openat(directory.fd(), key.as_str(), flags, Mode::empty()));
+    match opened {
+        Ok(file) => leftovers(directory, |stat| is_held(&file, stat).map_err(failed)),
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        Err(errno) => Err(failed(errno)),
     }
 }
 
-/// Removes the second names of a key file.
-pub(crate) fn remove_links_to(directory: &Directory, file: &Stat) -> Result<(), FsError> {
-    for name in leftovers(directory, |stat| is_same(stat, file))? {
-        match directory.syscalls.unlink(directory.fd(), &name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(FsError::io("remove", &directory.path_of(&name), error));
-            }
-            _ => {}
-        }
+/// Removes files of this module's, by name.
+pub(crate) fn remove_all(directory: &Directory, names: &[String]) -> Result<(), FsError> {
+    for name in names {
+        remove(directory, name)
+            .map_err(|error| FsError::io("remove", &directory.path_of(name), error))?;
     }
     Ok(())
+}
+
+fn remove(directory: &Directory, name: &str) -> io::Result<()> {
+    match directory.syscalls.unlink(directory.fd(), name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// How old a file must be before it counts as left behind.
@@ -163,7 +207,7 @@ fn is_staging_name(name: &str) -> bool {
 
 fn leftovers(
     directory: &Directory,
-    wanted: impl Fn(&Stat) -> bool,
+    wanted: impl Fn(&Stat) -> Result<bool, FsError>,
 ) -> Result<Vec<String>, FsError> {
     let mut names = Vec::new();
     for entry in directory.entries()? {
@@ -173,7 +217,7 @@ fn leftovers(
         if is_staging_name(name)
             && let Some(stat) = directory.entry(name)?
             && is_regular(&stat)
-            && wanted(&stat)
+            && wanted(&stat)?
         {
             names.push(name.to_owned());
         }

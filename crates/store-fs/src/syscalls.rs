@@ -1,20 +1,31 @@
-//! The system calls by which a key comes and goes, as an argument: a test makes them fail.
+//! The system calls on a directory of keys, as an argument: a test makes them fail.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::AtFlags;
-use rustix::io::retry_on_intr;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, retry_on_intr};
 
-/// What changes a directory of keys.
+/// What changes a directory of keys, and what finds its files.
+///
+/// All names are relative to an open directory.
 pub(crate) trait Syscalls: fmt::Debug + Send + Sync + 'static {
     fn write_all(&self, file: &File, bytes: &[u8]) -> io::Result<()>;
     fn sync_file(&self, file: &File) -> io::Result<()>;
     fn link(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()>;
+    fn rename(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()>;
     fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()>;
     fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()>;
+    fn read_directory(&self, directory: BorrowedFd<'_>) -> Result<Dir, Errno>;
+    /// Opens a file in the directory or below, and never outside, whatever links lead there.
+    fn open_beneath(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &str,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno>;
 }
 
 /// The kernel's.
@@ -34,11 +45,29 @@ impl Syscalls for Kernel {
         Ok(rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?)
     }
 
+    fn rename(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(directory, from, directory, to)?)
+    }
+
     fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
     }
 
     fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
         Ok(retry_on_intr(|| rustix::fs::fsync(directory))?)
+    }
+
+    fn read_directory(&self, directory: BorrowedFd<'_>) -> Result<Dir, Errno> {
+        Dir::read_from(directory)
+    }
+
+    fn open_beneath(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &str,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)
     }
 }

@@ -1,0 +1,406 @@
+//! What the store does when something else changes the directory between two of its steps.
+
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use kes_store::{ListQuery, StoreError};
+use kes_types::{KeyName, Secret};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::directory::Directory;
+use crate::faults::{Bench, Call, Disk, Fault, assert_refused, key};
+use crate::syscalls::Kernel;
+use crate::{create, delete, list, read, staging};
+
+const INSIDE: &str = "value inside of the key directory";
+const OUTSIDE: &str = "value outside of the key directory";
+
+/// How `openat2` fails where it is missing, and that it does not.
+const KERNELS: [Option<Errno>; 3] = [None, Some(Errno::NOSYS), Some(Errno::PERM)];
+
+fn bench_on(kernel: Option<Errno>) -> Bench {
+    let bench = Bench::new();
+    if let Some(errno) = kernel {
+        bench.disk.breaks(Call::OpenBeneath, Fault::Fails(errno));
+    }
+    bench
+}
+
+fn read(directory: &Directory, name: &str) -> Result<String, StoreError> {
+    let value = read::read(directory, &KeyName::parse(name).unwrap())?;
+    Ok(String::from_utf8(value.expose().to_vec()).unwrap())
+}
+
+fn create(directory: &Directory, name: &str, value: &str) -> Result<(), StoreError> {
+    let value = Secret::new(value.as_bytes().to_vec());
+    create::create(directory, &KeyName::parse(name).unwrap(), &value)
+}
+
+fn delete(directory: &Directory, name: &str) -> Result<(), StoreError> {
+    delete::delete(directory, &KeyName::parse(name).unwrap())
+}
+
+fn names(directory: &Directory) -> Result<Vec<String>, StoreError> {
+    let limit = NonZeroUsize::new(1000).unwrap();
+    let query = ListQuery { prefix: String::new(), from: None, limit };
+    Ok(list::list(directory, &query)?.names.iter().map(ToString::to_string).collect())
+}
+
+fn another_server(path: &Path) -> Directory {
+    Directory::open(path, Box::new(Kernel)).unwrap()
+}
+
+/// A time at which every file is old.
+fn much_later() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::MAX >> 8)
+}
+
+fn contents(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Whether a new file gets the number of one that was just removed.
+fn numbers_are_reused(folder: &Path) -> bool {
+    let path = folder.join("..probe");
+    let number = || File::create(&path).unwrap().metadata().unwrap().ino();
+    let first = number();
+    fs::remove_file(&path).unwrap();
+    let second = number();
+    fs::remove_file(&path).unwrap();
+    first == second
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
+fn a_deletion_never_takes_a_new_file_for_the_one_that_had_its_number() {
+    let bench = Bench::new();
+    let path = bench.folder.path().to_owned();
+    if !numbers_are_reused(&path) {
+        eprintln!("SKIPPED: this file system does not reuse inode numbers");
+        return;
+    }
+    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::IO));
+    bench.create("value").unwrap();
+    bench.disk.heals();
+    assert_eq!(bench.files().len(), 2, "the key is not marked");
+
+    // While the marks of the key are looked for, another server deletes it, writes new keys, and
+    // creates this one again.
+    let others: Vec<_> = (0..32).map(|number| format!(".kes-{number:016x}.tmp")).collect();
+    let (new, names) = (path.clone(), others.clone());
+    bench.disk.interrupts(Call::ReadDirectory, move || {
+        for entry in fs::read_dir(&new).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for name in names {
+            fs::write(new.join(name), "new").unwrap();
+        }
+        fs::write(new.join("my-key"), "new").unwrap();
+    });
+    bench.delete().unwrap();
+    assert_eq!(bench.files(), others, "the file of another key was removed");
+}
+
+#[test]
+fn a_deletion_that_cannot_find_what_else_holds_the_value_changes_nothing() {
+    let bench = Bench::new();
+    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::IO));
+    bench.create("value").unwrap();
+    let before = bench.files();
+    bench.disk.breaks(Call::ReadDirectory, Fault::Fails(Errno::IO));
+    assert_refused(bench.delete(), &bench, "Input/output error");
+    assert_eq!(bench.files(), before);
+    assert_refused(names(&bench.directory), &bench, "Input/output error");
+    bench.disk.heals();
+    bench.delete().unwrap();
+    assert_eq!(bench.files(), [""; 0]);
+}
+
+/// This server was suspended for more than an hour, or the clock of one that starts is ahead.
+#[test]
+fn a_creation_succeeds_although_another_server_sweeps_its_file_away() {
+    for call in [Call::Write, Call::SyncFile, Call::Link, Call::SyncDirectory, Call::Unlink] {
+        let bench = Bench::new();
+        let other = another_server(bench.folder.path());
+        bench.disk.interrupts(call, move || {
+            assert!(staging::sweep(&other, much_later()).is_empty());
+        });
+        bench.create("value").unwrap_or_else(|error| panic!("before {call:?}: {error:?}"));
+        assert_eq!(contents(bench.folder.path()), [("my-key".to_owned(), "value".to_owned())]);
+    }
+}
+
+#[test]
+fn a_creation_whose_files_are_always_swept_away_fails_as_unreachable() {
+    let bench = Bench::new();
+    for _ in 0..10 {
+        let other = another_server(bench.folder.path());
+        bench.disk.interrupts(Call::Link, move || {
+            staging::sweep(&other, much_later());
+        });
+    }
+    crate::faults::assert_unreachable(bench.create("value"), &bench, "was removed before");
+    assert_eq!(bench.files(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_being_swept_cannot_become_a_key_without_a_mark() {
+    for call in [Call::SyncDirectory, Call::Unlink] {
+        let bench = Bench::new();
+        let path = bench.folder.path().to_owned();
+        let other = another_server(&path);
+        let name = key();
+        let mut late = staging::Staging::write(&other, &name, b"value").unwrap();
+        thread::scope(|scope| {
+            let (swept, is_swept) = std::sync::mpsc::channel();
+            let (linked, is_linked) = std::sync::mpsc::channel();
+            bench.disk.interrupts(call, move || {
+                swept.send(()).unwrap();
+                is_linked.recv().unwrap();
+            });
+            let sweep = scope.spawn(|| staging::sweep(&bench.directory, much_later()));
+            is_swept.recv().unwrap();
+            let link = late.link(&name);
+            linked.send(()).unwrap();
+            assert_eq!(link.unwrap(), staging::Link::Swept, "{call:?}");
+            assert!(sweep.join().unwrap().is_empty());
+        });
+        assert_eq!(bench.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_key_that_comes_and_goes_while_it_is_read_does_not_exist() {
+    let bench = Bench::new();
+    let file = bench.folder.path().join("my-key");
+    fs::write(&file, "value").unwrap();
+    // The first attempt is before it came, the second after it went.
+    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::NOENT));
+    bench.disk.interrupts(Call::OpenBeneath, || {});
+    bench.disk.interrupts(Call::OpenBeneath, move || fs::remove_file(file).unwrap());
+    assert!(matches!(bench.get(), Err(StoreError::NotFound(_))));
+}
+
+#[test]
+fn a_link_whose_target_is_in_doubt_fails_the_listing() {
+    let bench = Bench::new();
+    bench.create("value").unwrap();
+    symlink("my-key", bench.folder.path().join("alias")).unwrap();
+    assert_eq!(names(&bench.directory).unwrap(), ["alias", "my-key"]);
+    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::IO));
+    assert_refused(names(&bench.directory), &bench, "Input/output error");
+    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::MFILE));
+    crate::faults::assert_unreachable(names(&bench.directory), &bench, "Too many open files");
+}
+
+#[test]
+fn links_lead_to_the_same_with_openat2_and_without() {
+    let outside = TempDir::new().unwrap();
+    fs::create_dir(outside.path().join("folder")).unwrap();
+    for file in ["my-key", "folder/my-key"] {
+        fs::write(outside.path().join(file), OUTSIDE).unwrap();
+    }
+    for kernel in KERNELS {
+        let bench = bench_on(kernel);
+        let path = bench.folder.path();
+        symlink(path, outside.path().join("to-keys")).unwrap();
+        fs::create_dir_all(path.join("..data/deep")).unwrap();
+        fs::write(path.join("..data/my-key"), INSIDE).unwrap();
+        fs::write(path.join("..data/deep/my-key"), INSIDE).unwrap();
+        symlink(path.join("..data/deep"), path.join("..absolute")).unwrap();
+        symlink(path.join("..data/my-key"), path.join("..data/deep/absolute")).unwrap();
+        symlink(outside.path().join("folder"), path.join("..outside")).unwrap();
+        let own = path.file_name().unwrap().to_str().unwrap();
+        let (absolute, elsewhere) = (path.to_str().unwrap(), outside.path().to_str().unwrap());
+
+        let inside = [
+            "..data/my-key".to_owned(),
+            "./..data/./deep/../my-key".to_owned(),
+            "..data/deep/../../..data//my-key".to_owned(),
+            "..absolute/my-key".to_owned(),
+            "..data/deep/absolute".to_owned(),
+            "..absolute/../my-key".to_owned(),
+            format!("{absolute}/..data/my-key"),
+            format!("{absolute}/..absolute/../deep/my-key"),
+            format!("{absolute}/../{own}/..data/my-key"),
+            format!("{elsewhere}/to-keys/..data/my-key"),
+            format!("../{own}/..data/my-key"),
+            "inside-0".to_owned(),
+        ];
+        let refused = [
+            (format!("{elsewhere}/my-key"), "leads out of"),
+            ("..outside/my-key".to_owned(), "leads out of"),
+            ("..outside/../my-key".to_owned(), "leads out of"),
+            (format!("{absolute}/..outside/my-key"), "leads out of"),
+            (format!("{absolute}/../my-key"), "leads out of"),
+            ("..data/../../my-key".to_owned(), "leads out of"),
+            ("..data/../../../../../../../../../etc/passwd".to_owned(), "leads out of"),
+            ("/proc/self/environ".to_owned(), "leads out of"),
+            ("/".to_owned(), "leads out of"),
+            ("..data/..".to_owned(), "leads out of"),
+            (absolute.to_owned(), "leads out of"),
+            ("..data/deep".to_owned(), "is not a regular file"),
+            ("..data/deep/..".to_owned(), "is not a regular file"),
+            ("..data/nothing".to_owned(), "No such file"),
+            ("..data/my-key/my-key".to_owned(), "Not a directory"),
+            ("refused-15".to_owned(), "symbolic links"),
+            (format!("{absolute}/refused-16"), "symbolic links"),
+        ];
+        let all = |head: &str, number: usize| format!("{head}-{number}");
+        for (number, target) in inside.iter().enumerate() {
+            symlink(target, path.join(all("inside", number))).unwrap();
+        }
+        for (number, (target, _)) in refused.iter().enumerate() {
+            symlink(target, path.join(all("refused", number))).unwrap();
+        }
+        for (number, target) in inside.iter().enumerate() {
+            let value = read(&bench.directory, &all("inside", number));
+            assert_eq!(value.unwrap(), INSIDE, "{kernel:?} {target}");
+        }
+        for (number, (_, why)) in refused.iter().enumerate() {
+            assert_refused(read(&bench.directory, &all("refused", number)), &bench, why);
+        }
+        let mut keys: Vec<_> = (0..inside.len()).map(|number| all("inside", number)).collect();
+        keys.sort();
+        assert_eq!(names(&bench.directory).unwrap(), keys, "{kernel:?}");
+        fs::remove_file(outside.path().join("to-keys")).unwrap();
+    }
+}
+
+#[test]
+fn a_path_without_end_is_refused_without_openat2() {
+    let bench = bench_on(Some(Errno::NOSYS));
+    let deep: Vec<_> = std::iter::repeat_n("d", 300).collect();
+    fs::create_dir_all(bench.folder.path().join(deep.join("/"))).unwrap();
+    symlink(format!("{}/my-key", deep.join("/")), bench.folder.path().join("my-key")).unwrap();
+    symlink("./".repeat(100) + "other", bench.folder.path().join("many-dots")).unwrap();
+    fs::write(bench.folder.path().join("other"), INSIDE).unwrap();
+    assert_refused(bench.get(), &bench, "symbolic links");
+    assert_eq!(read(&bench.directory, "many-dots").unwrap(), INSIDE);
+}
+
+/// Exchanges two paths for as long as `work` runs, and after it until they are as they were.
+fn while_exchanging<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T {
+    struct DoneOnDrop<'a>(&'a AtomicBool);
+
+    impl Drop for DoneOnDrop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let exchange = || renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                exchange();
+                thread::yield_now();
+                exchange();
+                thread::yield_now();
+            }
+        });
+        let _done = DoneOnDrop(&is_done);
+        work()
+    })
+}
+
+#[test]
+fn a_folder_that_is_exchanged_for_a_link_never_leads_outside() {
+    const ROUNDS: usize = 20_000;
+    for kernel in KERNELS {
+        let outside = TempDir::new().unwrap();
+        fs::write(outside.path().join("my-key"), OUTSIDE).unwrap();
+        let bench = bench_on(kernel);
+        let path = bench.folder.path();
+        let (data, link) = (path.join("..data"), path.join("..link"));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("my-key"), INSIDE).unwrap();
+        symlink(outside.path(), &link).unwrap();
+        symlink("..data/my-key", path.join("my-key")).unwrap();
+        symlink(data.join("my-key"), path.join("absolute")).unwrap();
+        symlink("..data/../..data/my-key", path.join("roundabout")).unwrap();
+
+        let directory = &bench.directory;
+        let (mut inside, mut refused) = (0, 0);
+        while_exchanging(&data, &link, || {
+            for round in 0..ROUNDS {
+                let name = ["my-key", "absolute", "roundabout"][round % 3];
+                match read(directory, name) {
+                    Ok(value) => {
+                        assert_eq!(value, INSIDE, "{kernel:?}: {name} in round {round}");
+                        inside += 1;
+                    }
+                    Err(StoreError::Refused(_)) => refused += 1,
+                    Err(error) => panic!("{error:?}"),
+                }
+                if round % 100 == 0 {
+                    let created = create(directory, name, "other");
+                    assert!(matches!(created, Err(StoreError::Exists(_))), "{created:?}");
+                    create(directory, "other", "other").unwrap();
+                    names(directory).unwrap();
+                    delete(directory, "other").unwrap();
+                }
+            }
+        });
+        assert!(inside > 0 && refused > 0, "{inside} read, {refused} refused: no exchange");
+        delete(directory, "my-key").unwrap();
+        assert_eq!(contents(outside.path()), [("my-key".to_owned(), OUTSIDE.to_owned())]);
+        assert_eq!(contents(&data), [("my-key".to_owned(), INSIDE.to_owned())]);
+    }
+}
+
+#[test]
+fn a_key_directory_that_is_exchanged_for_another_leaves_that_one_as_it_is() {
+    const ROUNDS: usize = 300;
+    let folder = TempDir::new().unwrap();
+    let (keys, other) = (folder.path().join("keys"), folder.path().join("other"));
+    for path in [&keys, &other] {
+        fs::create_dir(path).unwrap();
+    }
+    fs::write(other.join("theirs"), OUTSIDE).unwrap();
+    let directory = Directory::open(&keys, Box::new(Disk::default())).unwrap();
+
+    let passes = |error: &StoreError| matches!(error, StoreError::Unreachable(_));
+    while_exchanging(&keys, &other, || {
+        for round in 0..ROUNDS {
+            let name = format!("ours-{}", round % 3);
+            match create(&directory, &name, INSIDE) {
+                Ok(()) | Err(StoreError::Exists(_)) => {}
+                Err(error) => assert!(passes(&error), "{error:?}"),
+            }
+            match read(&directory, &name) {
+                Ok(value) => assert_eq!(value, INSIDE),
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => assert!(passes(&error), "{error:?}"),
+            }
+            match delete(&directory, &name) {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => assert!(passes(&error), "{error:?}"),
+            }
+            match read(&directory, "theirs") {
+                Ok(value) => panic!("read from another directory: {value}"),
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => assert!(passes(&error), "{error:?}"),
+            }
+            assert!(!names(&directory).is_ok_and(|names| names.contains(&"theirs".to_owned())));
+        }
+    });
+    assert_eq!(contents(&other), [("theirs".to_owned(), OUTSIDE.to_owned())]);
+}
