@@ -63,7 +63,12 @@ impl Feed {
     /// # Panics
     /// If nobody wants the body any more.
     pub fn send(&self, piece: impl Into<Bytes>) {
-        self.pieces.send(piece.into()).expect("the request wants its body");
+        assert!(self.try_send(piece), "the request wants its body");
+    }
+
+    /// Sends a piece; whether anybody wants the body still.
+    pub fn try_send(&self, piece: impl Into<Bytes>) -> bool {
+        self.pieces.send(piece.into()).is_ok()
     }
 
     /// Waits until the connection asks for the body, that is until it has sent the head.
@@ -71,7 +76,12 @@ impl Feed {
     /// # Panics
     /// If the request ended before that.
     pub async fn wanted(&mut self) {
-        (&mut self.asked).await.expect("the head is sent");
+        assert!(self.was_wanted().await, "the head is sent");
+    }
+
+    /// The same; whether the connection asked, instead of ending the request before that.
+    pub async fn was_wanted(&mut self) -> bool {
+        (&mut self.asked).await.is_ok()
     }
 }
 
