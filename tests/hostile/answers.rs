@@ -21,7 +21,7 @@ const REQUESTS: usize = 250;
 const UNKNOWN: usize = 250;
 
 /// What each of these may cost, buffers of TLS and of h2 included.
-const UNKNOWN_COST: u64 = MIB / 4;
+const UNKNOWN_COST: u64 = MIB / 8;
 
 /// Connections of a known client, and what each may cost: what all answers and bodies of one
 /// connection may hold, and as much again for what an allocator keeps.
@@ -96,6 +96,8 @@ impl Case {
         let peak = site.peak();
         let steady = Steady::start(&site.server, &site.client, "my-k").await;
         let load = self.start(&site).await;
+        let allowed = u64::try_from(self.connections).expect("a few") * self.cost_kib;
+        peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
         if matches!(self.untaken, Untaken::NoWindow | Untaken::WindowOfOne) {
             load.tally().reached("ended", self.connections).await;
             let ways = ["reset", "goaway"].map(|what| load.tally().of(what));
@@ -103,7 +105,6 @@ impl Case {
         }
         // The steady client has one.
         site.lets_go(1, &name).await;
-        let allowed = u64::try_from(self.connections).expect("a few") * self.cost_kib;
         peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
         steady.all_succeeded(&name).await;
         measured(&format!("{name}: {}", load.stop()));

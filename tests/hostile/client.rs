@@ -18,13 +18,16 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const STEADY: Duration = Duration::from_millis(50);
 const LISTING: Duration = Duration::from_secs(1);
 
+/// The longest time that is told from longer ones, in microseconds.
+const MICROS_MAX: u64 = 600_000_000;
+
 /// How long requests took.
 #[derive(Debug)]
 pub(crate) struct Latency(Histogram<u64>);
 
 impl Latency {
     pub(crate) fn new() -> Self {
-        Self(Histogram::new(3).expect("three digits are few enough"))
+        Self(Histogram::new_with_max(MICROS_MAX, 3).expect("three digits are few enough"))
     }
 
     pub(crate) fn record(&mut self, began: Instant) {

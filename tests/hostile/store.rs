@@ -77,7 +77,7 @@ async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     let _turn = alone().await;
     let Some(slow) = Slow::new(json!({})).await else { return };
     let (site, name) = (&slow.site, "1,000 keys that do not exist");
-    let (peak, failures) = (site.peak(), site.metric("kes_http_request_failure").await);
+    let (peak, failures) = (site.peak(), site.failures().await);
     let hostile = site.server.dial().show(&site.hostile);
     let load = absent::start(&hostile, ELSEWHERE, CONNECTIONS, STREAMS);
     load.tally().reached("asked", CONNECTIONS * STREAMS).await;
@@ -86,8 +86,8 @@ async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
     // Nobody is alone with more than the store does in time: all of them wait for their turn.
-    assert_eq!(tally.of_kind("status 5"), 0, "{tally}");
-    assert!(site.metric("kes_http_request_failure").await <= failures);
+    assert_eq!(tally.of("status 5"), 0, "{tally}");
+    assert!(site.failures().await <= failures);
     let errors = site.logged("ERROR");
     assert_eq!(errors, 0, "{:#?}", site.server.stderr().so_far());
     peak.at_most(site.before.resident_kib + PEAK, name);
@@ -108,7 +108,7 @@ async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_ser
     load.tally().reached("status 404: key does not exist", 16).await;
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
-    assert_eq!(tally.of_kind("status 5"), 0, "{tally}");
+    assert_eq!(tally.of("status 5"), 0, "{tally}");
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     slow.site.stop("nobody").await;
 }

@@ -102,29 +102,25 @@ impl Tally {
         self.0.send_modify(|counts| *counts.entry(what.into()).or_default() += 1);
     }
 
-    /// How many there were.
-    pub(crate) fn of(&self, what: &str) -> usize {
-        self.0.borrow().get(what).copied().unwrap_or_default()
+    /// How many there were whose names begin like that.
+    pub(crate) fn of(&self, start: &str) -> usize {
+        sum(&self.0.borrow(), start)
     }
 
-    /// How many there were in all whose names begin like that.
-    pub(crate) fn of_kind(&self, start: &str) -> usize {
-        let counts = self.0.borrow();
-        counts.iter().filter(|(what, _)| what.starts_with(start)).map(|(_, count)| count).sum()
-    }
-
-    /// Waits until there were so many.
+    /// Waits until there were so many whose names begin like that.
     ///
     /// # Panics
     /// If they do not come.
-    pub(crate) async fn reached(&self, what: &str, wanted: usize) {
+    pub(crate) async fn reached(&self, start: &str, wanted: usize) {
         let mut counts = self.0.subscribe();
-        let is_reached = |counts: &BTreeMap<String, usize>| {
-            counts.get(what).is_some_and(|count| *count >= wanted)
-        };
-        let reached = timeout(PATIENCE, counts.wait_for(is_reached)).await;
-        assert!(reached.is_ok(), "no {wanted} of '{what}' within {PATIENCE:?}: {self}");
+        let reached = timeout(PATIENCE, counts.wait_for(|counts| sum(counts, start) >= wanted));
+        let is_reached = reached.await.is_ok();
+        assert!(is_reached, "no {wanted} of '{start}' within {PATIENCE:?}: {self}");
     }
+}
+
+fn sum(counts: &BTreeMap<String, usize>, start: &str) -> usize {
+    counts.iter().filter(|(what, _)| what.starts_with(start)).map(|(_, count)| count).sum()
 }
 
 impl fmt::Display for Tally {
