@@ -46,12 +46,8 @@ fn all(site: &Site) -> Vec<(&'static str, Load)> {
     };
     let body = json!({ "plaintext": b64(vec![7; 700 << 10]) }).to_string();
     let large = Ask { method: "PUT", path: "/v1/key/encrypt/my-k".to_owned(), body, times: 50 };
-    let endless = |pace| Endless {
-        path: "/v1/key/encrypt/my-k".to_owned(),
-        length: 512 << 10,
-        pace,
-        streams: 50,
-    };
+    let endless =
+        |pace| Endless { path: "/v1/key/encrypt/my-k".to_owned(), pieces: 8, pace, streams: 50 };
     let shaken = How::Handshake(site.unknown.clone());
     let mut loads = vec![
         ("hellos", storm::start(&dialer, &How::Hello, Leave::Reset, Source::Other, 64)),

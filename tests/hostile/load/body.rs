@@ -14,6 +14,9 @@ use super::{Load, Tally};
 /// How often a slow body sends a byte.
 const TRICKLE: Duration = Duration::from_secs(1);
 
+/// The length of a piece.
+pub(crate) const PIECE_LEN: usize = 64 << 10;
+
 /// How a body goes on after its first bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
@@ -28,16 +31,17 @@ pub(crate) enum Pace {
 pub(crate) struct Endless {
     /// The path of the PUT requests.
     pub(crate) path: String,
-    /// The length of what each body sends at once.
-    pub(crate) length: usize,
+    /// What each body sends as fast as the server takes it, in pieces of [`PIECE_LEN`].
+    pub(crate) pieces: usize,
     /// How it goes on.
     pub(crate) pace: Pace,
     /// Bodies at a time on each connection.
     pub(crate) streams: usize,
 }
 
-/// Starts so many connections with endless bodies. Each body counts `open` when it is sent, as far as
-/// the server takes it, and its answer's status when it has one; then the next body takes its turn.
+/// Starts so many connections with endless bodies. Each body counts `open` when the server has its
+/// head, `piece` for each piece, and its answer's status when it has one; then the next body takes
+/// its turn.
 pub(crate) fn start(
     dialer: &Dialer,
     endless: &Endless,
@@ -90,12 +94,16 @@ async fn fed(feed: &mut Feed, endless: &Endless, tally: &Tally) {
     if !feed.was_wanted().await {
         return pending().await;
     }
-    let start = br#"{"plaintext":""#;
-    let mut bytes = vec![b'A'; endless.length.max(start.len())];
-    bytes[..start.len()].copy_from_slice(start);
     tally.count("open");
-    if !feed.try_send(bytes) {
-        return pending().await;
+    let mut piece = vec![b'A'; PIECE_LEN];
+    for number in 1..=endless.pieces {
+        let start: &[u8] = if number == 1 { br#"{"plaintext":""# } else { b"" };
+        piece[..start.len()].copy_from_slice(start);
+        if !feed.try_send(piece.clone()) || !feed.was_taken(number).await {
+            return pending().await;
+        }
+        tally.count("piece");
+        piece.fill(b'A');
     }
     match endless.pace {
         Pace::Stall => pending().await,
