@@ -1,7 +1,6 @@
 //! Strangers cannot lock known clients out.
 
-use kes_tests::{Credential, Proto, Request, Server, Setup, Tls, WAYS, kes};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use kes_tests::{Credential, Proto, Request, Server, Setup, Tls, WAYS, kes, raise_open_files};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
@@ -10,20 +9,9 @@ const STRANGERS: usize = 2600;
 /// Files that this process and the server need for that.
 const FILES: u64 = 6000;
 
-/// Servers started after this inherit the limit.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    assert!(
-        limit.maximum.is_none_or(|maximum| maximum >= FILES),
-        "this test needs a hard limit of {FILES} open files: `ulimit -Hn {FILES}`"
-    );
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).expect("up to the hard limit it may be raised");
-}
-
 #[tokio::test]
 async fn connections_that_never_finish_a_handshake_do_not_lock_a_known_client_out() {
-    raise_open_files();
+    raise_open_files(FILES);
     let client = Credential::generate();
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;
@@ -73,7 +61,7 @@ async fn few_file_descriptors_bound_connections_instead_of_locking_clients_out()
 
 #[tokio::test]
 async fn identities_without_a_policy_do_not_lock_a_known_client_out() {
-    raise_open_files();
+    raise_open_files(FILES);
     let (client, stranger) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;

@@ -1,7 +1,7 @@
 //! Connections to the server: which TLS, which protocol, which certificates.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,9 +13,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme, version,
+    ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, RootCertStore,
+    SignatureScheme, version,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -54,6 +55,8 @@ pub struct Dialer {
     alpn: Vec<Vec<u8>>,
     proto: Proto,
     tls: Tls,
+    source: Option<IpAddr>,
+    receive_buffer: Option<u32>,
     seen: Arc<Seen>,
 }
 
@@ -75,6 +78,8 @@ impl Dialer {
             alpn: vec![b"h2".to_vec()],
             proto: Proto::H2,
             tls: Tls::V13,
+            source: None,
+            receive_buffer: None,
             seen: Arc::default(),
         }
     }
@@ -122,6 +127,20 @@ impl Dialer {
         self
     }
 
+    /// Connects from this address.
+    #[must_use]
+    pub fn from(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Gives the kernel no more than about so many bytes for what was received and not yet read.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
     /// What the server did in the handshakes of this dialer and its clones.
     pub fn seen(&self) -> &Seen {
         &self.seen
@@ -129,7 +148,31 @@ impl Dialer {
 
     /// A TCP connection with nothing on it.
     pub async fn tcp(&self) -> io::Result<TcpStream> {
-        TcpStream::connect(self.address).await
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(source) = self.source {
+            // Ports of connections that just ended may be taken again.
+            socket.set_reuseaddr(true)?;
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        socket.connect(self.address).await
+    }
+
+    /// The first bytes of a handshake: a `ClientHello`.
+    ///
+    /// # Panics
+    /// If the TLS library makes none.
+    pub fn hello(&self) -> Vec<u8> {
+        let connection = ClientConnection::new(Arc::new(self.config()), self.name.clone());
+        let mut hello = Vec::new();
+        let written = connection.expect("the configuration is sound").write_tls(&mut hello);
+        written.expect("a vector takes everything");
+        hello
     }
 
     /// A TLS stream with nothing on it.

@@ -34,7 +34,7 @@ pub use lines::Lines;
 pub use need::{Need, measured, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};
 pub use pki::Credential;
-pub use program::{Finished, Program, finish, kes, signal};
+pub use program::{Finished, Program, finish, kes, raise_open_files, signal};
 pub use relay::Relay;
 pub use server::{Server, dev_file};
 pub use setup::Setup;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A request body.
 #[derive(Debug)]
@@ -22,7 +22,11 @@ enum Form {
     /// A body of unknown length: chunked on HTTP/1.1, no `content-length` on h2. May be empty.
     Chunked(VecDeque<Bytes>),
     /// A body of unknown length that somebody feeds.
-    Fed { feed: mpsc::UnboundedReceiver<Bytes>, asked: Option<oneshot::Sender<()>> },
+    Fed {
+        feed: mpsc::UnboundedReceiver<Bytes>,
+        asked: Option<oneshot::Sender<()>>,
+        taken: watch::Sender<usize>,
+    },
 }
 
 /// The writing end of a body that is sent piece by piece; the body ends when it is dropped.
@@ -30,6 +34,7 @@ enum Form {
 pub struct Feed {
     pieces: mpsc::UnboundedSender<Bytes>,
     asked: oneshot::Receiver<()>,
+    taken: watch::Receiver<usize>,
 }
 
 impl Payload {
@@ -53,7 +58,9 @@ impl Payload {
     pub fn fed() -> (Feed, Self) {
         let (pieces, feed) = mpsc::unbounded_channel();
         let (asking, asked) = oneshot::channel();
-        (Feed { pieces, asked }, Self(Form::Fed { feed, asked: Some(asking) }))
+        let (taking, taken) = watch::channel(0);
+        let form = Form::Fed { feed, asked: Some(asking), taken: taking };
+        (Feed { pieces, asked, taken }, Self(form))
     }
 }
 
@@ -63,7 +70,18 @@ impl Feed {
     /// # Panics
     /// If nobody wants the body any more.
     pub fn send(&self, piece: impl Into<Bytes>) {
-        self.pieces.send(piece.into()).expect("the request wants its body");
+        assert!(self.try_send(piece), "the request wants its body");
+    }
+
+    /// Sends a piece; whether anybody wants the body still.
+    pub fn try_send(&self, piece: impl Into<Bytes>) -> bool {
+        self.pieces.send(piece.into()).is_ok()
+    }
+
+    /// Waits until the connection has taken so many pieces; whether it has, instead of ending the
+    /// request before that. It takes a piece when the server lets it send.
+    pub async fn was_taken(&mut self, pieces: usize) -> bool {
+        self.taken.wait_for(|taken| *taken >= pieces).await.is_ok()
     }
 
     /// Waits until the connection asks for the body, that is until it has sent the head.
@@ -71,7 +89,12 @@ impl Feed {
     /// # Panics
     /// If the request ended before that.
     pub async fn wanted(&mut self) {
-        (&mut self.asked).await.expect("the head is sent");
+        assert!(self.was_wanted().await, "the head is sent");
+    }
+
+    /// The same; whether the connection asked, instead of ending the request before that.
+    pub async fn was_wanted(&mut self) -> bool {
+        (&mut self.asked).await.is_ok()
     }
 }
 
@@ -87,12 +110,14 @@ impl Body for Payload {
             Form::None => None,
             Form::Sized(body) => body.take(),
             Form::Chunked(pieces) => pieces.pop_front(),
-            Form::Fed { feed, asked } => {
+            Form::Fed { feed, asked, taken } => {
                 if let Some(asked) = asked.take() {
                     // Nobody need be listening.
                     let _ = asked.send(());
                 }
-                ready!(feed.poll_recv(context))
+                let piece = ready!(feed.poll_recv(context));
+                taken.send_modify(|pieces| *pieces += 1);
+                piece
             }
         };
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))

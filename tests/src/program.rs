@@ -5,7 +5,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, setrlimit,
+    waitid,
+};
 use tokio::process::{Child, Command};
 
 use crate::need::variable;
@@ -91,6 +94,21 @@ pub(crate) fn stopped(child: &Child) {
     // How it ends is for the runtime to see.
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid.expect("it runs")), options).expect("it is our child");
+}
+
+/// Lets this process, and servers that are started after this, have as many open files as the hard
+/// limit permits.
+///
+/// # Panics
+/// If these are fewer than `files`.
+pub fn raise_open_files(files: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    assert!(
+        limit.maximum.is_none_or(|maximum| maximum >= files),
+        "this test needs a hard limit of {files} open files: `ulimit -Hn {files}`"
+    );
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("up to the hard limit it may be raised");
 }
 
 /// Runs any command to its end.

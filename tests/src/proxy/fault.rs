@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -17,6 +18,8 @@ pub enum Fault {
     Reset,
     /// The target does what was asked, then the connection is reset: its answer is lost.
     Lost,
+    /// It reaches the target only after so long.
+    Late(Duration),
     /// It reaches the target only when the gate is opened.
     Held(Gate),
     /// The target's answer stops in the middle of its body until the gate is opened.
@@ -47,6 +50,7 @@ impl fmt::Debug for Fault {
             Self::Answer(reply) => return reply.fmt(f),
             Self::Reset => "Reset",
             Self::Lost => "Lost",
+            Self::Late(_) => "Late",
             Self::Held(_) => "Held",
             Self::SlowBody(_) => "SlowBody",
             Self::CutBody => "CutBody",

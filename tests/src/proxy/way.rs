@@ -94,6 +94,10 @@ impl Shared {
                 self.forward(&asked).await?;
                 Err(Died)
             }
+            Some(Fault::Late(time)) => {
+                tokio::time::sleep(time).await;
+                self.forward(&asked).await.map(Script::whole)
+            }
             Some(Fault::Held(gate)) => {
                 gate.passed().await;
                 self.forward(&asked).await.map(Script::whole)

@@ -1,0 +1,191 @@
+//! Answers that are not taken: their time, their memory, and the end of the server beside them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kes_tests::frame::{Frames, SETTINGS};
+use kes_tests::{Credential, Setup, b64, measured};
+use serde_json::json;
+
+use crate::client::Steady;
+use crate::load::Load;
+use crate::load::unread::{self, Ask, UNTAKEN, Untaken};
+use crate::process::{MIB, Site, alone};
+
+/// Where the hostile peers come from.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+/// Requests of each connection.
+const REQUESTS: usize = 250;
+
+/// Connections of peers without a policy, a tenth of what these may have.
+const UNKNOWN: usize = 250;
+
+/// What each of these may cost, buffers of TLS and of h2 included.
+const UNKNOWN_COST: u64 = MIB / 8;
+
+/// Connections of a known client, and what each may cost: what all answers and bodies of one
+/// connection may hold, and as much again for what an allocator keeps.
+const KNOWN: usize = 3;
+const KNOWN_COST: u64 = 2 * 32 * MIB;
+
+/// What the server may take beside that.
+const SLACK: u64 = 32 * MIB;
+
+/// A refusal of a few bytes.
+fn refused() -> Ask {
+    let path = "/v1/key/describe/my-k".to_owned();
+    Ask { method: "GET", path, body: String::new(), times: REQUESTS }
+}
+
+/// Answers of about 1 MiB, for requests of as much.
+fn encrypted() -> Ask {
+    let body = json!({ "plaintext": b64(vec![7; 700 << 10]) }).to_string();
+    Ask { method: "PUT", path: "/v1/key/encrypt/my-k".to_owned(), body, times: REQUESTS }
+}
+
+/// Answers of about 1 MiB, for requests of nothing; [`long_list`] puts the keys there.
+fn listed() -> Ask {
+    let path = "/v1/key/list/my-z*".to_owned();
+    Ask { method: "GET", path, body: String::new(), times: REQUESTS }
+}
+
+/// Keys whose names make a list of about 1 MiB.
+fn long_list(setup: &Setup) {
+    for number in 0..10_000 {
+        setup.store(&format!("my-z{number:05}-{}", "z".repeat(70)), "");
+    }
+}
+
+/// What a load is made of.
+struct Case {
+    who: fn(&Site) -> &Credential,
+    ask: Ask,
+    untaken: Untaken,
+    connections: usize,
+    cost_kib: u64,
+}
+
+impl Case {
+    fn unknown(untaken: Untaken) -> Self {
+        let (ask, cost_kib) = (refused(), UNKNOWN_COST);
+        Self { who: |site| &site.unknown, ask, untaken, connections: UNKNOWN, cost_kib }
+    }
+
+    fn known(ask: Ask, untaken: Untaken) -> Self {
+        let cost_kib = KNOWN_COST;
+        Self { who: |site| &site.hostile, ask, untaken, connections: KNOWN, cost_kib }
+    }
+
+    fn name(&self) -> String {
+        format!("{} {} {:?}", self.connections, self.ask.path, self.untaken)
+    }
+
+    /// Starts it, and waits until all is sent that the server takes.
+    async fn start(&self, site: &Site) -> Load {
+        let dialer = site.server.dial().show((self.who)(site));
+        let load = unread::start(&dialer, &self.ask, self.untaken, ELSEWHERE, self.connections);
+        load.tally().reached("asking", self.connections).await;
+        load
+    }
+
+    /// Demands that the server lets go of all the connections while their peers hold them, within
+    /// bounded memory, and that a legitimate client does not notice.
+    async fn ends(self, setup: Setup) {
+        let name = self.name();
+        let site = Site::new(setup).await;
+        let peak = site.peak();
+        let steady = Steady::start(&site.server, &site.client, "my-k").await;
+        let load = self.start(&site).await;
+        let allowed = u64::try_from(self.connections).expect("a few") * self.cost_kib;
+        peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
+        if matches!(self.untaken, Untaken::NoWindow | Untaken::WindowOfOne) {
+            load.tally().reached("ended", self.connections).await;
+            let ways = ["reset", "goaway"].map(|what| load.tally().of(what));
+            assert!(ways.iter().sum::<usize>() > 0, "{name}: {}", load.tally());
+        }
+        // The steady client has one.
+        site.lets_go(1, &name).await;
+        peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
+        steady.all_succeeded(&name).await;
+        measured(&format!("{name}: {}", load.stop()));
+        site.gives_back(SLACK, &name).await;
+        site.stop("nobody").await;
+    }
+
+    /// Demands that the server ends with exit code 0 while the peers hold their connections.
+    async fn does_not_hold_up_the_end(self, setup: Setup) {
+        let name = self.name();
+        let site = Site::new(setup).await;
+        let load = self.start(&site).await;
+        site.stop(&name).await;
+        measured(&format!("{name}: {}", load.stop()));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_without_a_policy_has_8_streams_and_a_known_one_250() {
+    let site = Site::new(Setup::new()).await;
+    for (who, streams) in [(&site.unknown, 8), (&site.client, 250), (site.setup.admin(), 250)] {
+        let mut frames = Frames::open(&site.server.dial().show(who)).await.expect("h2");
+        let settings = frames.find(SETTINGS).await.expect("the server's settings");
+        assert_eq!(settings.max_concurrent_streams(), Some(streams));
+    }
+    site.stop("nobody").await;
+}
+
+#[tokio::test]
+async fn refusals_that_are_not_taken_end_and_hold_little() {
+    let _turn = alone().await;
+    for untaken in UNTAKEN {
+        Case::unknown(untaken).ends(Setup::new()).await;
+    }
+}
+
+#[tokio::test]
+async fn refusals_that_are_not_taken_do_not_hold_up_the_end() {
+    let _turn = alone().await;
+    for untaken in UNTAKEN.into_iter().chain([Untaken::Trickle]) {
+        let few = Case { connections: 20, ..Case::unknown(untaken) };
+        few.does_not_hold_up_the_end(Setup::new()).await;
+    }
+}
+
+#[tokio::test]
+async fn large_answers_that_are_not_taken_end_and_hold_what_their_budget_allows() {
+    let _turn = alone().await;
+    for untaken in UNTAKEN {
+        Case::known(encrypted(), untaken).ends(Setup::new()).await;
+    }
+}
+
+#[tokio::test]
+async fn long_lists_that_are_not_taken_end_and_hold_what_their_budget_allows() {
+    let _turn = alone().await;
+    for untaken in UNTAKEN {
+        let setup = Setup::new();
+        long_list(&setup);
+        Case::known(listed(), untaken).ends(setup).await;
+    }
+}
+
+#[tokio::test]
+async fn large_answers_that_are_not_taken_do_not_hold_up_the_end() {
+    let _turn = alone().await;
+    for untaken in UNTAKEN.into_iter().chain([Untaken::Trickle]) {
+        let few = Case { connections: 1, ..Case::known(encrypted(), untaken) };
+        few.does_not_hold_up_the_end(Setup::new()).await;
+    }
+}
+
+/// Connections over HTTP/1.1 that together ask for more than all budgets allow.
+#[tokio::test]
+async fn large_answers_over_http_1_1_that_are_not_taken_end_and_hold_little_each() {
+    let _turn = alone().await;
+    let many = Case {
+        connections: 100,
+        cost_kib: 3 * MIB,
+        ask: Ask { times: 4, ..encrypted() },
+        ..Case::known(encrypted(), Untaken::UnreadH1)
+    };
+    many.ends(Setup::new()).await;
+}

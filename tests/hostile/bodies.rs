@@ -1,0 +1,133 @@
+//! Bodies that never end do not keep others waiting.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kes_tests::{Payload, Request, Setup, measured};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::client::{Latency, Steady, ask, encryption};
+use crate::load::body::{self, Endless, PIECE_LEN, Pace};
+use crate::process::{MIB, Site, alone};
+
+/// Where the hostile client comes from.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+/// 400 bodies.
+const CONNECTIONS: usize = 8;
+const STREAMS: usize = 50;
+
+/// Just less than the longest body that a request may have, and how much of all bodies is sent when
+/// others come: what the server holds in all, but for a little.
+const PIECES: usize = (1 << 20) / PIECE_LEN - 1;
+const BEGUN: usize = (240 << 20) / PIECE_LEN;
+
+/// Plaintexts of the legitimate client: bodies that never wait, and some that may.
+const SHORT_PLAINTEXT: usize = 11 << 10;
+const LONG_PLAINTEXT: usize = 48 << 10;
+
+/// Requests of the legitimate client at a time.
+const AT_ONCE: usize = 20;
+
+/// What bodies and answers may hold in all.
+const PAYLOAD: u64 = 256 * MIB;
+
+/// What the server may take beside that: what waits in windows of h2, and what an allocator keeps.
+const SLACK: u64 = 128 * MIB;
+
+fn endless(pace: Pace) -> Endless {
+    let path = "/v1/key/encrypt/my-k".to_owned();
+    Endless { path, pieces: PIECES, pace, streams: STREAMS }
+}
+
+async fn bodies_that_do_not_end(pace: Pace) {
+    let _turn = alone().await;
+    let name = format!("400 bodies that {pace:?}");
+    let site = Site::new(Setup::new()).await;
+    let failures = site.failures().await;
+    let peak = site.peak();
+    let mut client = site.server.connect(&site.client).await;
+    let steady = Steady::start(&site.server, &site.client, "my-k").await;
+    let hostile = site.server.dial().show(&site.hostile);
+    let load = body::start(&hostile, &endless(pace), ELSEWHERE, CONNECTIONS);
+    load.tally().reached("piece", BEGUN).await;
+
+    // Whoever waits for the budget waits until one of them is answered.
+    let (mut short, mut long) = (Latency::new(), Latency::new());
+    let (began, mut pending) = (Instant::now(), Vec::new());
+    let answered = load.tally().of("status");
+    for _ in 0..AT_ONCE {
+        let request = encryption("my-k", SHORT_PLAINTEXT);
+        pending.push(client.start(request).await.expect("a connection"));
+    }
+    let mut waited = 0;
+    for pending in pending {
+        pending.answer().await.ok();
+        short.record(began);
+        waited += usize::from(load.tally().of("status") > answered);
+    }
+    assert!(waited <= AT_ONCE / 2, "{waited} bodies waited for {name}");
+    for _ in 0..20 {
+        ask(&mut client, &mut long, encryption("my-k", LONG_PLAINTEXT)).await.ok();
+    }
+    measured(&format!("bodies of 16 KiB beside {name}: {short}"));
+    measured(&format!("bodies of 64 KiB beside {name}: {long}"));
+
+    // All of the first ones have been answered, and others have taken their turn.
+    load.tally().reached("status 408", CONNECTIONS * STREAMS).await;
+    steady.all_succeeded(&name).await;
+    let tally = load.stop();
+    measured(&format!("{name}: {tally}"));
+    assert_eq!(tally.of("status"), tally.of("status 408"), "{tally}");
+    assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
+    assert!(site.failures().await <= failures);
+    peak.at_most(site.before.resident_kib + PAYLOAD + SLACK, &name);
+    drop(client);
+    site.lets_go(0, &name).await;
+    site.gives_back(32 * MIB, &name).await;
+    site.stop("nobody").await;
+}
+
+#[tokio::test]
+async fn bodies_that_stall_do_not_keep_others_waiting() {
+    bodies_that_do_not_end(Pace::Stall).await;
+}
+
+#[tokio::test]
+async fn bodies_that_trickle_do_not_keep_others_waiting() {
+    bodies_that_do_not_end(Pace::Trickle).await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_over_their_limit_are_429() {
+    let setup = Setup::new().with(json!({ "limits": { "requests_per_identity": 16 } }));
+    let site = Site::new(setup).await;
+    let mut hostile = site.server.connect(&site.hostile).await;
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        let (mut feed, payload) = Payload::fed();
+        let request = Request::new("PUT", "/v1/key/encrypt/my-k").payload(payload);
+        let pending = hostile.start(request).await.expect("a connection");
+        feed.wanted().await;
+        feed.send("{\"plaintext\":");
+        open.push((feed, pending));
+    }
+    for _ in 0..20 {
+        let refused = hostile.get("/v1/key/describe/my-k").await;
+        refused.refused(429, "too many requests in flight");
+        // Each connection of that identity, and nobody else.
+        let mut another = site.server.connect(&site.hostile).await;
+        another.get("/v1/key/describe/my-k").await.refused(429, "too many requests in flight");
+        let mut client = site.server.connect(&site.client).await;
+        client.get("/v1/key/describe/my-k").await.ok();
+    }
+    for (feed, pending) in open {
+        feed.send("\"AAAA\"}");
+        drop(feed);
+        pending.answer().await.ok();
+    }
+    hostile.get("/v1/key/describe/my-k").await.ok();
+    assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
+    drop(hostile);
+    site.stop("nobody").await;
+}

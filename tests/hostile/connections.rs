@@ -1,0 +1,90 @@
+//! Connections of one client do not take the places of others.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kes_tests::{Server, Setup, kes, measured};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::client::newcomers;
+use crate::load::hold;
+use crate::process::{MIB, Site, alone};
+
+/// Where the hostile client comes from.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+/// Connections at a time, with 512 descriptors.
+const PLACES: usize = 256;
+
+/// Starts a server that has so few descriptors that it takes 256 connections.
+async fn start_small(setup: &Setup) -> Server {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 512; exec \"$@\"", "sh"]).arg(kes().path());
+    command.args(["server", "--addr", "127.0.0.1:0", "--config"]).arg(setup.config_file());
+    Server::launch(command, &setup.certificate_file()).await
+}
+
+/// One client opens `held` connections and keeps what it gets; another one, the admin and a client
+/// without a policy get in, and stay.
+async fn held(site: Site, held: usize) {
+    let hostile = site.server.dial().show(&site.hostile);
+    let name = format!("{held} connections of one client");
+    let load = hold::start(&hostile, ELSEWHERE, held);
+    load.tally().reached("tried", 5 * held).await;
+    measured(&format!("{name}: {}", load.tally()));
+
+    let dialer = site.server.dial().show(&site.client);
+    newcomers(&dialer, 20, &name).await;
+    // As many at a time as one client may have, and none of them is evicted.
+    let mut connections = Vec::new();
+    for _ in 0..PLACES / 4 {
+        connections.push(dialer.connect().await.expect("a connection"));
+    }
+    let mut admin = site.server.connect(site.setup.admin()).await;
+    let mut unknown = site.server.connect(&site.unknown).await;
+    assert_eq!(unknown.get("/v1/status").await.status, 403);
+    for connection in &mut connections {
+        connection.get("/v1/status").await.ok();
+    }
+    admin.get("/v1/status").await.ok();
+    let kept = load.tally().of("held") - load.tally().of("ended");
+    assert!(kept <= PLACES / 4, "one client holds {kept} of {PLACES}");
+    drop((connections, admin, unknown));
+    load.stop();
+    site.lets_go(0, &name).await;
+    site.gives_back(16 * MIB, &name).await;
+    site.stop("nobody").await;
+}
+
+#[tokio::test]
+async fn one_client_with_all_connections_but_one_keeps_nobody_out() {
+    let _turn = alone().await;
+    held(Site::with(Setup::new(), start_small).await, PLACES - 1).await;
+}
+
+#[tokio::test]
+async fn one_client_that_wants_more_connections_than_there_are_keeps_nobody_out() {
+    let _turn = alone().await;
+    held(Site::with(Setup::new(), start_small).await, PLACES + 20).await;
+}
+
+#[tokio::test]
+async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
+    let _turn = alone().await;
+    let setup = Setup::new().with(json!({ "limits": { "connections": PLACES } }));
+    held(Site::new(setup).await, PLACES - 1).await;
+}
+
+/// A whole cluster may be one identity: an operator can let it have everything.
+#[tokio::test]
+async fn one_client_may_be_allowed_all_connections() {
+    let _turn = alone().await;
+    let limits = json!({ "connections": PLACES, "connections_per_identity": 200 });
+    let site = Site::new(Setup::new().with(json!({ "limits": limits }))).await;
+    let load = hold::start(&site.server.dial().show(&site.hostile), ELSEWHERE, 200);
+    load.tally().reached("held", 200).await;
+    newcomers(&site.server.dial().show(&site.client), 20, "200 connections of one client").await;
+    assert_eq!(load.tally().of("ended"), 0, "{}", load.tally());
+    load.stop();
+    site.stop("nobody").await;
+}

@@ -1,0 +1,88 @@
+//! Connections that come as fast as they can do not keep a known client from connecting.
+
+use kes_tests::Setup;
+use kes_tests::measured;
+
+use crate::client::{Steady, newcomers};
+use crate::load::storm::{self, How, Leave, Source};
+use crate::process::{MIB, Site, alone};
+
+/// New connections of the legitimate client beside each storm.
+const NEWCOMERS: usize = 40;
+
+/// Connections of a storm at a time, where they go at once.
+const FAST: usize = 256;
+
+/// Connections at a time where they stay: more than a quarter of all that the server takes.
+const STAYING: usize = 2600;
+
+/// Connections at a time that complete the handshake.
+const SHAKEN: usize = 400;
+
+/// Connections of a storm before the legitimate client comes.
+const BEGUN: usize = 2000;
+
+/// What the server may take more than before the storms, at any time and after them.
+const PEAK: u64 = 256 * MIB;
+const SLACK: u64 = 16 * MIB;
+
+/// Runs storms of one kind and demands that a known client connects beside each of them, and that a
+/// connection from before never notices.
+async fn storms(how: impl Fn(&Site) -> How, ways: &[(Leave, Source)], width: usize) {
+    let _turn = alone().await;
+    let site = Site::new(Setup::new()).await;
+    let peak = site.peak();
+    let how = how(&site);
+    let mut name = String::new();
+    for (leave, source) in ways {
+        name = storm::name(&how, *leave, *source);
+        let steady = Steady::start(&site.server, &site.client, "my-k").await;
+        let storm = storm::start(&site.server.dial(), &how, *leave, *source, width);
+        storm.tally().reached("came", BEGUN).await;
+        newcomers(&site.server.dial().show(&site.client), NEWCOMERS, &name).await;
+        steady.all_succeeded(&name).await;
+        measured(&format!("{name}: {}", storm.stop()));
+    }
+    peak.at_most(site.before.resident_kib + PEAK, &name);
+    site.lets_go(0, &name).await;
+    site.gives_back(SLACK, &name).await;
+    site.stop("nobody").await;
+}
+
+const GONE: [(Leave, Source); 5] = [
+    (Leave::Reset, Source::Same),
+    (Leave::Reset, Source::Other),
+    (Leave::Reset, Source::Many),
+    (Leave::Close, Source::Same),
+    (Leave::Close, Source::Many),
+];
+const THERE: [(Leave, Source); 2] = [(Leave::Stay, Source::Same), (Leave::Stay, Source::Many)];
+
+#[tokio::test]
+async fn a_storm_of_client_hellos_that_leave_does_not_keep_a_known_client_out() {
+    storms(|_| How::Hello, &GONE, FAST).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_client_hellos_that_stay_does_not_keep_a_known_client_out() {
+    storms(|_| How::Hello, &THERE, STAYING).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_halves_of_client_hellos_does_not_keep_a_known_client_out() {
+    storms(|_| How::HalfHello, &GONE[1..3], FAST).await;
+    storms(|_| How::HalfHello, &THERE, STAYING).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_silent_connections_does_not_keep_a_known_client_out() {
+    storms(|_| How::Nothing, &GONE[1..3], FAST).await;
+    storms(|_| How::Nothing, &THERE, STAYING).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_whole_handshakes_without_a_policy_does_not_keep_a_known_client_out() {
+    let unknown = |site: &Site| How::Handshake(site.unknown.clone());
+    storms(unknown, &GONE[1..3], SHAKEN).await;
+    storms(unknown, &THERE, SHAKEN).await;
+}

@@ -1,0 +1,50 @@
+//! Requests for keys that do not exist.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kes_tests::{Dialer, Request};
+use tokio::task::JoinSet;
+
+use super::{Load, Tally};
+
+/// How the names of keys that do not exist begin.
+pub(crate) const PREFIX: &str = "my-absent-";
+
+/// Starts so many connections that each describe so many keys at a time, none of which exists. Each
+/// answer counts as its status, with an error's message.
+pub(crate) fn start(dialer: &Dialer, source: IpAddr, connections: usize, streams: usize) -> Load {
+    let dialer = dialer.clone().from(source);
+    let next = Arc::new(AtomicUsize::new(0));
+    Load::start(connections, move |_, tally| {
+        let (dialer, next) = (dialer.clone(), Arc::clone(&next));
+        async move {
+            if connection(&dialer, streams, &next, &tally).await.is_none() {
+                tally.count("ended");
+            }
+        }
+    })
+}
+
+/// Asks without a rest; `None` when the connection ended.
+async fn connection(
+    dialer: &Dialer,
+    streams: usize,
+    next: &AtomicUsize,
+    tally: &Tally,
+) -> Option<()> {
+    let mut connection = dialer.connect().await.ok()?;
+    let mut answers = JoinSet::new();
+    loop {
+        while answers.len() < streams {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let path = format!("/v1/key/describe/{PREFIX}{number}");
+            let pending = connection.start(Request::new("GET", &path)).await.ok()?;
+            tally.count("asked");
+            answers.spawn(pending.try_answer());
+        }
+        let answer = answers.join_next().await?.expect("no task panics").ok()?;
+        tally.count(format!("status {}: {}", answer.status, answer.error()));
+    }
+}

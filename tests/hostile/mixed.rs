@@ -1,0 +1,111 @@
+//! All hostile loads at once beside a client as `MinIO` is one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use kes_tests::{Server, Setup, b64, measured, skipped};
+use serde_json::json;
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::{Steady, newcomers};
+use crate::load::body::{self, Endless, Pace};
+use crate::load::storm::{self, How, Leave, Source};
+use crate::load::unread::{self, Ask, Untaken};
+use crate::load::{Load, absent, hold};
+use crate::process::{MIB, Site, alone, start_unlocked};
+
+/// How long the loads last.
+const LENGTH: Duration = Duration::from_mins(1);
+
+/// How long after that memory is back at the latest.
+const REST: Duration = Duration::from_secs(30);
+
+/// The most that the server may take more than before: bodies and answers in all (256 MiB), 1,000
+/// connections of 256 KiB each, and half as much again for what an allocator keeps.
+const PEAK: u64 = (256 + 250) * MIB * 3 / 2;
+
+/// Peers of each kind but storms: what two processors can bear beside each other.
+const FEW: usize = 20;
+
+/// Peers of 1 MiB answers.
+const LARGE: usize = 2;
+
+const fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
+}
+
+/// Every load, each from an address of its own.
+fn all(site: &Site) -> Vec<(&'static str, Load)> {
+    let dialer = site.server.dial();
+    let (unknown, known) = (dialer.clone().show(&site.unknown), dialer.clone().show(&site.hostile));
+    let small = Ask {
+        method: "GET",
+        path: "/v1/key/describe/my-k".to_owned(),
+        body: String::new(),
+        times: 250,
+    };
+    let body = json!({ "plaintext": b64(vec![7; 700 << 10]) }).to_string();
+    let large = Ask { method: "PUT", path: "/v1/key/encrypt/my-k".to_owned(), body, times: 50 };
+    let endless =
+        |pace| Endless { path: "/v1/key/encrypt/my-k".to_owned(), pieces: 8, pace, streams: 50 };
+    let shaken = How::Handshake(site.unknown.clone());
+    let mut loads = vec![
+        ("hellos", storm::start(&dialer, &How::Hello, Leave::Reset, Source::Other, 64)),
+        ("halves", storm::start(&dialer, &How::HalfHello, Leave::Stay, Source::Many, 400)),
+        ("silence", storm::start(&dialer, &How::Nothing, Leave::Stay, Source::Same, 400)),
+        ("handshakes", storm::start(&dialer, &shaken, Leave::Stay, Source::Many, 20)),
+        ("stalled bodies", body::start(&known, &endless(Pace::Stall), address(3), 4)),
+        ("trickled bodies", body::start(&known, &endless(Pace::Trickle), address(4), 4)),
+        ("absent keys", absent::start(&known, address(5), 2, 50)),
+        ("held", hold::start(&known, address(6), 100)),
+    ];
+    for (at, untaken) in
+        (10..).zip([Untaken::NoWindow, Untaken::Trickle, Untaken::UnreadH2, Untaken::UnreadH1])
+    {
+        loads.push(("refusals", unread::start(&unknown, &small, untaken, address(at), FEW)));
+        loads.push(("answers", unread::start(&known, &large, untaken, address(at), LARGE)));
+    }
+    loads
+}
+
+async fn mixed(site: Site, name: &str) {
+    let peak = site.peak();
+    let steady = Steady::start(&site.server, &site.client, "my-k").await;
+    let end = Instant::now() + LENGTH;
+    let loads = all(&site);
+    newcomers(&site.server.dial().show(&site.client), 20, name).await;
+    // The length of the run is what it is about.
+    sleep_until(end).await;
+    steady.all_succeeded(name).await;
+    for (kind, load) in loads {
+        measured(&format!("{name}, {kind}: {}", load.stop()));
+    }
+    peak.at_most(site.before.resident_kib + PEAK, name);
+    site.lets_go(0, name).await;
+    site.gives_back_within(REST, site.before.resident_kib / 10, name).await;
+    assert_eq!(site.logged("panicked"), 0, "{:#?}", site.server.stderr().so_far());
+    site.stop("nobody").await;
+}
+
+/// Whether the server could lock its memory.
+fn is_locked(server: &Server) -> bool {
+    server.stderr().so_far().iter().any(|line| line.contains("mlock=on"))
+}
+
+#[tokio::test]
+async fn a_client_like_minio_is_served_beside_all_loads_at_once() {
+    let _turn = alone().await;
+    let site = Site::new(Setup::new()).await;
+    if !is_locked(&site.server) {
+        return skipped("memory that is locked: it takes the capability IPC_LOCK");
+    }
+    mixed(site, "all loads, memory locked").await;
+}
+
+#[tokio::test]
+async fn a_client_like_minio_is_served_beside_all_loads_at_once_without_locked_memory() {
+    let _turn = alone().await;
+    let site = Site::with(Setup::new(), start_unlocked).await;
+    assert!(!is_locked(&site.server), "{:#?}", site.server.stderr().so_far());
+    mixed(site, "all loads, memory not locked").await;
+}

@@ -1,0 +1,114 @@
+//! Keys that do not exist, on a slow store, do not take the store from others.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use kes_tests::proxy::{Fault, Proxy};
+use kes_tests::vault::{Bao, Kv, Place, bao};
+use kes_tests::{Request, Setup, measured};
+use serde_json::{Value, json};
+
+use crate::client::{Latency, ask};
+use crate::load::absent;
+use crate::process::{MIB, Site, alone};
+
+/// Where the hostile client comes from.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+/// How long the store thinks about a key that does not exist.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// 1,000 requests at a time.
+const CONNECTIONS: usize = 5;
+const STREAMS: usize = 200;
+
+/// Keys that exist.
+const KEYS: usize = 10;
+
+/// What the server may take more than before.
+const PEAK: u64 = 96 * MIB;
+
+/// A key server on an `OpenBao` that is slow about keys which do not exist; none if there is no
+/// `OpenBao` on this machine.
+struct Slow {
+    site: Site,
+    _bao: Bao,
+    _proxy: Proxy,
+}
+
+impl Slow {
+    async fn new(limits: Value) -> Option<Self> {
+        let bao = Bao::start(&bao()?).await;
+        let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+        let proxy = Proxy::to(bao.relay().address()).await;
+        proxy.inject(Fault::Late(SLOW), |asked| asked.path.contains(absent::PREFIX));
+        let mut keystore = place.keystore();
+        keystore["endpoint"] = json!(proxy.url());
+        let setup = Setup::new().vault(keystore).uncached().with(limits);
+        let site = Site::new(setup).await;
+        let mut admin = site.server.connect(site.setup.admin()).await;
+        for number in 0..KEYS {
+            admin.call("PUT", &format!("/v1/key/create/my-{number}")).await.ok();
+        }
+        drop(admin);
+        Some(Self { site, _bao: bao, _proxy: proxy })
+    }
+}
+
+/// Rounds of the legitimate client, the admin and a status, all of which have to succeed.
+async fn others_are_served(site: &Site, rounds: usize, beside: &str) {
+    let (mut reads, mut health) = (Latency::new(), Latency::new());
+    let mut client = site.server.connect(&site.client).await;
+    let mut admin = site.server.connect(site.setup.admin()).await;
+    for round in 0..rounds {
+        let path = format!("/v1/key/describe/my-{}", round % KEYS);
+        ask(&mut client, &mut reads, Request::new("GET", &path)).await.ok();
+        ask(&mut admin, &mut health, Request::new("GET", "/v1/ready")).await.ok();
+        let status = Request::new("GET", "/v1/status");
+        let status = ask(&mut client, &mut health, status).await.ok().json();
+        assert_ne!(status["keystore_unreachable"], json!(true), "{status}");
+    }
+    measured(&format!("keys beside {beside}: {reads}"));
+    measured(&format!("readiness and status beside {beside}: {health}"));
+}
+
+#[tokio::test]
+async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
+    let _turn = alone().await;
+    let Some(slow) = Slow::new(json!({})).await else { return };
+    let (site, name) = (&slow.site, "1,000 keys that do not exist");
+    let (peak, failures) = (site.peak(), site.failures().await);
+    let hostile = site.server.dial().show(&site.hostile);
+    let load = absent::start(&hostile, ELSEWHERE, CONNECTIONS, STREAMS);
+    load.tally().reached("asked", CONNECTIONS * STREAMS).await;
+    others_are_served(site, 30, name).await;
+    load.tally().reached("status 404: key does not exist", CONNECTIONS * STREAMS).await;
+    let tally = load.stop();
+    measured(&format!("{name}: {tally}"));
+    // Nobody is alone with more than the store does in time: all of them wait for their turn.
+    assert_eq!(tally.of("status 5"), 0, "{tally}");
+    assert!(site.failures().await <= failures);
+    let errors = site.logged("ERROR");
+    assert_eq!(errors, 0, "{:#?}", site.server.stderr().so_far());
+    peak.at_most(site.before.resident_kib + PEAK, name);
+    site.lets_go(1, name).await;
+    slow.site.stop("nobody").await;
+}
+
+#[tokio::test]
+async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_served() {
+    let _turn = alone().await;
+    let limits = json!({ "limits": { "store_calls": 16, "store_queue_per_identity": 32 } });
+    let Some(slow) = Slow::new(limits).await else { return };
+    let (site, name) = (&slow.site, "more keys that do not exist than may wait");
+    let hostile = site.server.dial().show(&site.hostile);
+    let load = absent::start(&hostile, ELSEWHERE, 1, STREAMS);
+    load.tally().reached("status 429: too many requests in flight", STREAMS).await;
+    others_are_served(site, 10, name).await;
+    load.tally().reached("status 404: key does not exist", 16).await;
+    let tally = load.stop();
+    measured(&format!("{name}: {tally}"));
+    assert_eq!(tally.of("status 5"), 0, "{tally}");
+    assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
+    slow.site.stop("nobody").await;
+}
