@@ -402,13 +402,13 @@ mod tests {
         for is_slow in [true, false] {
             let (activity, held) = (Arc::clone(&other), Arc::clone(&held));
             begun.execute(async move {
-                let answer = activity.begin().into_answer(true);
-                let _held = held;
+                let (answer, held) = (activity.begin().into_answer(true), held);
                 loop {
                     tokio::time::sleep(TIMES.part / 2).await;
                     if is_slow {
                         answer.activity().progress();
                     }
+                    assert!(Arc::strong_count(&held) > 1);
                 }
             });
         }
