@@ -30,6 +30,7 @@ mod routes;
 mod secrets;
 mod shutdown;
 mod signals;
+mod spellings;
 mod static_key;
 mod strangers;
 mod systemd;
