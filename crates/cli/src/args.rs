@@ -88,10 +88,11 @@ pub(crate) struct ServerArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]
     pub(crate) config: Option<PathBuf>,
-    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out
+    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out; listens on
+    /// 127.0.0.1:7373, which other machines cannot reach
     #[arg(long)]
     pub(crate) dev: bool,
-    /// Where to listen, instead of where the configuration says
+    /// Where to listen, instead of where the configuration says; without an IP on every interface
     #[arg(long, value_name = "[IP]:PORT")]
     pub(crate) addr: Option<String>,
     /// Of older releases: the configuration says it (`tls.auth`).
