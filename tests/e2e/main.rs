@@ -34,5 +34,6 @@ mod spellings;
 mod static_key;
 mod strangers;
 mod systemd;
+mod terminal;
 mod tidy;
 mod wire;

@@ -1,14 +1,30 @@
 //! Whatever path asks for the same as a denied one is denied too.
 
 use kes_tests::{Connection, Credential, Payload, Request, Setup, WAYS};
+use percent_encoding::{AsciiSet, percent_encode};
 
 /// The listing routes, and the field of their answers.
 const LISTS: [(&str, &str); 3] =
     [("/v1/key/list", "names"), ("/v1/policy/list", "names"), ("/v1/identity/list", "identities")];
 
+/// Every byte of ASCII, letters included.
+const ALL: AsciiSet = {
+    let (mut set, mut byte) = (AsciiSet::EMPTY, 0);
+    while byte < 128 {
+        set = set.add(byte);
+        byte += 1;
+    }
+    set
+};
+
+/// A text with each byte percent-encoded.
+fn encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), &ALL).to_string()
+}
+
 /// The paths by which a listing of a prefix can be asked for.
 fn listings(bare: &str, prefix: &str) -> Vec<String> {
-    let encoded: String = prefix.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = encoded(prefix);
     let mut paths: Vec<String> = ["", "*", "%2A", "%2a", "?list=all", "*?"]
         .iter()
         .flat_map(|end| [prefix, &encoded].map(|prefix| format!("{bare}/{prefix}{end}")))
@@ -115,7 +131,7 @@ async fn a_name_has_no_second_path() {
         for (method, path, body) in routes {
             admin.send(request(method, path, body)).await.ok();
             let (route, name) = path.rsplit_once('/').expect("a path has a slash");
-            let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let encoded = encoded(name);
             let is_letter = |c: char| c.is_ascii_lowercase();
             let swapped = name.replacen(is_letter, &name.to_uppercase()[..1], 1);
             for written in [

@@ -126,7 +126,8 @@ impl ServerArgs {
 /// Who calls, and whom to trust.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Access {
-    /// The API key; by default from `MINIO_KES_API_KEY`
+    /// The API key; other users see it in the list of processes. By default it is that of
+    /// `MINIO_KES_API_KEY`, or of the file that `MINIO_KES_API_KEY_FILE` names
     #[arg(short, long, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
     /// Do not verify the server's certificate
@@ -230,8 +231,8 @@ pub(crate) enum IdentityCommand {
     /// Print the identity of an API key or a certificate file
     #[command(after_help = examples::IDENTITY_OF)]
     Of {
-        /// An API key, or the path of a certificate in PEM; '-' reads either from standard input,
-        /// where other users of the machine do not see it in the list of processes
+        /// An API key, or the path of a certificate in PEM; '-' reads either from standard input, or
+        /// asks for it. Other users see an API key that stands here in the list of processes
         #[arg(value_name = "API-KEY|CERTIFICATE")]
         credential: Secret,
         /// Write JSON
@@ -280,7 +281,8 @@ pub(crate) struct NewIdentityArgs {
     /// Replace files that exist
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Use this API key instead of a new one
+    /// Use this API key instead of a new one; '-' reads it from standard input, or asks for it. Other
+    /// users see one that stands here in the list of processes
     #[arg(long, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
     /// Write JSON

@@ -52,7 +52,7 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
 }
 
 /// Whether an endpoint is plain HTTP to another machine: what goes there, and what comes back, can be
-/// read and changed on the way. This machine is 127.0.0.0/8, ::1 and `localhost`.
+/// read and changed on the way. This machine is 127.0.0.0/8, `::1` and `localhost`.
 pub(crate) fn is_exposed(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| {
         scheme.eq_ignore_ascii_case("http")
