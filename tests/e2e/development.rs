@@ -1,8 +1,10 @@
-//! `kes server --dev` where no file can be written, and what its banner says to the command line.
+//! `kes server --dev`: who can reach it, who can read its files, and what its banner says.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use kes_tests::{Credential, Dialer, Proto, Server, Tls, finish, kes};
+use kes_tests::{Credential, Dialer, Proto, Server, Tls, finish, kes, skipped, tool};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
@@ -15,6 +17,126 @@ async fn start(temporary: &Path) -> Server {
     let last = server.stdout().find(|line| line.contains("kes key ls -k")).await;
     assert!(last.is_some(), "the banner has no line for the command line");
     server
+}
+
+/// Whether the banner says where the files are, and not what is in them.
+fn has_files(server: &Server) -> bool {
+    let lines = server.stdout().so_far();
+    let has = |text: &str| lines.iter().any(|line| line.contains(text));
+    let has_folder = has("/kes-dev-");
+    assert_ne!(has_folder, has("BEGIN CERTIFICATE"), "{lines:#?}");
+    has_folder
+}
+
+#[tokio::test]
+async fn its_files_are_for_its_user_alone_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = tokio::process::Command::new("sh");
+        let script = format!("umask {umask}; exec \"$0\" server --dev --addr 127.0.0.1:0");
+        command.args(["-c", &script]).arg(kes().path()).env("TMPDIR", folder.path());
+        let server = Server::launch(command, Path::new("")).await;
+        let entries = |path: &Path| -> Vec<_> {
+            let entries = fs::read_dir(path).expect("the folder is ours");
+            entries.map(|entry| entry.expect("an entry").path()).collect()
+        };
+        let ours = fs::metadata(folder.path()).expect("the folder is ours").uid();
+        let [private] = &entries(folder.path())[..] else { panic!("not one folder") };
+        let files = entries(private);
+        assert_eq!(files.len(), 3, "{files:?}");
+        for (path, mode) in
+            [(private, 0o40700)].into_iter().chain(files.iter().map(|it| (it, 0o100_600)))
+        {
+            let found = fs::symlink_metadata(path).expect("it is there");
+            assert_eq!((found.mode(), found.uid()), (mode, ours), "{umask} {}", path.display());
+        }
+        server.stop().await;
+        assert_eq!(entries(folder.path()).len(), 0, "what it wrote is gone");
+    }
+}
+
+#[tokio::test]
+async fn it_writes_no_files_where_other_users_could_replace_them() {
+    let outer = tempfile::tempdir().expect("a temporary folder");
+    let (inner, link) = (outer.path().join("inner"), outer.path().join("link"));
+    fs::create_dir(&inner).expect("the folder is ours");
+    symlink(&inner, &link).expect("the folder is ours");
+    for (mode, is_safe) in [(0o755, true), (0o1777, true), (0o777, false), (0o757, false)] {
+        fs::set_permissions(outer.path(), Permissions::from_mode(mode)).expect("it is ours");
+        for temporary in [outer.path(), &inner, &link] {
+            let server = start(temporary).await;
+            assert_eq!(has_files(&server), is_safe, "{mode:o} {}", temporary.display());
+            let api_key = server.dev_api_key().await;
+            assert!(api_key.starts_with("kes:v1:"), "{api_key}");
+            if !is_safe {
+                assert_eq!(fs::read_dir(&inner).expect("it is ours").count(), 0);
+                assert_eq!(fs::read_dir(outer.path()).expect("it is ours").count(), 2);
+            }
+            server.stop().await;
+        }
+    }
+}
+
+/// The addresses that a process, alone in a network, listens on, as the kernel writes them.
+fn listening(pid: u32) -> Vec<String> {
+    let tables = ["tcp", "tcp6"].map(|name| format!("/proc/{pid}/net/{name}"));
+    let lines = tables.map(|table| fs::read_to_string(table).expect("the kernel's table")).concat();
+    let fields = lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listening = fields.filter(|fields| fields.get(3) == Some(&"0A"));
+    listening.map(|fields| fields[1].to_owned()).collect()
+}
+
+#[tokio::test]
+async fn it_listens_on_this_machine_alone_unless_told_otherwise() {
+    let what = "where --dev listens";
+    let (Some(unshare), Some(_)) = (tool("unshare", None, what), tool("ip", None, what)) else {
+        return;
+    };
+    // A network of its own, where the port is free.
+    let within = |script: &str| {
+        let mut command = Command::new(unshare.path());
+        let script = format!("ip link set lo up && {script}");
+        command.args(["--map-root-user", "--net", "sh", "-c", &script]).arg(kes().path());
+        command
+    };
+    if finish(&mut within("true")).await.code != Some(0) {
+        return skipped(&format!("{what}: no network namespaces"));
+    }
+    // Ports are in hexadecimal, and the addresses of IPv4 from their last byte on.
+    for (arguments, listens, says) in [
+        ("", "0100007F:1CCD", "Address     127.0.0.1:7373 (this machine alone)"),
+        (
+            "--addr [::1]:7374",
+            "00000000000000000000000001000000:1CCE",
+            "Only this machine can reach",
+        ),
+        ("--addr :7375", "00000000000000000000000000000000:1CCF", "Other machines can reach"),
+        ("--addr 0.0.0.0:7376", "00000000000000000000000000000000:1CD0", "(every interface)"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = within(&format!("exec \"$0\" server --dev {arguments}"));
+        command.env("TMPDIR", folder.path());
+        let server = Server::launch(command, Path::new("")).await;
+        let line = server.stdout().find(|line| line.contains(says)).await;
+        assert!(line.is_some(), "{says}: {:#?}", server.stdout().so_far());
+        assert_eq!(listening(server.pid()), [listens], "{arguments}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn its_certificate_is_for_the_address_that_it_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = kes().command();
+    command.args(["server", "--dev", "--addr", "127.0.0.9:0"]).env("TMPDIR", folder.path());
+    let server = Server::launch(command, Path::new("")).await;
+    let last = server.stdout().find(|line| line.contains("kes key ls -k")).await;
+    assert!(last.is_some(), "the banner has no line for the command line");
+    let lines = server.stdout().so_far();
+    let ca = lines.iter().find(|line| line.contains("MINIO_KMS_KES_CAPATH=")).expect("a line");
+    // Without -k: the certificate is checked.
+    let lines = format!("{}\n{ca}\nkes key create my-a\nkes key ls", command_lines(&server));
+    assert_eq!(shell(folder.path(), &lines).await, "Key\nmy-a\n", "{lines}");
 }
 
 /// Runs lines of a shell in this folder, with the binary under test as `kes`.

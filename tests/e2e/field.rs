@@ -277,6 +277,9 @@ async fn f06_vault_without_tls_is_reached_by_its_own_proxy() {
     let login = asked.iter().find(|asked| asked.path.ends_with(LOGIN));
     let login = login.unwrap_or_else(|| panic!("not asked: {log}"));
     assert_eq!(login.header("host"), "vault.corp.invalid:8200");
+    let warning = log.lines().find(|line| line.contains("keystore.vault.endpoint: is plain HTTP"));
+    let warning = warning.unwrap_or_else(|| panic!("not warned about: {log}"));
+    assert!(warning.contains("WARN") && warning.contains("write https://"), "{warning}");
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! Standard output has audit events and nothing else, and the banner says what is in force.
 
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use kes_tests::{Credential, Lines, Server, Setup, b64, kes};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use kes_tests::{Credential, Lines, Server, Setup, b64, kes, terminal};
 use serde_json::{Value, json};
 
 /// Does something on every route that changes keys, and on some that do not. Gives the paths of the
@@ -93,20 +90,18 @@ async fn the_banner_is_one_line_of_the_log_with_the_levels_in_force() {
 #[tokio::test]
 async fn on_a_terminal_the_banner_is_on_standard_output() {
     let setup = Setup::new();
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal");
-    grantpt(&master).expect("it is ours");
-    unlockpt(&master).expect("it is ours");
-    let name = ptsname(&master, Vec::new()).expect("it has a name");
-    let terminal: OwnedFd = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
-        .expect("the other end");
+    let (ours, of_program) = terminal();
     let mut command = setup.command();
-    command.stdout(Stdio::from(terminal)).stderr(Stdio::null());
+    command.stdout(Stdio::from(of_program)).stderr(Stdio::null());
     let child = command.spawn().expect("the server starts");
     drop(command);
-    let shown = Lines::of(tokio::fs::File::from_std(master.into()));
-    for start in
-        ["Version", "Endpoints   https://127.0.0.1:", "Logs        error=warn audit=changes"]
-    {
+    let shown = Lines::of(tokio::fs::File::from_std(ours.into()));
+    for start in [
+        "Version",
+        "Endpoints   https://127.0.0.1:",
+        "Address     127.0.0.1:",
+        "Logs        error=warn audit=changes",
+    ] {
         assert!(shown.find(|line| line.starts_with(start)).await.is_some(), "{start}");
     }
     drop(child);

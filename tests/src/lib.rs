@@ -23,6 +23,7 @@ mod relay;
 mod server;
 mod setup;
 pub mod suite;
+mod terminal;
 pub mod vault;
 pub mod vectors;
 
@@ -38,6 +39,7 @@ pub use program::{Finished, Program, finish, kes, raise_open_files, signal};
 pub use relay::Relay;
 pub use server::{Server, dev_file};
 pub use setup::Setup;
+pub use terminal::terminal;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -88,10 +88,11 @@ pub(crate) struct ServerArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]
     pub(crate) config: Option<PathBuf>,
-    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out
+    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out; listens on
+    /// 127.0.0.1:7373, which other machines cannot reach
     #[arg(long)]
     pub(crate) dev: bool,
-    /// Where to listen, instead of where the configuration says
+    /// Where to listen, instead of where the configuration says; without an IP on every interface
     #[arg(long, value_name = "[IP]:PORT")]
     pub(crate) addr: Option<String>,
     /// Of older releases: the configuration says it (`tls.auth`).
@@ -125,7 +126,8 @@ impl ServerArgs {
 /// Who calls, and whom to trust.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Access {
-    /// The API key; by default from `MINIO_KES_API_KEY`
+    /// The API key; other users see it in the list of processes. By default it is that of
+    /// `MINIO_KES_API_KEY`, or of the file that `MINIO_KES_API_KEY_FILE` names
     #[arg(short, long, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
     /// Do not verify the server's certificate
@@ -229,8 +231,8 @@ pub(crate) enum IdentityCommand {
     /// Print the identity of an API key or a certificate file
     #[command(after_help = examples::IDENTITY_OF)]
     Of {
-        /// An API key, or the path of a certificate in PEM; '-' reads either from standard input,
-        /// where other users of the machine do not see it in the list of processes
+        /// An API key, or the path of a certificate in PEM; '-' reads either from standard input, or
+        /// asks for it. Other users see an API key that stands here in the list of processes
         #[arg(value_name = "API-KEY|CERTIFICATE")]
         credential: Secret,
         /// Write JSON
@@ -279,7 +281,8 @@ pub(crate) struct NewIdentityArgs {
     /// Replace files that exist
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Use this API key instead of a new one
+    /// Use this API key instead of a new one; '-' reads it from standard input, or asks for it. Other
+    /// users see one that stands here in the list of processes
     #[arg(long, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
     /// Write JSON

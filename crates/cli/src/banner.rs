@@ -30,6 +30,7 @@ impl Banner<'_> {
         writeln!(to, "{:<11} {} (commit {})", "Version", self.version, self.commit)?;
         writeln!(to, "{:<11} {}", "KeyStore", self.keystore)?;
         writeln!(to, "{:<11} {}", "Endpoints", endpoints(self.address).join(" "))?;
+        writeln!(to, "{:<11} {}", "Address", listening(self.address))?;
         writeln!(to, "{:<11} {}", "Admin", self.admin)?;
         writeln!(to, "{:<11} error={} audit={}", "Logs", self.error_log, self.audit_log)?;
         writeln!(to, "{:<11} {}", "MLock", self.mlock())?;
@@ -58,6 +59,15 @@ impl Banner<'_> {
             Locking::Locked => "on",
             Locking::NotLocked(_) => "off",
         }
+    }
+}
+
+/// What is listened on, and who can reach that.
+fn listening(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_loopback() => format!("{address} (this machine alone)"),
+        ip if ip.is_unspecified() => format!("{address} (every interface)"),
+        _ => address.to_string(),
     }
 }
 

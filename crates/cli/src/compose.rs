@@ -65,7 +65,7 @@ pub(crate) fn from_config(config: Config, proxies: Proxies, locking: Locking) ->
 
 /// Starts with nothing: keys in memory, fresh credentials.
 pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
-    let (development, live) = Development::new(&SystemRandom::new(), SystemClock.now())?;
+    let (development, live) = Development::new(&address, &SystemRandom::new(), SystemClock.now())?;
     let errors = ErrorLog::new();
     let log = telemetry::start(live.log.error, errors.clone());
     Ok(Start {

@@ -119,12 +119,12 @@ impl Source {
             (Some((api_key, _)), Some(file)) => Err(Failure::usage(format!(
                 "{api_key} and {file} are set: which one counts is not clear"
             ))
-            .hint("unset one of them, or name the API key with -a")),
+            .hint("unset one of them")),
             (Some((API_KEY_FILE, path)), None) => Ok(Self::ApiKeyFile(path)),
             (Some((_, text)), None) => Ok(Self::ApiKey(Secret::from(text))),
             (None, Some(_)) => files.both(),
             (None, None) => Err(Failure::usage("no API key is given").hint(format!(
-                "give it with -a or in {}, or set {} and {}",
+                "set {} or {API_KEY_FILE}, or {} and {}",
                 API_KEY[0], KEY_FILE[0], CERT_FILE[0]
             ))),
         }

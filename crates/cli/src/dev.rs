@@ -1,18 +1,20 @@
 //! `kes server --dev`: everything fresh, nothing kept.
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kes_config::{CacheExpiry, ClientAuth, Live, Log, Proxy, Tls};
+use kes_config::{CacheExpiry, ClientAuth, ListenAddress, Live, Log, Proxy, Tls};
 use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
 use kes_policy::{Admin, PolicySet};
-use tempfile::TempDir;
 
 use crate::exit::Failure;
+use crate::private_folder::PrivateFolder;
+
+/// Where a development server listens unless `--addr` says otherwise: on this machine alone. Its
+/// credentials are made for trying out, and a network is no place for them.
+pub(crate) const ADDRESS: &str = "127.0.0.1:7373";
 
 /// The longest a development server's certificates are of use.
 const VALIDITY: Duration = Duration::from_hours(90 * 24);
@@ -36,17 +38,21 @@ pub(crate) struct Development {
 
 /// Where the credentials are for those who read them from files.
 enum Files {
-    /// In a private folder, which goes when this is dropped.
-    Folder(TempDir),
-    /// Nowhere, because no folder can be written: the banner shows the server's certificate.
+    /// In a private folder, which is removed when this is dropped.
+    Folder(PrivateFolder),
+    /// Nowhere, because no private folder can be made: the banner shows the server's certificate.
     Memory { cause: io::Error, certificate_pem: String },
 }
 
 impl Development {
-    /// Makes a certificate for this machine, an admin, and a configuration with both.
-    pub(crate) fn new(random: &dyn Random, now: SystemTime) -> Result<(Self, Live), Failure> {
+    /// Makes a certificate for this machine and the address, an admin, and a configuration with both.
+    pub(crate) fn new(
+        address: &ListenAddress,
+        random: &dyn Random,
+        now: SystemTime,
+    ) -> Result<(Self, Live), Failure> {
         let admin = ApiKey::generate(random).map_err(Failure::new)?;
-        let server = server_certificate(random, now)?;
+        let server = server_certificate(address, random, now)?;
         let client = admin.client_certificate(random, now).map_err(Failure::new)?;
         let files = match write_files(&server, &client) {
             Ok(folder) => Files::Folder(folder),
@@ -84,11 +90,12 @@ impl Development {
         writeln!(to, "{:<11} {key}", "API Key")?;
         writeln!(to)?;
         writeln!(to, "Keys are kept in memory: they are gone when this server ends.")?;
+        writeln!(to, "{}", reach(address.ip()))?;
         writeln!(to)?;
         let certificate = match &self.files {
             Files::Folder(folder) => folder.path().join(SERVER_CERTIFICATE).display().to_string(),
             Files::Memory { cause, certificate_pem } => {
-                writeln!(to, "No temporary folder can be written: {cause}.")?;
+                writeln!(to, "No private temporary folder can be made: {cause}.")?;
                 writeln!(to, "These lines save the server's certificate:")?;
                 writeln!(to)?;
                 writeln!(to, "cat > {SAVED_CERTIFICATE} <<'EOF'")?;
@@ -117,6 +124,19 @@ impl Development {
     }
 }
 
+/// Who can reach a server that listens there.
+fn reach(ip: IpAddr) -> &'static str {
+    match ip {
+        ip if ip.is_loopback() => {
+            "Only this machine can reach this server. With --addr 0.0.0.0:7373 others can too."
+        }
+        ip if ip.is_unspecified() => {
+            "Other machines can reach this server, as --addr says. Its certificate is for localhost."
+        }
+        _ => "Other machines can reach this server, as --addr says.",
+    }
+}
+
 /// Lines for curl, which reads the admin's certificate and key from files.
 fn write_curl_lines(folder: &Path, endpoint: &str, to: &mut impl Write) -> io::Result<()> {
     let show = |file: &str| folder.join(file).display().to_string();
@@ -134,23 +154,33 @@ fn write_curl_lines(folder: &Path, endpoint: &str, to: &mut impl Write) -> io::R
 }
 
 /// Writes the credentials into a private folder of their own.
-fn write_files(server: &IssuedCertificate, client: &IssuedCertificate) -> io::Result<TempDir> {
-    let folder = tempfile::Builder::new().prefix("kes-dev-").tempdir()?;
-    let path = |file: &str| folder.path().join(file);
-    fs::write(path(SERVER_CERTIFICATE), server.certificate_pem())?;
-    fs::write(path(ADMIN_CERTIFICATE), client.certificate_pem())?;
-    let mut key =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path(ADMIN_KEY))?;
-    key.write_all(client.private_key_pem().expose())?;
+fn write_files(
+    server: &IssuedCertificate,
+    client: &IssuedCertificate,
+) -> io::Result<PrivateFolder> {
+    let folder = PrivateFolder::new_in(&tempfile::env::temp_dir(), "kes-dev-")?;
+    folder.write(SERVER_CERTIFICATE, server.certificate_pem().as_bytes())?;
+    folder.write(ADMIN_CERTIFICATE, client.certificate_pem().as_bytes())?;
+    folder.write(ADMIN_KEY, client.private_key_pem().expose())?;
     Ok(folder)
 }
 
-fn server_certificate(random: &dyn Random, now: SystemTime) -> Result<IssuedCertificate, Failure> {
+fn server_certificate(
+    address: &ListenAddress,
+    random: &dyn Random,
+    now: SystemTime,
+) -> Result<IssuedCertificate, Failure> {
     let key = ApiKey::generate(random).map_err(Failure::new)?;
+    let mut ip_addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    for ip in address.candidates().iter().map(SocketAddr::ip) {
+        if !ip.is_unspecified() && !ip_addresses.contains(&ip) {
+            ip_addresses.push(ip);
+        }
+    }
     let request = CertificateRequest {
         subject: "localhost".to_owned(),
         dns_names: vec!["localhost".to_owned()],
-        ip_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+        ip_addresses,
         not_before: now,
         validity: VALIDITY,
     };

@@ -45,7 +45,7 @@ pub(crate) const IDENTITY: &str = "\
 Examples:
   kes identity new
   kes identity new --key minio.key --cert minio.crt minio
-  kes identity minio.crt";
+  kes identity of -";
 
 pub(crate) const IDENTITY_NEW: &str = "\
 Examples:
@@ -56,7 +56,7 @@ Examples:
 pub(crate) const IDENTITY_OF: &str = "\
 Examples:
   kes identity of minio.crt
-  kes identity of - < minio.crt
+  kes identity of -
   printenv MINIO_KES_API_KEY | kes identity of -";
 
 pub(crate) const STATUS: &str = "\

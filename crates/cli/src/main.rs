@@ -18,6 +18,7 @@ mod output;
 mod pair;
 mod password;
 mod predefined;
+mod private_folder;
 mod report;
 mod storage;
 mod telemetry;

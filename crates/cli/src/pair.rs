@@ -2,9 +2,10 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use tempfile::{NamedTempFile, TempPath};
 
 /// A file to be written.
@@ -33,6 +34,9 @@ pub(crate) enum PairError {
     /// A symbolic link is there, but not what it leads to.
     #[error("'{}' is a symbolic link to a file that does not exist", .0.display())]
     Dangling(PathBuf),
+    /// A symbolic link of another user is there, which may lead anywhere.
+    #[error("'{}' is a symbolic link of another user", .0.display())]
+    Foreign(PathBuf),
     /// Writing failed.
     #[error("cannot write '{}'", path.display())]
     Write {
@@ -60,13 +64,16 @@ pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<[PathBuf; 2], 
 }
 
 /// The file that a path leads to, or the path itself if nothing is there. Only a regular file may be
-/// replaced.
+/// replaced, and only links of this user or of root are followed: in a folder that others write to,
+/// a link is somebody else's choice of what is replaced.
 fn target(path: &Path, overwrite: bool) -> Result<PathBuf, PairError> {
     let found = match fs::symlink_metadata(path) {
-        Ok(found) => found.file_type(),
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path.to_owned()),
         Err(error) => return Err(failed(path)(error)),
     };
+    let owner = found.uid();
+    let found = found.file_type();
     if !found.is_file() && !found.is_symlink() {
         return Err(PairError::NotAFile(path.to_owned()));
     }
@@ -75,6 +82,9 @@ fn target(path: &Path, overwrite: bool) -> Result<PathBuf, PairError> {
     }
     if found.is_file() {
         return Ok(path.to_owned());
+    }
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(PairError::Foreign(path.to_owned()));
     }
     match fs::metadata(path) {
         Ok(found) if found.is_file() => path.canonicalize().map_err(failed(path)),
@@ -182,7 +192,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> PairError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{lchown, symlink};
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -310,6 +320,25 @@ mod tests {
         assert_eq!(fs::read(&cert).unwrap(), b"new cert");
         assert_eq!(names(folder.path()), ["cert", "key", "middle"]);
         assert_eq!(names(elsewhere.path()), ["target"]);
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
+        let target = elsewhere.path().join("target");
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &key).unwrap();
+        // Only root can give a link away.
+        if lchown(&key, Some(65534), None).is_err() {
+            return;
+        }
+        for files in [files(&key, &cert), files(&cert, &key)] {
+            let error = write(files, true).unwrap_err();
+            assert!(matches!(error, PairError::Foreign(path) if path == key));
+        }
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["key"]);
     }
 
     #[test]

@@ -24,8 +24,7 @@ const OTHERS_READ: u32 = 0o044;
 
 /// Asks for a password without showing it.
 pub(crate) fn ask(prompt: &str) -> Result<Secret, Failure> {
-    rpassword::prompt_password(prompt)
-        .map(Secret::from)
+    input::ask(prompt)
         .map_err(|error| Failure::new(error).context("cannot ask for a password on the terminal"))
 }
 

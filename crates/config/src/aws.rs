@@ -64,6 +64,22 @@ pub(crate) fn read(aws: &Cursor<'_>, findings: &mut Findings) -> Option<AwsKeyst
     let region = findings.keep(region(&section.field("region"), host.as_ref()));
     let kms_endpoint = kms_endpoint(&section.field("kmsendpoint"), endpoint.as_deref(), host);
     let kms_endpoint = findings.keep(kms_endpoint);
+    if endpoint.as_deref().is_some_and(endpoint::is_exposed) {
+        findings.warn(section.field("endpoint").fault(
+            "is plain HTTP to another machine: every key, and the token of temporary credentials, \
+             can be read on the way; write https://",
+        ));
+    }
+    let kms_url = match &kms_endpoint {
+        Some(KmsEndpoint::At(url)) if endpoint.as_ref() != Some(url) => Some(url.as_str()),
+        _ => None,
+    };
+    if kms_url.is_some_and(endpoint::is_exposed) {
+        findings.warn(section.field("kmsendpoint").fault(
+            "is plain HTTP to another machine: the token of temporary credentials can be read on \
+             the way, and answers can be changed; write https://",
+        ));
+    }
     let kms_key = findings.keep(kms_key(&section.field("kmskey"), region.as_deref()));
     let prefix = findings.keep(prefix(&section.field("prefix")));
     let tags = tags(&section.field("tags"), findings);

@@ -1,6 +1,6 @@
 //! URLs of other people's servers.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::cursor::Text;
 use crate::error::Fault;
@@ -51,6 +51,29 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
     Ok(format!("{scheme}://{rest}"))
 }
 
+/// Whether an endpoint is plain HTTP to another machine: what goes there, and what comes back, can be
+/// read and changed on the way. This machine is 127.0.0.0/8, `::1` and `localhost`.
+pub(crate) fn is_exposed(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, rest)| {
+        scheme.eq_ignore_ascii_case("http")
+            && !is_this_machine(host(rest.split('/').next().unwrap_or_default()))
+    })
+}
+
+/// The host of `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+fn host(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
 /// Whether there is an `@` where a URL has its host.
 fn has_user_info(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -80,6 +103,36 @@ fn is_authority(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_http_to_another_machine_is_exposed() {
+        for exposed in [
+            "http://vault:8200",
+            "http://10.0.0.1/v",
+            "http://[fd00::1]:8200",
+            "http://[::]:8200",
+            "http://0.0.0.0",
+            "http://128.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com:8200/localhost",
+            "http://vault/http://127.0.0.1",
+            "HTTP://vault",
+        ] {
+            assert!(is_exposed(exposed), "{exposed}");
+        }
+        for safe in [
+            "https://vault:8200",
+            "http://localhost",
+            "http://LocalHost.:8200/v",
+            "http://127.0.0.1:8200",
+            "http://127.255.255.254",
+            "http://[::1]:8200/v",
+            "http://[::ffff:127.0.0.1]",
+            "https://10.0.0.1/http://vault",
+        ] {
+            assert!(!is_exposed(safe), "{safe}");
+        }
+    }
 
     #[test]
     fn an_authority_is_a_host_and_perhaps_a_port() {

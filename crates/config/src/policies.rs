@@ -38,11 +38,9 @@ pub(crate) fn read(file: &Cursor<'_>, findings: &mut Findings) -> (Roles, Option
     let section = file.field("policy");
     for (name, place) in section.entries() {
         let name = findings.keep(policy_name(name, &place));
-        let (allow, deny) = rules(&place, findings);
+        let policy = rules(&place, name.clone(), findings);
         let identities = identities(&place, name.as_ref(), &mut roles, findings);
-        if let Some(name) = name {
-            assignments.push(Assignment { policy: Policy::new(name, allow, deny), identities });
-        }
+        assignments.extend(policy.map(|policy| Assignment { policy, identities }));
     }
     let Some(admin) = admin else { return (roles, None) };
     let policies = PolicySet::new(admin, assignments)
@@ -127,23 +125,32 @@ fn identities(
     identities
 }
 
-/// Reads what a policy allows and denies.
-fn rules(policy: &Cursor<'_>, findings: &mut Findings) -> (Vec<Pattern>, Vec<Pattern>) {
+/// Reads what a policy allows and denies; none without a name.
+fn rules(policy: &Cursor<'_>, name: Option<PolicyName>, findings: &mut Findings) -> Option<Policy> {
     let allow = patterns(&policy.field("allow"), Side::Allow, findings);
     let deny = patterns(&policy.field("deny"), Side::Deny, findings);
+    let bare = |patterns: &[(Cursor<'_>, Pattern)]| {
+        patterns.iter().map(|(_, pattern)| pattern.clone()).collect()
+    };
+    let policy = Policy::new(name?, bare(&allow), bare(&deny));
     let shadows =
         |deny: &Pattern| allow.iter().any(|(_, it)| route::overlap(it.as_str(), deny.as_str()));
     for (item, pattern) in &deny {
-        if route::can_match(pattern.as_str(), Side::Deny) && !shadows(pattern) {
-            let shown = suggest::shown(pattern.as_str());
+        let shown = suggest::shown(pattern.as_str());
+        if !route::can_match(pattern.as_str(), Side::Deny) {
+            continue;
+        }
+        if !shadows(pattern) {
             let message = format!("'{shown}' denies nothing that `allow` of this policy allows");
             findings.warn(item.fault(message));
+        } else if let Some(wider) = route::wider_listing(&policy, pattern) {
+            findings.warn(item.fault(format!(
+                "'{shown}' hides no names: this policy allows `{wider}`, which lists them too; \
+                 allow the listings that it may see instead"
+            )));
         }
     }
-    let bare = |patterns: Vec<(Cursor<'_>, Pattern)>| {
-        patterns.into_iter().map(|(_, pattern)| pattern).collect()
-    };
-    (bare(allow), bare(deny))
+    Some(policy)
 }
 
 fn patterns<'a>(

@@ -1,10 +1,11 @@
 //! Which routes a path pattern can reach.
 
+use kes_policy::{Pattern, Policy, RequestPath};
 use kes_types::path;
 
 use crate::suggest;
 
-/// The routes that are also spelt without their last slash, where deny patterns see both.
+/// The routes of listings, which have several paths for the same names; deny patterns match them all.
 const LISTS: [&str; 3] = [path::KEY_LIST, path::POLICY_LIST, path::IDENTITY_LIST];
 
 /// Which list of a policy a pattern stands in.
@@ -18,7 +19,13 @@ pub(crate) enum Side {
 pub(crate) fn can_match(pattern: &str, side: Side) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => path::ALL.iter().any(|route| {
-            route.starts_with(prefix) || rest(prefix, route).is_some_and(is_part_of_name)
+            route.starts_with(prefix)
+                || rest(prefix, route).is_some_and(is_part_of_name)
+                // Listings may be asked for with a star.
+                || LISTS.contains(route)
+                    && rest(prefix, route)
+                        .and_then(|rest| rest.strip_suffix('*'))
+                        .is_some_and(is_part_of_name)
         }),
         None => path::ALL.iter().any(|route| {
             pattern == *route && (!route.ends_with('/') || LISTS.contains(route))
@@ -34,12 +41,24 @@ pub(crate) fn overlap(allow: &str, deny: &str) -> bool {
     let list = LISTS.iter().find(|route| without_slash(route) == deny);
     // A list route without its last slash is allowed as with it.
     let deny = list.copied().unwrap_or(deny);
-    match (allow.strip_suffix('*'), deny.strip_suffix('*')) {
+    // So is a listing that is denied with its star.
+    let is_overlapping = |deny: &str| match (allow.strip_suffix('*'), deny.strip_suffix('*')) {
         (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
         (Some(prefix), None) => deny.starts_with(prefix),
         (None, Some(prefix)) => allow.starts_with(prefix),
         (None, None) => allow == deny,
-    }
+    };
+    is_overlapping(deny)
+        || deny.strip_suffix("**").is_some_and(|deny| is_of_listing(deny) && is_overlapping(deny))
+}
+
+/// The path of a listing that a policy allows although it has all names of one that it denies.
+pub(crate) fn wider_listing(policy: &Policy, deny: &Pattern) -> Option<String> {
+    let route = LISTS.into_iter().find(|route| deny.as_str().starts_with(route))?;
+    let prefix = deny.as_str().get(route.len()..)?.trim_end_matches('*');
+    (0..prefix.len())
+        .filter_map(|len| Some(format!("{route}{}", prefix.get(..len)?)))
+        .find(|path| policy.allows(&RequestPath::listing(route, path)))
 }
 
 /// Why a pattern that can match nothing is one, for a warning.
@@ -86,6 +105,10 @@ fn rest<'a>(path: &'a str, route: &str) -> Option<&'a str> {
     if route.ends_with('/') { path.strip_prefix(route) } else { None }
 }
 
+fn is_of_listing(path: &str) -> bool {
+    LISTS.iter().any(|route| path.starts_with(route))
+}
+
 fn is_part_of_name(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
@@ -105,6 +128,7 @@ mod tests {
             "/v1/key/create/my-key",
             "/v1/key/list/",
             "/v1/key/list*",
+            "/v1/key/list/my-**",
             "/v1/status",
             "/version",
             "/v1/log/audit",
@@ -127,6 +151,8 @@ mod tests {
             "/v1/key/list",
             "/v1/key/create/a.b",
             "/v1/key/*/my-key",
+            "/v1/key/list/my-***",
+            "/v1/key/create/my-**",
             "/v1/status/",
             "/v1/status/*",
             "v1/status",
@@ -147,6 +173,9 @@ mod tests {
             ("/v1/key/create/*", "/v1/key/delete/*", false),
             ("/v1/status", "/v1/status", true),
             ("/v1/key/list/*", "/v1/key/list", true),
+            ("/v1/key/list/my-", "/v1/key/list/my-**", true),
+            ("/v1/key/list/my-a", "/v1/key/list/my-**", false),
+            ("/v1/key/create/my-", "/v1/key/create/my-**", false),
         ] {
             assert_eq!(overlap(allow, deny), overlaps, "{allow} {deny}");
         }

@@ -105,6 +105,9 @@ pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultK
     let transit = transit(&vault.field("transit"), findings);
     let transit = findings.keep(transit);
     let login = login(vault, namespace.clone().flatten(), findings);
+    if let (Some(url), Some(login)) = (&endpoint, &login) {
+        warn_of_plain_http(&vault.field("endpoint"), url, login, findings);
+    }
     let client = client(&vault.field("tls"), findings);
     let client = findings.keep(client);
     let ca = vault_variables::anchors(vault, findings);
@@ -138,6 +141,21 @@ fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
         )));
     }
     Ok(url)
+}
+
+/// Warns of a login, and of keys, that others can read on the way.
+fn warn_of_plain_http(place: &Cursor<'_>, url: &str, login: &VaultLogin, findings: &mut Findings) {
+    let secret = match login.credentials {
+        VaultCredentials::AppRole { .. } => "approle.secret",
+        VaultCredentials::Kubernetes { .. } => "kubernetes.jwt",
+    };
+    if endpoint::is_exposed(url) {
+        findings.warn(place.fault(format!(
+            "is plain HTTP to another machine: `keystore.vault.{secret}`, the token and every key \
+             can be read on the way; write https://, and the CA of Vault's certificate in \
+             `keystore.vault.tls.ca` unless the system trusts it"
+        )));
+    }
 }
 
 fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {

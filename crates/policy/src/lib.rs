@@ -6,9 +6,11 @@
 mod pattern;
 mod permit;
 mod policy;
+mod request_path;
 mod set;
 
 pub use pattern::Pattern;
 pub use permit::{Grant, Permit};
 pub use policy::Policy;
+pub use request_path::RequestPath;
 pub use set::{Admin, Assignment, Conflict, Denied, PolicySet, Subject};

@@ -2,7 +2,7 @@
 
 use kes_types::PolicyName;
 
-use crate::Pattern;
+use crate::{Pattern, RequestPath};
 
 /// A policy: what its identities may call. Deny wins over allow; no match is a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +33,11 @@ impl Policy {
         &self.deny
     }
 
-    /// Whether the policy allows `path`. `alias` is another spelling of the same path (a list
-    /// route without its last slash), which only deny patterns look at.
-    pub(crate) fn allows(&self, path: &str, alias: Option<&str>) -> bool {
-        let denied = |pattern: &Pattern| {
-            pattern.matches(path) || alias.is_some_and(|alias| pattern.matches(alias))
-        };
-        !self.deny.iter().any(denied) && self.allow.iter().any(|pattern| pattern.matches(path))
+    /// Whether the policy allows a request for that path: no deny pattern matches any of the paths
+    /// that ask for the same, and an allow pattern matches the one that is written.
+    pub fn allows(&self, path: &RequestPath<'_>) -> bool {
+        let is_denied = |pattern: &Pattern| path.spellings().any(|path| pattern.matches(path));
+        let is_allowed = |pattern: &Pattern| pattern.matches(path.as_str());
+        !self.deny.iter().any(is_denied) && self.allow.iter().any(is_allowed)
     }
 }

@@ -1,7 +1,6 @@
 //! `kes identity`.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use kes_config::Environment;
@@ -16,9 +15,6 @@ use crate::input;
 use crate::mask;
 use crate::material::{self, Source};
 use crate::output::Output;
-
-/// Stands for standard input where a file is named.
-const STANDARD_INPUT: &str = "-";
 
 /// Makes identities, or prints whose they are.
 pub(crate) fn run(
@@ -62,9 +58,9 @@ fn identity_of(credential: &Secret, output: &Output) -> Result<Identity, Failure
     if let Some(identity) = of_api_key(credential) {
         return identity;
     }
-    if text == STANDARD_INPUT {
+    if text == input::STANDARD_INPUT {
         let source = Source::StandardInput;
-        let contents = input::all(io::stdin().lock(), input::BYTES_MAX);
+        let contents = input::standard("API key or certificate: ");
         let contents = contents.map_err(|error| source.about(Failure::new(error)))?;
         return of_contents(source, &contents, output);
     }

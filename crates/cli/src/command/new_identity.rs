@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 use crate::args::{KeyEncryption, NewIdentityArgs};
 use crate::connect;
 use crate::exit::Failure;
+use crate::input;
+use crate::material::Source;
 use crate::output::Output;
 use crate::pair::{self, NewFile, PairError};
 use crate::password;
@@ -49,6 +51,11 @@ pub(crate) fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let key = match &args.api_key {
+        Some(text) if text.expose() == input::STANDARD_INPUT.as_bytes() => {
+            let about = |failure: Failure| Source::StandardInput.about(failure);
+            let text = input::standard("API key: ").map_err(|error| about(Failure::new(error)))?;
+            connect::api_key(&text).map_err(about)?
+        }
         Some(text) => connect::api_key(text)?,
         None => ApiKey::generate(random).map_err(Failure::new)?,
     };
@@ -136,8 +143,8 @@ fn show(
 }
 
 /// What people read and scripts cut to pieces: the API key and the identity stand alone on their
-/// lines, after an empty one, each under a heading that is there once. The line of the API key is the
-/// first one with it; the commands at the end have a blank more.
+/// lines, after an empty one, each under a heading that is there once. The command at the end has a
+/// blank more; the API key is not in it.
 fn text_of(
     api_key: &str,
     identity: Identity,
@@ -149,14 +156,11 @@ fn text_of(
         format!("It is the private key in {key}. The certificate is in {cert}.\n")
     });
     let again = match files {
-        Some(Files { cert, .. }) => {
-            Zeroizing::new(format!(":\n\n    kes identity of {}", quoted(cert)))
-        }
-        None => Zeroizing::new(format!(
-            ":\n\n    kes identity of {api_key}\n\n\
-             The list of processes shows the API key to other users of the machine while that runs.\n\
-             This reads it from standard input instead:\n\n    kes identity of -"
-        )),
+        Some(Files { cert, .. }) => format!(":\n\n    kes identity of {}", quoted(cert)),
+        None => ". It asks for the API key, or reads it from standard input: other\n\
+                 users of the machine see what stands on a command line in the list of processes.\n\n    \
+                 kes identity of -"
+            .to_owned(),
     };
     Zeroizing::new(format!(
         "{your_key}\n\n   {api_key}\n\n\
@@ -166,7 +170,6 @@ fn text_of(
          {your_identity}\n\n   {identity}\n\n\
          It is not secret. The configuration of a server names it in a policy, or as the admin.\n\
          This computes it again{again}",
-        again = again.as_str(),
         your_key = output.bold("Your API key:"),
         your_identity = output.bold("Your Identity:"),
         of_files = of_files.unwrap_or_default(),

@@ -6,10 +6,8 @@ use kes_outbound::Proxies;
 
 use crate::args::ServerArgs;
 use crate::compose::{self, IgnoredSignals};
+use crate::dev;
 use crate::exit::Failure;
-
-/// Where a server listens when nobody says otherwise.
-const ADDRESS: &str = "0.0.0.0:7373";
 
 /// How long threads that do not end are waited for.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -38,7 +36,9 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
             }
             compose::from_config(config, proxies(&environment)?, locking)
         }
-        None => compose::from_nothing(address(args.addr.as_deref().unwrap_or(ADDRESS))?, locking)?,
+        None => {
+            compose::from_nothing(address(args.addr.as_deref().unwrap_or(dev::ADDRESS))?, locking)?
+        }
     };
     let result = runtime.block_on(compose::run(start, ignored));
     // A thread that hangs in a file system or on standard output does not keep the process.

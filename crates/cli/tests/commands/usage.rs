@@ -100,7 +100,7 @@ fn without_an_api_key_it_is_said_where_to_put_one() {
     assert_eq!(
         err,
         "Error: no API key is given\n\
-         Hint: give it with -a or in MINIO_KES_API_KEY, or set MINIO_KES_KEY_FILE and \
+         Hint: set MINIO_KES_API_KEY or MINIO_KES_API_KEY_FILE, or MINIO_KES_KEY_FILE and \
          MINIO_KES_CERT_FILE\n"
     );
 }

@@ -41,6 +41,7 @@ impl Folder {
             ("SECRET", "hunter2"),
             ("VAULT_APPROLE_ID", "b4c5a3a7-70d9-4f0b-8f5c-0f6d8c1f6a57"),
             ("VAULT_APPROLE_SECRET", "hunter2"),
+            ("VAULT_ENDPOINT", "http://vault.hunter2.example.com"),
             ("KES_AWS_ACCESS_KEY", "AKIAIOSFODNN7EXAMPLE"),
             ("KES_AWS_SECRET_KEY", "hunter2"),
             ("PASSWORD_FILE", "./secrets/password"),

@@ -51,7 +51,8 @@ impl Call {
         let text = self.argument();
         // Identities follow the rules of names on the wire.
         PolicyName::parse(text).map_err(|_| invalid_name("identity", text))?;
-        Ok(text.parse().ok())
+        // In lower case alone: a policy that names the identity would not match the other spelling.
+        Ok(text.parse().ok().filter(|identity: &Identity| identity.to_string() == text))
     }
 
     fn pattern(&self) -> Result<ListPattern, ApiError> {

@@ -1,6 +1,6 @@
 //! Who may go on.
 
-use kes_policy::Permit;
+use kes_policy::{Permit, RequestPath};
 
 use crate::error::ApiError;
 use crate::live::Snapshot;
@@ -9,8 +9,7 @@ use crate::refusals::Refusals;
 use crate::route::{Access, Route};
 use crate::target::Target;
 
-/// Decides about a call. A list route called without its last slash is judged as with it; deny
-/// patterns see both forms.
+/// Decides about a call. Deny patterns of list routes see every path that lists the same names.
 pub(crate) fn permit(
     refusals: &Refusals,
     snapshot: &Snapshot,
@@ -35,11 +34,9 @@ pub(crate) fn permit(
     if access == Access::Certificate {
         return Ok(subject.introduce());
     }
-    let (path, alias) = match route.bare_list_path() {
-        Some(bare) if target.as_str() == bare || target.as_str() == route.path => {
-            (route.path, Some(bare))
-        }
-        _ => (target.as_str(), None),
+    let path = match route.bare_list_path() {
+        Some(_) => RequestPath::listing(route.path, target.as_str()),
+        None => RequestPath::exact(target.as_str()),
     };
-    subject.authorize(path, alias).map_err(|_| ApiError::not_allowed())
+    subject.authorize(&path).map_err(|_| ApiError::not_allowed())
 }

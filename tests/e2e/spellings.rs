@@ -1,0 +1,162 @@
+//! Whatever path asks for the same as a denied one is denied too.
+
+use kes_tests::{Connection, Credential, Payload, Request, Setup, WAYS};
+use percent_encoding::{AsciiSet, percent_encode};
+
+/// The listing routes, and the field of their answers.
+const LISTS: [(&str, &str); 3] =
+    [("/v1/key/list", "names"), ("/v1/policy/list", "names"), ("/v1/identity/list", "identities")];
+
+/// Every byte of ASCII, letters included.
+const ALL: AsciiSet = {
+    let (mut set, mut byte) = (AsciiSet::EMPTY, 0);
+    while byte < 128 {
+        set = set.add(byte);
+        byte += 1;
+    }
+    set
+};
+
+/// A text with each byte percent-encoded.
+fn encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), &ALL).to_string()
+}
+
+/// The paths by which a listing of a prefix can be asked for.
+fn listings(bare: &str, prefix: &str) -> Vec<String> {
+    let encoded = encoded(prefix);
+    let mut paths: Vec<String> = ["", "*", "%2A", "%2a", "?list=all", "*?"]
+        .iter()
+        .flat_map(|end| [prefix, &encoded].map(|prefix| format!("{bare}/{prefix}{end}")))
+        .collect();
+    if prefix.is_empty() {
+        paths.extend([bare.to_owned(), format!("{bare}%2F"), format!("{bare}?")]);
+    }
+    paths
+}
+
+/// What is listed; none if that is refused.
+async fn listed(connection: &mut Connection, path: &str, field: &str) -> Option<Vec<String>> {
+    let answer = connection.get(path).await;
+    if answer.status == 403 {
+        return None;
+    }
+    let names = answer.ok().json()[field].clone();
+    Some(serde_json::from_value(names).expect("names are strings"))
+}
+
+#[tokio::test]
+async fn a_denied_listing_is_denied_under_each_of_its_paths() {
+    let caller = Credential::generate();
+    let prefix_of_identity = &caller.identity()[..5];
+    for (bare, field) in LISTS {
+        let prefix = if field == "identities" { prefix_of_identity } else { "zzz" };
+        for (prefix, ends) in [(prefix, &["", "**"][..]), ("", &["", "**"])] {
+            let mut denied: Vec<_> =
+                ends.iter().map(|end| format!("{bare}/{prefix}{end}")).collect();
+            if prefix.is_empty() {
+                denied.push(bare.to_owned());
+            }
+            for denied in denied {
+                let setup = Setup::new().policy("zzz-p", &["/v1/*"], &[&denied], &[&caller]);
+                setup.store("zzz-k", r#"{"bytes":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#);
+                let server = setup.start().await;
+                for way in WAYS {
+                    let mut admin = server.connect_over(setup.admin(), way).await;
+                    let mut caller = server.connect_over(&caller, way).await;
+                    for path in listings(bare, prefix) {
+                        let names = listed(&mut admin, &path, field).await;
+                        assert!(names.is_some_and(|names| !names.is_empty()), "{path}");
+                        let names = listed(&mut caller, &path, field).await;
+                        assert_eq!(names, None, "deny {denied}, ask for {path}");
+                    }
+                    // A rule forbids a listing, and no others.
+                    for other in ["0", "zzz-", "zzz-*"] {
+                        let names = listed(&mut caller, &format!("{bare}/{other}"), field).await;
+                        assert!(names.is_some(), "deny {denied}, ask for {other}");
+                    }
+                }
+                server.stop().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_allowed_listing_is_allowed_as_it_is_written() {
+    let caller = Credential::generate();
+    let setup = Setup::new().policy("p", &["/v1/key/list/my-"], &[], &[&caller]);
+    let server = setup.start().await;
+    for way in WAYS {
+        let mut caller = server.connect_over(&caller, way).await;
+        for (path, status) in [
+            ("/v1/key/list/my-", 200),
+            ("/v1/key/list/my%2d", 200),
+            ("/v1/key/list/my-*", 403),
+            ("/v1/key/list/my", 403),
+            ("/v1/key/list", 403),
+        ] {
+            assert_eq!(caller.get(path).await.status, status, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_has_no_second_path() {
+    let (caller, other) = (Credential::generate(), Credential::generate());
+    let identity = other.identity();
+    let setup = Setup::new()
+        .policy("other", &[], &[], &[&other])
+        .with(serde_json::json!({ "keys": [{ "name": "secret" }] }));
+    let described = format!("/v1/identity/describe/{identity}");
+    let routes = [
+        ("GET", "/v1/key/describe/secret", ""),
+        ("PUT", "/v1/key/generate/secret", "{}"),
+        ("PUT", "/v1/key/encrypt/secret", "{}"),
+        ("GET", "/v1/policy/read/other", ""),
+        ("GET", "/v1/policy/describe/other", ""),
+        ("GET", described.as_str(), ""),
+        ("GET", "/v1/status", ""),
+        ("GET", "/v1/metrics", ""),
+    ];
+    let deny: Vec<_> = routes.iter().map(|(_, path, _)| *path).collect();
+    let setup = setup.policy("p", &["*"], &deny, &[&caller]);
+    let server = setup.start().await;
+    let request = |method, path: &str, body: &str| {
+        Request::new(method, path).payload(Payload::sized(body.to_owned()))
+    };
+    for way in WAYS {
+        let mut admin = server.connect_over(setup.admin(), way).await;
+        let mut caller = server.connect_over(&caller, way).await;
+        for (method, path, body) in routes {
+            admin.send(request(method, path, body)).await.ok();
+            let (route, name) = path.rsplit_once('/').expect("a path has a slash");
+            let encoded = encoded(name);
+            let is_letter = |c: char| c.is_ascii_lowercase();
+            let swapped = name.replacen(is_letter, &name.to_uppercase()[..1], 1);
+            for written in [
+                path.to_owned(),
+                format!("{path}?a=b"),
+                format!("{route}/{encoded}"),
+                format!("{route}%2F{name}"),
+                format!("{path}/"),
+                format!("{path}%2F"),
+                format!("{path}%2F.."),
+                format!("{path}/."),
+                format!("{route}/./{name}"),
+                format!("{route}//{name}"),
+                format!("{path}*"),
+                format!("{path}%00"),
+                format!("{path}%20"),
+                format!("{path}%0A"),
+                format!("{route}/%20{name}"),
+                format!("{route}/%25{}", &encoded[1..]),
+                format!("{route}/{}", name.to_uppercase()),
+                format!("{route}/{swapped}"),
+            ] {
+                let status = caller.send(request(method, &written, body)).await.status;
+                assert!([400, 403, 404].contains(&status), "{method} {written}: {status}");
+            }
+        }
+    }
+}
