@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::poll;
 use kes_crypto::SystemRandom;
 use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, Parts};
-use kes_policy::{Admin, Permit, PolicySet};
+use kes_policy::{Admin, Permit, PolicySet, RequestPath};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, Identity, KeyName, Secret, SystemClock};
 use tokio::sync::Semaphore;
@@ -135,7 +135,7 @@ fn permit() -> Permit {
 fn permit_of(seed: u8) -> Permit {
     let identity = Identity::of_public_key(&[seed]);
     let set = PolicySet::new(Admin::new(&identity.to_string()), Vec::new()).unwrap();
-    set.subject(&identity).authorize("/", None).unwrap()
+    set.subject(&identity).authorize(&RequestPath::exact("/")).unwrap()
 }
 
 fn numbered(number: usize) -> KeyName {

@@ -1,9 +1,11 @@
 //! One connection: handshake, then requests until it ends.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::{BoxError, Router};
@@ -21,6 +23,7 @@ use crate::activity::Activity;
 use crate::admission::{Slot, Verdict};
 use crate::answer::SentBody;
 use crate::app::App;
+use crate::head;
 use crate::multiplex::{AnswerTimes, Multiplexed, NewStreams};
 use crate::peer::Peer;
 use crate::protocol::{self, Protocol};
@@ -34,7 +37,7 @@ use crate::wire::Wire;
 const HEAD_LEN_MAX: u32 = 16 << 10;
 
 /// What an HTTP/1.1 connection reads ahead, in bytes; bounds a request's head as well.
-const READ_BUFFER_LEN: usize = 64 << 10;
+const READ_BUFFER_LEN: usize = head::HEAD_LEN_MAX;
 
 /// Streams that a client opened and reset before they were looked at; more end the connection.
 const RESET_STREAMS_MAX: usize = 20;
@@ -47,10 +50,13 @@ const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What an h2 client may send of bodies before they are read, in bytes: for a stream and for the
-/// connection. A peer without a policy has HTTP/2's least.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 128 << 10;
-const WINDOW_MIN: u32 = (64 << 10) - 1;
+/// connection. Streams that wait for their turn must not take all of the connection's.
+const STREAM_WINDOW: u32 = 32 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// The same for a peer without a policy: HTTP/2's least for a connection.
+const STREAM_WINDOW_MIN: u32 = 8 << 10;
+const CONNECTION_WINDOW_MIN: u32 = (64 << 10) - 1;
 
 /// The longest answer in bytes, for the time that it may take.
 const ANSWER_LEN_MAX: u64 = 2 << 20;
@@ -67,7 +73,7 @@ pub(crate) async fn serve(
     mut slot: Slot,
 ) {
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let closed = slot.closed();
+    let (closed, is_known) = (slot.closed(), AtomicBool::new(false));
     let work = async {
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
         let Some(tls) = Box::pin(handshake(&app, stream, address, &slot)).await else { return };
@@ -80,19 +86,30 @@ pub(crate) async fn serve(
         drop(snapshot);
         let activity = Activity::new(app.limits.write_timeout);
         let verdict = slot.identify(identity, is_admin, &activity);
+        if verdict == Verdict::Refused {
+            let detail = identity.map(|identity| format!("identity {identity}"));
+            app.refusals.note(address, &Refusal::too_many_connections(), detail.as_deref());
+        }
+        if verdict == Verdict::Served {
+            is_known.store(true, Ordering::Relaxed);
+        }
         let open = Open { address, verdict, activity, closed: slot.closed() };
         requests(&app, router, tls, peer, open).await;
     };
     let end = async {
+        closed.cancelled().await;
+        if is_known.load(Ordering::Relaxed) {
+            // It ends by itself: its client may just have sent a request.
+            pending::<()>().await;
+        }
+    };
+    let end = async {
         tokio::select! {
-            () = closed.cancelled() => {}
+            () = end => app.refusals.note(address, &Refusal::evicted(), None),
             () = app.stop.hard().cancelled() => {}
         }
     };
     unless(pin!(end), pin!(work)).await;
-    if closed.is_cancelled() {
-        app.refusals.note(address, &Refusal::evicted(), None);
-    }
 }
 
 /// A connection after its handshake.
@@ -177,7 +194,7 @@ fn requests(
         let (streams_max, window, connection_window) = if is_known {
             (limits.streams, STREAM_WINDOW, CONNECTION_WINDOW)
         } else {
-            (limits.streams_without_policy, WINDOW_MIN, WINDOW_MIN)
+            (limits.streams_without_policy, STREAM_WINDOW_MIN, CONNECTION_WINDOW_MIN)
         };
         let connection = http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
@@ -226,6 +243,9 @@ async fn drive(
     };
     if let Some(result) = unless(pin!(finish), connection.as_mut()).await {
         return ended(result);
+    }
+    if closed.is_cancelled() {
+        tracing::debug!(peer = %address, "an idle connection is closed for a new one");
     }
     if activity.is_overdue() {
         app.refusals.note(address, &Refusal::not_taken(), None);

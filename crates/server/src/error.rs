@@ -74,6 +74,11 @@ impl ApiError {
         Self::bad_request("invalid request path")
     }
 
+    /// A head of HTTP/1.1 that others may read in another way.
+    pub(crate) fn malformed_head(message: &'static str) -> Self {
+        Self::bad_request(message)
+    }
+
     pub(crate) fn body_too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message::BODY_TOO_LARGE)
     }

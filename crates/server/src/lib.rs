@@ -16,6 +16,7 @@ mod connection;
 mod error;
 mod fold;
 mod handler;
+mod head;
 mod layer;
 mod listener;
 mod live;

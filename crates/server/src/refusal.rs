@@ -58,6 +58,14 @@ impl Refusal {
         Self::new("connection closed", reason, cure)
     }
 
+    /// A connection of an identity that holds as many as it may, and none that is idle.
+    pub(crate) fn too_many_connections() -> Self {
+        let reason = "too many connections of one identity, none of them idle";
+        let cure =
+            "let its clients use fewer connections, or raise limits.connections_per_identity";
+        Self::new("requests of a connection refused", reason, cure)
+    }
+
     /// A connection whose client does not take what it is answered.
     pub(crate) fn not_taken() -> Self {
         let reason = "the client does not take its answers";

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, Response};
+use axum::http::{HeaderValue, Method, Response, header};
 use axum::routing::any;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
@@ -25,6 +25,7 @@ use crate::body::{BodyLimits, RequestBody, Source, Waits};
 use crate::budget::{ConnectionBudget, SMALL_LEN};
 use crate::error::ApiError;
 use crate::handler::Call;
+use crate::head;
 use crate::layer::trace::{self, Trace};
 use crate::layer::{audit, authorize, limit, panic};
 use crate::live::Snapshot;
@@ -93,10 +94,9 @@ impl Front {
         self: &Arc<Self>,
         request: hyper::Request<Incoming>,
     ) -> impl Future<Output = Answer> + Send + use<> {
-        let refused = self.is_refused.then(ApiError::too_many_connections);
-        let target = match refused.map_or_else(|| Target::parse(request.uri()), Err) {
+        let target = match self.target(&request) {
             Ok(target) => target,
-            Err(error) => return Either::Right(Either::Left(ready(error.to_response()))),
+            Err(error) => return Either::Right(Either::Left(ready(error))),
         };
         // To read a forwarded certificate is work that belongs into the request's own future.
         let snapshot = self.app.live.load();
@@ -107,6 +107,19 @@ impl Front {
         let (head, body) = request.into_parts();
         let body = Source::Left(body);
         Either::Left(serve(&self.app, snapshot, route, &self.peer, target, &head, body))
+    }
+
+    /// Where a request goes; an answer, if it is not to be looked at any further.
+    fn target(&self, request: &hyper::Request<Incoming>) -> Result<Target, Answer> {
+        if self.is_refused {
+            return Err(ApiError::too_many_connections().to_response());
+        }
+        head::check(request).map_err(|error| {
+            let mut answer = error.to_response();
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        })?;
+        Target::parse(request.uri()).map_err(|error| error.to_response())
     }
 
     fn by_router(

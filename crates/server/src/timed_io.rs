@@ -4,13 +4,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::activity::Activity;
+use crate::head;
 
 /// The time that a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +33,23 @@ pub(crate) struct TimedIo<S> {
     times: IoTimes,
     head: Option<Pin<Box<Sleep>>>,
     stall: Option<Stall>,
+    refusal: Option<Box<Refusal>>,
 }
+
+/// An answer of hyper's own that is written with a body instead. A client that is still sending must
+/// not lose it: what it sends is read for a while before the connection is closed.
+#[derive(Debug)]
+struct Refusal {
+    bytes: Vec<u8>,
+    written: usize,
+    discarded: usize,
+    is_shut: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// How much is read behind a refusal, and for how long.
+const DISCARD_MAX: usize = 1 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A write that waits for the client.
 #[derive(Debug)]
@@ -45,7 +62,7 @@ struct Stall {
 
 impl<S> TimedIo<S> {
     pub(crate) fn new(stream: S, activity: Arc<Activity>, times: IoTimes) -> Self {
-        Self { stream, activity, times, head: None, stall: None }
+        Self { stream, activity, times, head: None, stall: None, refusal: None }
     }
 
     /// Looks at the result of a write: one that waits is not waited for without end.
@@ -93,6 +110,50 @@ impl Stall {
     }
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> TimedIo<S> {
+    /// Writes what hyper writes, or a refusal instead.
+    fn poll_write_head(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // Where requests share a connection there are no such answers.
+        if self.refusal.is_none() && self.times.head.is_some() {
+            self.refusal = head::with_body(buf).map(|bytes| {
+                let timer = Box::pin(tokio::time::sleep(DISCARD_TIMEOUT));
+                Box::new(Refusal { bytes, written: 0, discarded: 0, is_shut: false, timer })
+            });
+        }
+        let Some(refusal) = &mut self.refusal else {
+            return Pin::new(&mut self.stream).poll_write(cx, buf);
+        };
+        while let Some(rest) = refusal.bytes.get(refusal.written..).filter(|rest| !rest.is_empty())
+        {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => refusal.written += written,
+            }
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    /// Closes the writing side, then reads what a client that was refused is still sending.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(refusal) = &mut self.refusal else {
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
+        };
+        if !refusal.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            refusal.is_shut = true;
+        }
+        let mut scratch = [0; 4096];
+        while refusal.discarded < DISCARD_MAX && refusal.timer.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => refusal.discarded += buffer.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for TimedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -120,13 +181,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = self.poll_write_head(cx, buf);
         self.within_time(written, |taken| Some(*taken), cx)
     }
 
@@ -136,7 +197,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let shut = self.poll_close(cx);
         self.within_time(shut, |()| None, cx)
     }
 
@@ -145,7 +206,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = match bufs {
+            // Answers of hyper's own have one part.
+            [buf] => self.poll_write_head(cx, buf),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.within_time(written, |taken| Some(*taken), cx)
     }
 
