@@ -37,14 +37,14 @@ pub(crate) struct Whole {
 /// What an answer holds until it was taken: dropped with its last byte.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     pub(crate) request: Option<RequestSlot>,
     in_flight: Option<InFlight>,
 }
 
 impl Whole {
     /// Adds what is held until the body was taken.
-    pub(crate) fn hold(&mut self, held: Option<Held>, request: Option<RequestSlot>) {
+    pub(crate) fn hold(&mut self, held: Option<Box<Held>>, request: Option<RequestSlot>) {
         (self.ticket.held, self.ticket.request) = (held, request);
     }
 
@@ -268,7 +268,7 @@ mod tests {
         let held = budget.hold(&connection, &None, 1 << 20).await.unwrap();
         let mut answer = whole(vec![7; 3 * PIECE_LEN - 1]);
         let Either::Left(body) = answer.body_mut() else { unreachable!() };
-        body.hold(Some(held), accounts.begin(None));
+        body.hold(Some(Box::new(held)), accounts.begin(None));
         let mut body = SentBody::new(answer.into_body(), activity.begin());
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE_LEN as u64 - 1));
         for _ in 0..3 {

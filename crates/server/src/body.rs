@@ -50,7 +50,7 @@ pub(crate) struct RequestBody {
     state: State,
     waits: Waits,
     /// Memory for a large body, and for an answer of its length.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
 }
 
 /// What a request waits for.
@@ -113,13 +113,13 @@ impl RequestBody {
     pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
         let before = std::mem::replace(&mut self.waits, Waits::Turn);
         let BodyLimits { budget, connection, client, .. } = &self.limits;
-        self.held = Some(budget.hold(connection, client, bytes).await?);
+        self.held = Some(Box::new(budget.hold(connection, client, bytes).await?));
         self.waits = before;
         Ok(())
     }
 
     /// What is held, for an answer of `bytes`; none for a small one.
-    pub(crate) fn take_held(&mut self, bytes: usize) -> Option<Held> {
+    pub(crate) fn take_held(&mut self, bytes: usize) -> Option<Box<Held>> {
         let mut held = self.held.take()?;
         if bytes <= SMALL_LEN {
             return None;

@@ -18,6 +18,8 @@ pub(crate) struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
     allow: Option<&'static str>,
+    /// What follows the request on its HTTP/1.1 connection cannot be read.
+    closes: bool,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -46,7 +48,7 @@ impl Operation {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), allow: None, cause: None }
+        Self { status, message: message.into(), allow: None, closes: false, cause: None }
     }
 
     fn because(mut self, cause: Arc<dyn StdError + Send + Sync>) -> Self {
@@ -74,9 +76,10 @@ impl ApiError {
         Self::bad_request("invalid request path")
     }
 
-    /// A head of HTTP/1.1 that others may read in another way.
-    pub(crate) fn malformed_head(message: &'static str) -> Self {
-        Self::bad_request(message)
+    /// A head of HTTP/1.1 that is too long, or that others may read in another way. The connection is
+    /// closed after the answer.
+    pub(crate) fn head(status: StatusCode, message: &'static str) -> Self {
+        Self { closes: true, ..Self::new(status, message) }
     }
 
     pub(crate) fn body_too_large() -> Self {
@@ -190,6 +193,9 @@ impl ApiError {
         let error = ErrorBody { message: self.message.clone().into_owned() };
         let mut response = answer::json(&error).unwrap_or_else(|_| answer::empty());
         *response.status_mut() = self.status;
+        if self.closes {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(allow) = self.allow {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }

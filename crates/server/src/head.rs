@@ -19,15 +19,21 @@ pub(crate) fn check(request: &Request<impl Sized>) -> Result<(), ApiError> {
         return Ok(());
     }
     if length(request.uri().path(), headers) > HEAD_LEN_MAX {
-        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_LARGE));
+        return Err(ApiError::head(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_LARGE));
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_one_host(host.as_bytes()) => {}
         (None, _) if version < Version::HTTP_11 => {}
-        (None, _) => return Err(ApiError::malformed_head("missing required Host header")),
-        (Some(_), None) => return Err(ApiError::malformed_head("malformed Host header")),
-        (Some(_), Some(_)) => return Err(ApiError::malformed_head("too many Host headers")),
+        (None, _) => {
+            return Err(ApiError::head(StatusCode::BAD_REQUEST, "missing required Host header"));
+        }
+        (Some(_), None) => {
+            return Err(ApiError::head(StatusCode::BAD_REQUEST, "malformed Host header"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(ApiError::head(StatusCode::BAD_REQUEST, "too many Host headers"));
+        }
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = match (codings.next(), codings.next()) {
@@ -36,7 +42,11 @@ pub(crate) fn check(request: &Request<impl Sized>) -> Result<(), ApiError> {
         (Some(_), Some(_)) => false,
     };
     // hyper drops a length that stands beside it, as RFC 9112 (6.3) asks for.
-    if is_chunked { Ok(()) } else { Err(ApiError::malformed_head("unsupported transfer encoding")) }
+    if is_chunked {
+        Ok(())
+    } else {
+        Err(ApiError::head(StatusCode::BAD_REQUEST, "unsupported transfer encoding"))
+    }
 }
 
 /// The length of a head as it was sent, but for blanks that mean nothing.

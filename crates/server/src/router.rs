@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, header};
+use axum::http::{Method, Response};
 use axum::routing::any;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
@@ -96,7 +96,7 @@ impl Front {
     ) -> impl Future<Output = Answer> + Send + use<> {
         let target = match self.target(&request) {
             Ok(target) => target,
-            Err(error) => return Either::Right(Either::Left(ready(error))),
+            Err(error) => return Either::Right(Either::Left(ready(error.to_response()))),
         };
         // To read a forwarded certificate is work that belongs into the request's own future.
         let snapshot = self.app.live.load();
@@ -109,17 +109,13 @@ impl Front {
         Either::Left(serve(&self.app, snapshot, route, &self.peer, target, &head, body))
     }
 
-    /// Where a request goes; an answer, if it is not to be looked at any further.
-    fn target(&self, request: &hyper::Request<Incoming>) -> Result<Target, Answer> {
+    /// Where a request goes, if it is to be looked at at all.
+    fn target(&self, request: &hyper::Request<Incoming>) -> Result<Target, ApiError> {
         if self.is_refused {
-            return Err(ApiError::too_many_connections().to_response());
+            return Err(ApiError::too_many_connections());
         }
-        head::check(request).map_err(|error| {
-            let mut answer = error.to_response();
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            answer
-        })?;
-        Target::parse(request.uri()).map_err(|error| error.to_response())
+        head::check(request)?;
+        Target::parse(request.uri())
     }
 
     fn by_router(
