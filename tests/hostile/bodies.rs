@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kes_tests::{Payload, Request, Setup, measured};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 use crate::client::{Latency, Steady, ask, encryption};
 use crate::load::body::{self, Endless, PIECE_LEN, Pace};
@@ -98,6 +98,26 @@ async fn bodies_that_stall_do_not_keep_others_waiting() {
 #[tokio::test]
 async fn bodies_that_trickle_do_not_keep_others_waiting() {
     bodies_that_do_not_end(Pace::Trickle).await;
+}
+
+#[tokio::test]
+async fn a_body_at_twice_the_rate_that_is_asked_for_is_taken() {
+    let site = Site::new(Setup::new()).await;
+    let mut client = site.server.connect(&site.client).await;
+    let (feed, payload) = Payload::fed();
+    let request = Request::new("PUT", "/v1/key/encrypt/my-k").payload(payload);
+    let pending = client.start(request).await.expect("a connection");
+    feed.send("{\"plaintext\":\"");
+    let mut ticks = interval(Duration::from_secs(1));
+    for _ in 0..12 {
+        ticks.tick().await;
+        feed.send(vec![b'A'; 32 << 10]);
+    }
+    feed.send("\"}");
+    drop(feed);
+    pending.answer().await.ok();
+    drop(client);
+    site.stop("nobody").await;
 }
 
 #[tokio::test]
