@@ -1,10 +1,12 @@
 //! Answers that are not taken: their time, their memory, and the end of the server beside them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use kes_tests::frame::{Frames, SETTINGS};
+use kes_tests::frame::{DATA, Frames, HEADERS, RST_STREAM, SETTINGS};
 use kes_tests::{Credential, Setup, b64, measured};
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::client::Steady;
 use crate::load::Load;
@@ -54,6 +56,15 @@ fn long_list(setup: &Setup) {
     for number in 0..10_000 {
         setup.store(&format!("my-z{number:05}-{}", "z".repeat(70)), "");
     }
+}
+
+/// Every way not to take answers: the first one as the server is by default, the others with a server
+/// that waits for less long.
+fn each_way() -> impl Iterator<Item = (Untaken, Setup)> {
+    UNTAKEN.into_iter().enumerate().map(|(at, untaken)| {
+        let limits = json!({ "limits": { "write_timeout": "2s" } });
+        (untaken, if at == 0 { Setup::new() } else { Setup::new().with(limits) })
+    })
 }
 
 /// What a load is made of.
@@ -133,11 +144,68 @@ async fn a_peer_without_a_policy_has_8_streams_and_a_known_one_250() {
     site.stop("nobody").await;
 }
 
+/// How often a slow client takes a part of an answer, and how much of it.
+const SLOW: Duration = Duration::from_secs(1);
+const PART: u32 = 200 << 10;
+
+#[tokio::test]
+async fn answers_that_are_taken_late_arrive() {
+    let site = Site::new(Setup::new()).await;
+    let dialer = site.server.dial().show(&site.client);
+    let mut frames = Frames::open_with_window(&dialer, 0).await.expect("h2");
+    let mut streams = Vec::new();
+    for _ in 0..REQUESTS {
+        let stream = frames.request("GET", "/v1/status", true).await.expect("a connection");
+        streams.push(stream);
+    }
+    for _ in 0..REQUESTS {
+        let head = frames.find(HEADERS).await.expect("a head");
+        assert_eq!(head.status(), Some(200));
+    }
+    for stream in streams {
+        frames.widen(stream, PART).await.expect("a connection");
+        let mut data = frames.find(DATA).await.expect("a body");
+        while !data.ends_stream() {
+            assert_eq!(data.stream, stream);
+            data = frames.find(DATA).await.expect("a body");
+        }
+    }
+    site.stop("nobody").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_arrives() {
+    let limits = json!({ "limits": { "write_timeout": "3s" } });
+    let site = Site::new(Setup::new().with(limits)).await;
+    let dialer = site.server.dial().show(&site.client);
+    let mut frames = Frames::open_with_window(&dialer, 0).await.expect("h2");
+    frames.widen(0, 1 << 30).await.expect("a connection");
+    let ask = encrypted();
+    let stream = frames.request(ask.method, &ask.path, false).await.expect("a connection");
+    frames.body(stream, ask.body.as_bytes(), true).await.expect("a connection");
+    let mut parts = interval(SLOW);
+    loop {
+        // This takes longer in all than an answer may stand still.
+        tokio::select! {
+            _ = parts.tick() => frames.widen(stream, PART).await.expect("a connection"),
+            frame = frames.next() => {
+                let frame = frame.expect("the answer is not cut off");
+                assert_ne!(frame.kind, RST_STREAM, "{frame:?}");
+                if frame.kind == DATA && frame.ends_stream() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(frames);
+    site.stop("nobody").await;
+}
+
 #[tokio::test]
 async fn refusals_that_are_not_taken_end_and_hold_little() {
     let _turn = alone().await;
-    for untaken in UNTAKEN {
-        Case::unknown(untaken).ends(Setup::new()).await;
+    for (untaken, setup) in each_way() {
+        Case::unknown(untaken).ends(setup).await;
     }
 }
 
@@ -153,16 +221,15 @@ async fn refusals_that_are_not_taken_do_not_hold_up_the_end() {
 #[tokio::test]
 async fn large_answers_that_are_not_taken_end_and_hold_what_their_budget_allows() {
     let _turn = alone().await;
-    for untaken in UNTAKEN {
-        Case::known(encrypted(), untaken).ends(Setup::new()).await;
+    for (untaken, setup) in each_way() {
+        Case::known(encrypted(), untaken).ends(setup).await;
     }
 }
 
 #[tokio::test]
 async fn long_lists_that_are_not_taken_end_and_hold_what_their_budget_allows() {
     let _turn = alone().await;
-    for untaken in UNTAKEN {
-        let setup = Setup::new();
+    for (untaken, setup) in each_way() {
         long_list(&setup);
         Case::known(listed(), untaken).ends(setup).await;
     }

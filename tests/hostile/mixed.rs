@@ -20,9 +20,9 @@ const LENGTH: Duration = Duration::from_mins(1);
 /// How long after that memory is back at the latest.
 const REST: Duration = Duration::from_secs(30);
 
-/// The most that the server may take more than before: bodies and answers in all (256 MiB), 1,000
-/// connections of 256 KiB each, and half as much again for what an allocator keeps.
-const PEAK: u64 = (256 + 250) * MIB * 3 / 2;
+/// The most that the server may take more than before: bodies and answers in all (256 MiB), 1,100
+/// connections of 96 KiB each, and a quarter as much again for what an allocator keeps.
+const PEAK: u64 = (256 + 104) * MIB * 5 / 4;
 
 /// Peers of each kind but storms: what two processors can bear beside each other.
 const FEW: usize = 20;

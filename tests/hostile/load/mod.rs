@@ -20,6 +20,9 @@ use tokio::time::timeout;
 /// How long a count that is not reached is waited for.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long a count stays as it is until it counts as settled.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// Hostile work on a thread of its own, until it is stopped or dropped. All its connections end
 /// with it.
 #[derive(Debug)]
@@ -116,6 +119,20 @@ impl Tally {
         let reached = timeout(PATIENCE, counts.wait_for(|counts| sum(counts, start) >= wanted));
         let is_reached = reached.await.is_ok();
         assert!(is_reached, "no {wanted} of '{start}' within {PATIENCE:?}: {self}");
+    }
+
+    /// Waits until there are no more of them for a while, once there were so many.
+    ///
+    /// # Panics
+    /// If there are never so many.
+    pub(crate) async fn settled(&self, start: &str, wanted: usize) {
+        self.reached(start, wanted).await;
+        let mut so_far = self.of(start);
+        let mut counts = self.0.subscribe();
+        let more = |counts: &BTreeMap<String, usize>, than| sum(counts, start) > than;
+        while timeout(QUIET, counts.wait_for(|counts| more(counts, so_far))).await.is_ok() {
+            so_far = self.of(start);
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn start(
             // How a connection ends is counted; that it does is no failure of the load.
             let _ = peer(&dialer, &ask, untaken, &tally).await;
             tally.count("ended");
-            pending().await
+            pending::<()>().await;
         }
     })
 }
