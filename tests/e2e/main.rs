@@ -15,6 +15,7 @@ mod checklist_routes;
 mod checklist_tls;
 mod command;
 mod development;
+mod escapes;
 mod expiry;
 mod field;
 mod formats;

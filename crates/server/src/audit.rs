@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use kes_types::wire::{AuditEvent, AuditRequest, AuditResponse};
-use kes_types::{Identity, Timestamp};
+use kes_types::{Identity, Timestamp, escape};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -147,7 +147,7 @@ fn plain(json: &mut Vec<u8>, before: &str, text: &str) {
 /// Adds any value: texts and numbers can always be written.
 fn add(json: &mut Vec<u8>, before: &str, value: &impl Serialize) {
     json.extend_from_slice(before.as_bytes());
-    let _ = serde_json::to_writer(json, value);
+    let _ = escape::write_json(json, value);
 }
 
 /// Writes batches of lines until the backlog is closed, on threads where a slow output blocks no
