@@ -18,6 +18,7 @@ mod development;
 mod escapes;
 mod expiry;
 mod field;
+mod floods;
 mod formats;
 mod identity;
 mod monitoring;

@@ -8,6 +8,7 @@ use kes_types::Clock;
 
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::failures::Failures;
 use crate::lane::Lane;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
@@ -66,6 +67,7 @@ pub(crate) struct App {
     pub(crate) audit: AuditLog,
     pub(crate) errors: ErrorLog,
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) bodies: BodyBudget,
     pub(crate) handshakes: Lane,

@@ -192,7 +192,7 @@ fn through_layers(
             body.discard().await;
         }
 
-        let response = trace.finish(outcome);
+        let response = trace.finish(outcome, &app.failures);
         let (status, taken) = (response.status(), trace.taken(&*app.clock));
         audit.finish(status, taken).await;
         metrics.finish(status, taken);

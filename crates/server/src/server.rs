@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, BuildInfo, Limits};
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::failures::Failures;
 use crate::lane::Lane;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
@@ -89,10 +90,12 @@ impl Server {
     pub fn new(parts: Parts) -> Result<Self, BindError> {
         let since = Timestamp::from(parts.clock.now());
         let snapshot = Snapshot::new(1, since, parts.live, parts.keyring)?;
+        let failures = Failures::new(Arc::clone(&parts.clock));
         let app = App {
             live: Live::new(snapshot),
             metrics: Metrics::new().map_err(BindError::Metrics)?,
-            audit: AuditLog::new(parts.audit_output, &parts.tasks),
+            audit: AuditLog::new(parts.audit_output, &parts.tasks, Arc::clone(&failures)),
+            failures,
             errors: parts.errors,
             refusals: Refusals::new(Arc::clone(&parts.clock)),
             streams: Arc::new(log::StreamLimits::default()),
@@ -136,6 +139,8 @@ impl Bound {
         drop(snapshot);
         let reporting = Arc::clone(&app.refusals).report_until(app.stop.soft().clone());
         tasks.spawn(reporting);
+        let reporting = Arc::clone(&app.failures).report_until(app.stop.soft().clone());
+        tasks.spawn(reporting);
         tasks.spawn(validity::warn_until_stopped(Arc::clone(&app)));
 
         let router = router::router(Arc::clone(&app));
@@ -153,6 +158,7 @@ impl Bound {
         }
         app.refusals.finish();
         app.audit.flush().await;
+        app.failures.finish();
         drop(app);
         tasks.close();
         // Writes go on when their callers have hung up.

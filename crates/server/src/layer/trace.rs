@@ -1,4 +1,4 @@
-//! A number for each request, and one line in the log for each failure.
+//! A number for each request, and what the log says of one that failed.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use kes_types::{Clock, Identity};
 use crate::app::App;
 use crate::body::Answer;
 use crate::error::{ApiError, Outcome};
+use crate::failures::Failures;
 use crate::peer::Caller;
 use crate::target::Target;
 
@@ -58,24 +59,26 @@ impl Trace {
     }
 
     /// Turns the outcome into an answer. A failure is logged here and nowhere below: one line,
-    /// with its whole chain of causes.
-    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
+    /// with its whole chain of causes, or a count of many alike.
+    pub(crate) fn finish(&self, outcome: Outcome, failures: &Failures) -> Answer {
         match outcome {
             Ok(response) => response,
             Err(error) => {
-                self.log(&error);
+                self.log(&error, failures);
                 error.to_response()
             }
         }
     }
 
-    fn log(&self, error: &ApiError) {
+    fn log(&self, error: &ApiError, failures: &Failures) {
         let status = error.status().as_u16();
         let identity = self.identity.as_ref().map(tracing::field::display);
         let (request, method, path) = (self.id, self.method.as_str(), self.target.shown());
         let (message, cause) = (error.message(), error.causes());
         if error.status() >= StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(request, method, path, identity, status, %cause, "{message}");
+            let Some(more) = failures.request_failed(error) else { return };
+            let repeated = (more > 0).then_some(more);
+            tracing::error!(request, method, path, identity, status, %cause, repeated, "{message}");
         } else {
             tracing::debug!(request, method, path, identity, status, %cause, "{message}");
         }
