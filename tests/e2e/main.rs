@@ -22,6 +22,7 @@ mod floods;
 mod formats;
 mod identity;
 mod monitoring;
+mod outcomes;
 mod output;
 mod plain_http;
 mod proxy;

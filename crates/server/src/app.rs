@@ -8,6 +8,7 @@ use kes_types::Clock;
 
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::changes::Changes;
 use crate::failures::Failures;
 use crate::lane::Lane;
 use crate::live::Live;
@@ -65,6 +66,7 @@ pub(crate) struct App {
     pub(crate) live: Live,
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
+    pub(crate) changes: Changes,
     pub(crate) errors: ErrorLog,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) failures: Arc<Failures>,

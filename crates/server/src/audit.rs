@@ -45,7 +45,7 @@ impl LogLine for AuditEvent<'_> {
 fn no_event() -> AuditEvent<'static> {
     let request = AuditRequest { ip: "".into(), path: "".into(), identity: None, proxy_ip: None };
     let response = AuditResponse { code: 0, time: 0 };
-    AuditEvent { time: Timestamp::ZERO, request, response, lost: 0 }
+    AuditEvent { time: Timestamp::ZERO, request, response, client_gone: false, lost: 0 }
 }
 
 /// Where audit events go.
@@ -147,6 +147,9 @@ fn json(method: Option<&str>, event: &AuditEvent<'_>, lost: u64) -> Vec<u8> {
     add(&mut json, r#"},"response":{"code":"#, &code);
     add(&mut json, r#","time":"#, &time);
     json.push(b'}');
+    if event.client_gone {
+        json.extend_from_slice(br#","client_gone":true"#);
+    }
     if lost > 0 {
         add(&mut json, r#","lost":"#, &lost);
     }
@@ -359,14 +362,14 @@ mod tests {
     #[test]
     fn a_line_is_what_the_event_serializes_to() {
         let time = Timestamp::from_unix(1_700_000_000, 120_000_000).unwrap();
-        for (path, identity, proxy_ip, lost) in [
-            ("/v1/status", None, None, 0),
-            ("/v1/key/list/\"\n\u{e4}", Some(Identity::of_public_key(b"a")), None, 7),
-            ("", Some(Identity::of_public_key(b"b")), Some("192.0.2.1".into()), 0),
+        for (path, identity, proxy_ip, client_gone, lost) in [
+            ("/v1/status", None, None, false, 0),
+            ("/v1/key/list/\"\n\u{e4}", Some(Identity::of_public_key(b"a")), None, true, 7),
+            ("", Some(Identity::of_public_key(b"b")), Some("192.0.2.1".into()), true, 0),
         ] {
             let request = AuditRequest { ip: "::1".into(), path: path.into(), identity, proxy_ip };
             let response = AuditResponse { code: 200, time: 12_345 };
-            let event = AuditEvent { time, request, response, lost };
+            let event = AuditEvent { time, request, response, client_gone, lost };
             let plain = serde_json::to_value(&event).unwrap();
             assert_eq!(event.line(lost), serde_json::to_vec(&event).unwrap());
 
@@ -378,6 +381,7 @@ mod tests {
             assert_eq!(object["request"], plain["request"]);
             assert_eq!(object["response"], plain["response"]);
             assert_eq!(object["time"], plain["time"]);
+            assert_eq!(object.get("client_gone"), plain.get("client_gone"));
             assert_eq!(object.get("lost"), plain.get("lost"));
             assert!(line.ends_with(b"}\n"));
         }

@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod backlog;
 mod body;
+mod changes;
 mod connection;
 mod error;
 mod failures;

@@ -18,6 +18,7 @@ use tower::Service as _;
 
 use crate::app::App;
 use crate::body::{self, Answer, AnswerBody, RequestBody, SentBody, Source};
+use crate::changes::Waiting;
 use crate::error::ApiError;
 use crate::handler::Call;
 use crate::idle::Activity;
@@ -100,7 +101,9 @@ impl Front {
         };
         let (head, body) = request.into_parts();
         let body = Source::Left(body);
-        Either::Left(serve(&self.app, snapshot, route, &self.peer, target, &head, body))
+        // A hot route is no change.
+        let waiting = Waiting::default();
+        Either::Left(serve(&self.app, snapshot, route, &self.peer, target, (&head, body), waiting))
     }
 
     fn by_router(
@@ -132,7 +135,13 @@ async fn routed(app: &Arc<App>, route: &'static Route, request: Request) -> Answ
     match parts.extensions.remove::<Arrival>() {
         Some(Arrival { peer, target }) => {
             let (snapshot, body) = (app.live.load(), Source::Right(body));
-            serve(app, snapshot, route, &peer, target, &parts, body).await
+            let answer =
+                |waiting| serve(app, snapshot, route, &peer, target, (&parts, body), waiting);
+            if route.is_change {
+                app.changes.run(answer).await
+            } else {
+                answer(Waiting::default()).await
+            }
         }
         None => ApiError::internal(Unaddressed).to_response(),
     }
@@ -145,11 +154,11 @@ fn serve(
     route: &'static Route,
     peer: &Peer,
     target: Target,
-    head: &Parts,
-    body: Source,
+    (head, body): (&Parts, Source),
+    waiting: Waiting,
 ) -> impl Future<Output = Answer> + Send + use<> {
     let caller = peer.caller(&snapshot, &head.headers);
-    let trace = trace::begin(app, &head.method, target, &caller);
+    let trace = trace::begin(app, &head.method, target, &caller, waiting);
     let body = RequestBody::new(body, route.body_max, app.bodies.clone());
     // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
     through_layers(Arc::clone(app), snapshot, route, caller, trace, body)

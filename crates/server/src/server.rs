@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, BuildInfo, Limits};
 use crate::audit::AuditLog;
 use crate::body::BodyBudget;
+use crate::changes::Changes;
 use crate::failures::Failures;
 use crate::lane::Lane;
 use crate::live::{Live, Snapshot, SnapshotError};
@@ -95,6 +96,7 @@ impl Server {
             live: Live::new(snapshot),
             metrics: Metrics::new().map_err(BindError::Metrics)?,
             audit: AuditLog::new(parts.audit_output, &parts.tasks, Arc::clone(&failures)),
+            changes: Changes::default(),
             failures,
             errors: parts.errors,
             refusals: Refusals::new(Arc::clone(&parts.clock)),
@@ -147,21 +149,27 @@ impl Bound {
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
 
         connections.close();
-        let drained = tokio::time::timeout(app.limits.drain_timeout, connections.wait());
+        // Changes go on when their callers have hung up, and are in the audit log.
+        let answered = || async {
+            connections.wait().await;
+            app.changes.ended().await;
+        };
+        let drained = tokio::time::timeout(app.limits.drain_timeout, answered());
         let drained = app.stop.hard().run_until_cancelled(drained).await;
         let is_clean = matches!(drained, Some(Ok(())));
         if !is_clean {
             tracing::error!("requests were cut off: they did not end in time");
             app.stop.abort();
             // Their records are part of the audit log.
-            let _ = tokio::time::timeout(LAST_WAIT, connections.wait()).await;
+            let _ = tokio::time::timeout(LAST_WAIT, answered()).await;
+            app.changes.cut_off().await;
         }
         app.refusals.finish();
         app.audit.flush().await;
         app.failures.finish();
         drop(app);
         tasks.close();
-        // Writes go on when their callers have hung up.
+        // Writes go on when nobody waits for them.
         let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
         if !written {
             tracing::error!(

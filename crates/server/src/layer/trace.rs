@@ -7,6 +7,7 @@ use kes_types::{Clock, Identity};
 
 use crate::app::App;
 use crate::body::Answer;
+use crate::changes::Waiting;
 use crate::error::{ApiError, Outcome};
 use crate::failures::Failures;
 use crate::peer::Caller;
@@ -20,10 +21,17 @@ pub(crate) struct Trace {
     target: Target,
     identity: Option<Identity>,
     begun: Instant,
+    waiting: Waiting,
 }
 
 /// Numbers the request.
-pub(crate) fn begin(app: &App, method: &Method, target: Target, caller: &Caller) -> Trace {
+pub(crate) fn begin(
+    app: &App,
+    method: &Method,
+    target: Target,
+    caller: &Caller,
+    waiting: Waiting,
+) -> Trace {
     let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
     Trace {
         id: app.next_request_id(),
@@ -31,6 +39,7 @@ pub(crate) fn begin(app: &App, method: &Method, target: Target, caller: &Caller)
         target,
         identity,
         begun: app.clock.monotonic(),
+        waiting,
     }
 }
 
@@ -51,6 +60,11 @@ impl Trace {
     /// The caller, if it has one.
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.identity
+    }
+
+    /// Whether the caller hung up before the change that it asked for ended.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        self.waiting.has_ended()
     }
 
     /// How long the request has taken until now.
