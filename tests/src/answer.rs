@@ -124,11 +124,20 @@ impl Stream {
     /// # Panics
     /// If the answer breaks off.
     pub async fn line(&mut self) -> Option<Value> {
+        let line = self.text().await?;
+        Some(serde_json::from_str(&line).expect("each line is a JSON object"))
+    }
+
+    /// The next line as it was sent.
+    ///
+    /// # Panics
+    /// If the answer breaks off.
+    pub async fn text(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line = self.rest.split_to(end + 1);
-                let line = serde_json::from_slice(&line);
-                return Some(line.expect("each line is a JSON object"));
+                let line = String::from_utf8(line.to_vec()).expect("each line is UTF-8");
+                return Some(line.trim_end_matches('\n').to_owned());
             }
             match self.body.frame().await {
                 None => {

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Lines {
     state: watch::Receiver<State>,
     is_ignored: Arc<AtomicBool>,
+    is_held: watch::Sender<bool>,
     _reader: JoinSet<()>,
 }
 
@@ -33,9 +34,12 @@ impl Lines {
         let is_ignored = Arc::new(AtomicBool::new(false));
         let mut reader = JoinSet::new();
         let ignored = Arc::clone(&is_ignored);
+        let is_held = watch::Sender::new(false);
+        let mut held = is_held.subscribe();
         reader.spawn(async move {
             let mut lines = BufReader::new(output).lines();
-            while !ignored.load(Ordering::Relaxed)
+            while held.wait_for(|is_held| !is_held).await.is_ok()
+                && !ignored.load(Ordering::Relaxed)
                 && let Ok(Some(line)) = lines.next_line().await
             {
                 sender.send_modify(|state| state.lines.push(line));
@@ -43,7 +47,17 @@ impl Lines {
             let _ = copy_buf(&mut lines.into_inner(), &mut sink()).await;
             sender.send_modify(|state| state.ended = true);
         });
-        Self { state, is_ignored, _reader: reader }
+        Self { state, is_ignored, is_held, _reader: reader }
+    }
+
+    /// Reads no more than one further line until [`Self::release`]: the program finds its output full.
+    pub fn hold(&self) {
+        self.is_held.send_replace(true);
+    }
+
+    /// Reads on.
+    pub fn release(&self) {
+        self.is_held.send_replace(false);
     }
 
     /// Keeps no more than one further line: there may be very many.

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
 use std::process::ExitCode;
 
 use kes_config::Environment;
+use kes_types::escape;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -70,7 +71,7 @@ impl Output {
 
     /// Writes data as one line of JSON.
     pub(crate) fn json(&self, data: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
-        self.write(&Zeroizing::new(serde_json::to_vec(data).map_err(Failure::new)?), b"\n")
+        self.write(&Zeroizing::new(escape::json(data).map_err(Failure::new)?), b"\n")
     }
 
     /// Writes a warning to standard error.
@@ -124,9 +125,12 @@ pub(crate) fn usage(message: clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(1))
 }
 
-/// A text as a terminal may show it: a server's words cannot move the cursor.
+/// A text as a terminal may show it: a server's words can neither move the cursor nor turn the
+/// direction of what stands around them.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let shown =
+        |char| if escape::is_unprintable(char) { char::REPLACEMENT_CHARACTER } else { char };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -136,5 +140,6 @@ mod tests {
     #[test]
     fn control_characters_of_others_do_not_reach_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\n\u{9b}c ä"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c ä");
+        assert_eq!(printable("a\u{202e}b\u{2028}\u{feff}"), "a\u{fffd}b\u{fffd}\u{fffd}");
     }
 }

@@ -1,15 +1,20 @@
 //! The process's log: lines on standard error, and errors to whoever follows `/v1/log/error`.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use kes_config::LogLevel;
 use kes_server::ErrorLog;
 use kes_store::{Observer, Operation, Outcome};
+use kes_types::escape::{self, EscapingWriter};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -19,6 +24,9 @@ pub(crate) const NOTICE: &str = "notice";
 
 /// Lines that wait to be written to standard error; where it takes no more, newer ones are lost.
 const LINES_MAX: usize = 8192;
+
+/// The field that holds an event's message.
+const MESSAGE: &str = "message";
 
 /// Starts logging, once per process. Lines are written by a thread of their own until what is
 /// returned is dropped.
@@ -32,6 +40,7 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
         .with_writer(writer)
         .with_ansi(false)
         .with_target(false)
+        .fmt_fields(LineFields)
         .with_filter(targets(filter(level)));
     let stream = ErrorStream(errors).with_filter(targets(LevelFilter::ERROR));
     // A second start, in a test say, keeps the first.
@@ -71,28 +80,73 @@ impl<S: Subscriber> Layer<S> for ErrorStream {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if *event.metadata().level() == Level::ERROR {
             self.0.publish(|| {
-                let mut line = Line::default();
-                event.record(&mut line);
-                line.message + &line.fields
+                let mut line = String::new();
+                // Writing to a String does not fail.
+                let _ = LineFields.format_fields(Writer::new(&mut line), event);
+                line
             });
         }
     }
 }
 
-/// An event as one text: its message, then its fields.
-#[derive(Default)]
-struct Line {
-    message: String,
-    fields: String,
+/// Formats the message and the fields of an event on one line, in printable characters.
+#[derive(Debug)]
+struct LineFields;
+
+impl<'w> FormatFields<'w> for LineFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = Line { writer, is_empty: true, result: Ok(()) };
+        fields.record(&mut line);
+        line.result
+    }
 }
 
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
+/// Writes fields in their order, the message first.
+struct Line<'w> {
+    writer: Writer<'w>,
+    is_empty: bool,
+    result: fmt::Result,
+}
+
+impl<'w> Line<'w> {
+    fn add(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'w>) -> fmt::Result) {
+        let write = || {
+            if !std::mem::take(&mut self.is_empty) {
+                self.writer.write_char(' ')?;
+            }
+            let name = field.name();
+            if name != MESSAGE {
+                write!(self.writer, "{}=", name.strip_prefix("r#").unwrap_or(name))?;
+            }
+            value(&mut self.writer)
         };
+        self.result = self.result.and_then(|()| write());
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, |writer| match field.name() {
+            MESSAGE => EscapingWriter::new(writer).write_str(value),
+            _ => escape::write_quoted(writer, value),
+        });
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add(field, |writer| {
+            let mut text = EscapingWriter::new(writer);
+            write!(text, "{value}")?;
+            let mut next = value.source();
+            while let Some(cause) = next {
+                write!(text, ": {cause}")?;
+                next = cause.source();
+            }
+            Ok(())
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, |writer| write!(EscapingWriter::new(writer), "{value:?}"));
     }
 }
 
@@ -108,7 +162,41 @@ impl Observer for StoreCalls {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
     use super::*;
+
+    /// Keeps what it is told, as text of the log.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut line = String::new();
+            LineFields.format_fields(Writer::new(&mut line), event).unwrap();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+
+    #[test]
+    fn each_part_of_an_event_is_escaped_once() {
+        let kept = Kept::default();
+        let subscriber = tracing_subscriber::registry().with(kept.clone());
+        let hostile = "a\n\\nb\u{202e}\"";
+        let inner = std::io::Error::other("in\rner");
+        let outer = kes_server::BindError::Listen { addresses: Vec::new(), source: inner };
+        tracing::subscriber::with_default(subscriber, || {
+            let cause: &dyn Error = &outer;
+            tracing::error!(text = hostile, shown = %hostile, cause, n = 5, "it's '{hostile}'");
+        });
+        let lines = kept.0.lock().unwrap();
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let escaped = r"a\n\\nb\u{202e}";
+        let wanted = format!(
+            r#"it's '{escaped}"' text="{escaped}\"" shown={escaped}" cause=cannot listen on []: in\rner n=5"#
+        );
+        assert_eq!(*line, wanted);
+    }
 
     #[test]
     fn levels_between_show_what_is_above_them() {

@@ -10,6 +10,8 @@ use kes_types::Clock;
 use crate::accounts::Accounts;
 use crate::audit::AuditLog;
 use crate::budget::Budget;
+use crate::changes::Changes;
+use crate::failures::Failures;
 use crate::live::Live;
 use crate::log::{ErrorLog, StreamLimits};
 use crate::metrics::Metrics;
@@ -33,8 +35,10 @@ pub(crate) struct App {
     pub(crate) live: Live,
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
+    pub(crate) changes: Changes,
     pub(crate) errors: ErrorLog,
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) budget: Budget,
     pub(crate) accounts: Arc<Accounts>,

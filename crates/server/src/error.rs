@@ -206,6 +206,13 @@ impl ApiError {
 /// A chain of causes as one line.
 pub(crate) struct Causes<'a>(Option<&'a dyn StdError>);
 
+impl<'a> Causes<'a> {
+    /// The last of them.
+    pub(crate) fn innermost(&self) -> Option<&'a dyn StdError> {
+        std::iter::successors(self.0, |&cause| cause.source()).last()
+    }
+}
+
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut next = self.0;

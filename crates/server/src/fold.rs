@@ -1,115 +1,139 @@
-//! Which refusals are logged at once, and which are counted and reported later, so that a burst of
-//! them is a few lines and a count.
+//! Which events of a kind are logged at once, and which are counted and reported later, so that a
+//! burst of them is a few lines and a count.
 //!
-//! A state machine over a clock: it logs nothing and waits for nothing. Every refusal is in a line
-//! of its own or in a count. The first refusals of a peer for a reason are lines. Further ones are
-//! counted; the count is reported after a second, then after two, four and so on up to a minute.
-//! Over all peers, lines are limited by a token bucket; peers beyond it are counted together.
+//! A state machine over a clock: it logs nothing and waits for nothing. Every event is in a line of
+//! its own or in a count. The first events of a kind from a source are lines. Further ones are counted;
+//! the count is reported after a second, then after two, four and so on up to the longest window of
+//! the kind. Over all sources, lines are limited by a token bucket; what is beyond it is counted
+//! together.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use crate::refusal::Refusal;
-
-/// Lines for one peer and reason, until there was none for [`QUIET`].
-const LINES_MAX: u32 = 5;
-
-/// After this long without a refusal a peer and reason are forgotten.
+/// After this long without an event a kind and its source are forgotten.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// The time until the first count is reported. It doubles with each count.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
-const WINDOW_MAX: Duration = Duration::from_mins(1);
-
-/// Lines for all peers: so many at once, then one a second.
-const TOKENS_MAX: u64 = 20;
-
-/// Counts that are reported at a time.
-const COUNTS_MAX: usize = 5;
 
 /// Counts that are reported at the end; what is beyond them is one more count.
 const LAST_COUNTS_MAX: usize = 20;
 
-/// Pairs of peer and reason that are remembered.
-const PEERS_MAX: usize = 1024;
+/// Pairs of kind and source that are remembered.
+const SOURCES_MAX: usize = 1024;
 
-/// The same with the reasons of peers that are not remembered.
-const ENTRIES_MAX: usize = PEERS_MAX + 64;
+/// Kinds of sources that are not remembered.
+const OTHERS_MAX: usize = 64;
 
-/// The refusals of the last minute.
+/// What events are folded by.
+pub(crate) trait Kind: Clone + Debug + Eq + Hash {
+    /// Where events come from; those of each source are counted apart.
+    type Source: Clone + Debug + Eq + Hash;
+
+    /// The longest time between two counts of a kind.
+    const WINDOW_MAX: Duration;
+
+    /// Counts that are reported at a time.
+    const COUNTS_MAX: usize;
+
+    /// Sources of one kind that have lines of their own.
+    const SOURCES_PER_KIND: usize;
+
+    /// Lines of all kinds and sources: so many at once, then one a second.
+    const BURST_MAX: u64;
+
+    /// Lines for one source, until there was no event of the kind for [`QUIET`].
+    fn lines_max(&self) -> u32;
+
+    /// Events of different kinds, counted together.
+    fn various() -> Self;
+}
+
+/// The events of the last minute.
 #[derive(Debug)]
-pub(crate) struct Fold {
-    entries: HashMap<Key, Entry>,
+pub(crate) struct Fold<K: Kind> {
+    entries: HashMap<Key<K>, Entry<K>>,
+    /// Entries of sources that are not remembered.
+    others: usize,
     tokens: u64,
     refilled: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    /// None stands for peers that are not remembered.
-    peer: Option<IpAddr>,
-    refusal: Refusal,
+struct Key<K: Kind> {
+    /// None stands for sources that are not remembered.
+    source: Option<K::Source>,
+    kind: K,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<K: Kind> {
     lines: u32,
-    /// Refusals that are in no line and no count yet.
+    /// Events that are in no line and no count yet.
     repeated: u64,
     window: Duration,
     /// When the next count may be reported.
     due: Instant,
     last: Instant,
-    last_peer: IpAddr,
+    last_source: K::Source,
 }
 
-/// How often a refusal was repeated without a line of its own.
+/// How often an event was repeated without a line of its own.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Count {
-    /// None stands for several peers.
-    pub(crate) peer: Option<IpAddr>,
-    pub(crate) refusal: Refusal,
+pub(crate) struct Count<K: Kind> {
+    /// None stands for several sources.
+    pub(crate) source: Option<K::Source>,
+    pub(crate) kind: K,
     pub(crate) repeated: u64,
 }
 
-impl Fold {
+impl<K: Kind> Fold<K> {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { entries: HashMap::new(), tokens: TOKENS_MAX, refilled: now }
+        Self { entries: HashMap::new(), others: 0, tokens: K::BURST_MAX, refilled: now }
     }
 
-    /// Notes a refusal. If it is to be logged at once: how many were counted since the last line.
-    pub(crate) fn note(&mut self, now: Instant, peer: IpAddr, refusal: &Refusal) -> Option<u64> {
+    /// Notes so many events, one at least. If one of them is to be logged at once: how many the line
+    /// stands for besides it, those counted since the last line included.
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        source: &K::Source,
+        kind: &K,
+        times: u64,
+    ) -> Option<u64> {
         let has_token = self.has_token(now);
-        let key = Key { peer: Some(peer), refusal: refusal.clone() };
-        let is_full = self.entries.len() >= PEERS_MAX;
-        let Some(entry) = self.entries.get_mut(&key) else {
-            if !has_token || is_full {
-                self.count_with_others(now, peer, refusal);
+        let key = Key { source: Some(source.clone()), kind: kind.clone() };
+        if !self.entries.contains_key(&key) {
+            if !has_token || !self.has_room(kind) {
+                self.count_with_others(now, source, kind, times);
                 return None;
             }
             self.tokens -= 1;
-            self.entries.insert(key, Entry::new(now, peer, 1));
-            return Some(0);
-        };
+            self.entries.insert(key, Entry::new(now, source.clone(), 1));
+            return Some(times.saturating_sub(1));
+        }
+        let entry = self.entries.get_mut(&key)?;
         entry.last = now;
-        if !has_token || entry.lines >= LINES_MAX {
-            entry.repeated += 1;
+        entry.repeated = entry.repeated.saturating_add(times);
+        if !has_token || entry.lines >= kind.lines_max() {
             return None;
         }
         self.tokens -= 1;
         entry.lines += 1;
-        Some(std::mem::take(&mut entry.repeated))
+        Some(std::mem::take(&mut entry.repeated).saturating_sub(1))
     }
 
     /// Counts that are due. Forgets what was not repeated for a while.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<Count> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Count<K>> {
         self.entries.retain(|_, entry| entry.repeated > 0 || now < entry.last + QUIET);
-        let is_due = |entry: &Entry| entry.repeated > 0 && entry.due <= now;
+        self.others = self.entries.keys().filter(|key| key.source.is_none()).count();
+        let is_due = |entry: &Entry<K>| entry.repeated > 0 && entry.due <= now;
         let mut due: Vec<_> = self.entries.iter_mut().filter(|(_, entry)| is_due(entry)).collect();
         due.sort_by_key(|(_, entry)| entry.due);
-        let due = due.into_iter().take(COUNTS_MAX).map(|(key, entry)| {
-            entry.window = WINDOW_MAX.min(entry.window * 2);
+        let due = due.into_iter().take(K::COUNTS_MAX).map(|(key, entry)| {
+            entry.window = K::WINDOW_MAX.min(entry.window * 2);
             entry.due = now + entry.window;
             key.take_count(entry)
         });
@@ -117,17 +141,18 @@ impl Fold {
     }
 
     /// Every count that was not reported.
-    pub(crate) fn finish(&mut self) -> Vec<Count> {
+    pub(crate) fn finish(&mut self) -> Vec<Count<K>> {
+        self.others = 0;
         let counts = self.entries.drain().filter(|(_, entry)| entry.repeated > 0);
         let mut counts: Vec<_> =
             counts.map(|(key, mut entry)| key.take_count(&mut entry)).collect();
         counts.sort_by_key(|count| std::cmp::Reverse(count.repeated));
         let further = counts.split_off(LAST_COUNTS_MAX.min(counts.len()));
         if let [first, others @ ..] = further.as_slice() {
-            let is_one = others.iter().all(|count| count.refusal == first.refusal);
-            let refusal = if is_one { first.refusal.clone() } else { Refusal::various() };
+            let is_one = others.iter().all(|count| count.kind == first.kind);
+            let kind = if is_one { first.kind.clone() } else { K::various() };
             let repeated = further.iter().map(|count| count.repeated).sum();
-            counts.push(Count { peer: None, refusal, repeated });
+            counts.push(Count { source: None, kind, repeated });
         }
         counts
     }
@@ -137,50 +162,66 @@ impl Fold {
         self.entries.is_empty()
     }
 
-    /// Counts a refusal of a peer that is not remembered.
-    fn count_with_others(&mut self, now: Instant, peer: IpAddr, refusal: &Refusal) {
-        let mut key = Key { peer: None, refusal: refusal.clone() };
-        if self.entries.len() >= ENTRIES_MAX && !self.entries.contains_key(&key) {
-            key.refusal = Refusal::various();
+    /// Counts events of a source that is not remembered.
+    fn count_with_others(&mut self, now: Instant, source: &K::Source, kind: &K, times: u64) {
+        let mut key = Key { source: None, kind: kind.clone() };
+        if self.others >= OTHERS_MAX && !self.entries.contains_key(&key) {
+            key.kind = K::various();
         }
-        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(now, peer, LINES_MAX));
-        entry.repeated += 1;
+        let entry = self.entries.entry(key).or_insert_with(|| {
+            self.others += 1;
+            Entry::new(now, source.clone(), kind.lines_max())
+        });
+        entry.repeated = entry.repeated.saturating_add(times);
         entry.last = now;
-        entry.last_peer = peer;
+        entry.last_source = source.clone();
+    }
+
+    /// Whether one more source of a kind can be remembered.
+    fn has_room(&self, kind: &K) -> bool {
+        let is_of_kind = |key: &&Key<K>| key.source.is_some() && key.kind == *kind;
+        self.entries.len() - self.others < SOURCES_MAX
+            && (K::SOURCES_PER_KIND >= SOURCES_MAX
+                || self.entries.keys().filter(is_of_kind).count() < K::SOURCES_PER_KIND)
     }
 
     fn has_token(&mut self, now: Instant) -> bool {
         let seconds = now.saturating_duration_since(self.refilled).as_secs();
         if seconds > 0 {
-            self.tokens = TOKENS_MAX.min(self.tokens.saturating_add(seconds));
+            self.tokens = K::BURST_MAX.min(self.tokens.saturating_add(seconds));
             self.refilled += Duration::from_secs(seconds);
         }
         self.tokens > 0
     }
 }
 
-impl Key {
-    fn take_count(&self, entry: &mut Entry) -> Count {
+impl<K: Kind> Key<K> {
+    fn take_count(&self, entry: &mut Entry<K>) -> Count<K> {
         let repeated = std::mem::take(&mut entry.repeated);
         // One is not several.
-        let peer = self.peer.or_else(|| (repeated == 1).then_some(entry.last_peer));
-        Count { peer, refusal: self.refusal.clone(), repeated }
+        let only = || (repeated == 1).then(|| entry.last_source.clone());
+        let source = self.source.clone().or_else(only);
+        Count { source, kind: self.kind.clone(), repeated }
     }
 }
 
-impl Entry {
-    fn new(now: Instant, last_peer: IpAddr, lines: u32) -> Self {
-        Self { lines, repeated: 0, window: WINDOW_MIN, due: now + WINDOW_MIN, last: now, last_peer }
+impl<K: Kind> Entry<K> {
+    fn new(now: Instant, last_source: K::Source, lines: u32) -> Self {
+        let (window, due) = (WINDOW_MIN, now + WINDOW_MIN);
+        Self { lines, repeated: 0, window, due, last: now, last_source }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use kes_types::{Clock as _, SystemClock};
 
     use super::*;
+    use crate::refusal::Refusal;
+
+    const LINES_MAX: u32 = 5;
 
     const A: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const B: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -196,14 +237,14 @@ mod tests {
     /// Notes so many refusals over a time, with a look at what is due each second. Gives the lines,
     /// the counts, and how many refusals are in them.
     fn burst(
-        fold: &mut Fold,
+        fold: &mut Fold<Refusal>,
         begin: Instant,
         (count, length): (u32, Duration),
         peer: impl Fn(u32) -> IpAddr,
     ) -> (usize, usize, u64) {
         let (mut lines, mut counts, mut total) = (0, 0, 0);
         let mut swept = begin;
-        let sum = |due: Vec<Count>| due.iter().map(|count| count.repeated).sum::<u64>();
+        let sum = |due: Vec<Count<Refusal>>| due.iter().map(|count| count.repeated).sum::<u64>();
         for number in 0..count {
             let now = begin + length * number / count;
             while swept + Duration::from_secs(1) <= now {
@@ -212,7 +253,7 @@ mod tests {
                 counts += due.len();
                 total += sum(due);
             }
-            if let Some(repeated) = fold.note(now, peer(number), &refusal("a")) {
+            if let Some(repeated) = fold.note(now, &peer(number), &refusal("a"), 1) {
                 lines += 1;
                 total += repeated + 1;
             }
@@ -228,16 +269,16 @@ mod tests {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         for _ in 0..LINES_MAX {
-            assert_eq!(fold.note(now, A, &refusal("a")), Some(0));
+            assert_eq!(fold.note(now, &A, &refusal("a"), 1), Some(0));
         }
         for _ in 0..7 {
-            assert_eq!(fold.note(now, A, &refusal("a")), None);
+            assert_eq!(fold.note(now, &A, &refusal("a"), 1), None);
         }
         // Another reason and another peer have lines of their own.
-        assert_eq!(fold.note(now, A, &refusal("b")), Some(0));
-        assert_eq!(fold.note(now, B, &refusal("a")), Some(0));
+        assert_eq!(fold.note(now, &A, &refusal("b"), 1), Some(0));
+        assert_eq!(fold.note(now, &B, &refusal("a"), 1), Some(0));
         assert_eq!(fold.due(now), []);
-        let count = Count { peer: Some(A), refusal: refusal("a"), repeated: 7 };
+        let count = Count { source: Some(A), kind: refusal("a"), repeated: 7 };
         assert_eq!(fold.due(now + WINDOW_MIN), [count]);
         assert_eq!(fold.due(now + 2 * WINDOW_MIN), []);
     }
@@ -275,25 +316,25 @@ mod tests {
         for number in 0..20_000 {
             // As slowly as lines are allowed, so that each could have one.
             now += Duration::from_secs(1);
-            fold.note(now, nth(number), &refusal("a"));
-            fold.note(now, A, &refusal(&number.to_string()));
+            fold.note(now, &nth(number), &refusal("a"), 1);
+            fold.note(now, &A, &refusal(&number.to_string()), 1);
         }
-        assert!(fold.entries.len() <= ENTRIES_MAX + 1, "{}", fold.entries.len());
+        assert!(fold.entries.len() <= SOURCES_MAX + OTHERS_MAX + 1, "{}", fold.entries.len());
         let last = fold.finish();
         assert_eq!(last.len(), LAST_COUNTS_MAX + 1);
-        assert_eq!(last.last().unwrap().refusal, Refusal::various());
+        assert_eq!(last.last().unwrap().kind, Refusal::various());
     }
 
     #[test]
     fn after_a_quiet_time_a_refusal_is_a_line_again() {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
-        while fold.note(now, A, &refusal("a")).is_some() {}
+        while fold.note(now, &A, &refusal("a"), 1).is_some() {}
         assert_eq!(fold.due(now + WINDOW_MIN).len(), 1);
         assert!(!fold.is_empty());
         assert_eq!(fold.due(now + QUIET), []);
         assert!(fold.is_empty());
-        assert_eq!(fold.note(now + QUIET, A, &refusal("a")), Some(0));
+        assert_eq!(fold.note(now + QUIET, &A, &refusal("a"), 1), Some(0));
     }
 
     #[test]
@@ -303,7 +344,7 @@ mod tests {
             let mut fold = Fold::new(now);
             for number in 0..30 {
                 let reason = if number % 2 == 0 { "a" } else { odd };
-                let key = Key { peer: Some(nth(number)), refusal: refusal(reason) };
+                let key = Key { source: Some(nth(number)), kind: refusal(reason) };
                 // The last ones are the fewest.
                 let repeated = 100 - u64::from(number);
                 let entry = Entry { repeated, ..Entry::new(now, nth(number), LINES_MAX) };
@@ -312,7 +353,7 @@ mod tests {
             let counts = fold.finish();
             assert_eq!(counts.len(), LAST_COUNTS_MAX + 1);
             let repeated = (71..=80).sum();
-            assert_eq!(counts.last(), Some(&Count { peer: None, refusal: last, repeated }));
+            assert_eq!(counts.last(), Some(&Count { source: None, kind: last, repeated }));
         }
     }
 
@@ -321,12 +362,12 @@ mod tests {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         for number in 0..10_000 {
-            fold.note(now, nth(number), &refusal("flood"));
+            fold.note(now, &nth(number), &refusal("flood"), 1);
         }
-        assert_eq!(fold.note(now, A, &refusal("mine")), None);
+        assert_eq!(fold.note(now, &A, &refusal("mine"), 1), None);
         let due = fold.due(now + WINDOW_MIN);
         // One alone is not several, and is named.
-        let mine = Count { peer: Some(A), refusal: refusal("mine"), repeated: 1 };
+        let mine = Count { source: Some(A), kind: refusal("mine"), repeated: 1 };
         assert!(due.contains(&mine), "{due:?}");
         assert_eq!(due.len(), 2);
     }

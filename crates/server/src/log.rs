@@ -10,8 +10,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use kes_config::Limits;
-use kes_types::Identity;
 use kes_types::wire::ErrorEvent;
+use kes_types::{Identity, escape};
 
 use crate::answer::AnswerBody;
 use crate::backlog::{Backlog, Rest};
@@ -23,7 +23,7 @@ const READER_LEN_MAX: usize = 512 << 10;
 
 /// An event that can be written as a line of a stream.
 pub(crate) trait LogLine {
-    /// One JSON object without a line feed; `lost` events went missing before this one.
+    /// One JSON object of printable characters, without a line feed; `lost` events went missing before this one.
     fn line(&self, lost: u64) -> Vec<u8>;
 
     /// The line for a gap that no event has followed yet.
@@ -32,7 +32,7 @@ pub(crate) trait LogLine {
 
 impl LogLine for ErrorEvent {
     fn line(&self, lost: u64) -> Vec<u8> {
-        serde_json::to_vec(&Self { lost, ..self.clone() }).unwrap_or_default()
+        escape::json(&Self { lost, ..self.clone() }).unwrap_or_default()
     }
 
     fn gap(lost: u64) -> Vec<u8> {

@@ -35,11 +35,6 @@ impl Refusal {
         Self::new(REQUEST, reason, cure)
     }
 
-    /// Refusals of different kinds, counted together.
-    pub(crate) fn various() -> Self {
-        Self::new("refused", "various", "log.error: debug tells more")
-    }
-
     /// A handshake that took too long.
     pub(crate) fn timed_out() -> Self {
         let reason = "the client did not finish the handshake in time";

@@ -3,33 +3,16 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kes_types::Clock;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-
-use crate::fold::{Count, Fold};
+use crate::fold::{Count, Kind};
+use crate::folded::{FoldedLog, Reported};
 use crate::refusal::Refusal;
 
-/// How often counts are looked at while there may be some.
-const INTERVAL: Duration = Duration::from_secs(1);
-
 /// Logs refusals. Good connections and requests have nothing to do with it.
-#[derive(Debug)]
-pub(crate) struct Refusals {
-    fold: Mutex<Fold>,
-    noted: Notify,
-    clock: Arc<dyn Clock>,
-}
+pub(crate) type Refusals = FoldedLog<Refusal>;
 
 impl Refusals {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let fold = Mutex::new(Fold::new(clock.monotonic()));
-        Arc::new(Self { fold, noted: Notify::new(), clock })
-    }
-
     /// Logs a refusal, or counts it when there are many like it. What `detail` tells is shown, and
     /// is not part of what refusals are folded by.
     pub(crate) fn note(&self, peer: SocketAddr, refusal: &Refusal, detail: Option<&str>) {
@@ -42,42 +25,34 @@ impl Refusals {
     }
 
     fn note_as(&self, ip: IpAddr, peer: &dyn Display, refusal: &Refusal, detail: Option<&str>) {
-        let line = self.fold().note(self.clock.monotonic(), ip, refusal);
-        self.noted.notify_one();
-        if let Some(repeated) = line {
+        if let Some(repeated) = self.take(&ip, refusal, 1) {
             warn(peer, refusal, detail, repeated);
         }
     }
+}
 
-    /// Reports counts when they are due, until `stop`.
-    pub(crate) async fn report_until(self: Arc<Self>, stop: CancellationToken) {
-        let report = async {
-            loop {
-                self.noted.notified().await;
-                while !self.fold().is_empty() {
-                    tokio::time::sleep(INTERVAL).await;
-                    let due = self.fold().due(self.clock.monotonic());
-                    due.iter().for_each(log);
-                }
-            }
-        };
-        let _: Option<()> = stop.run_until_cancelled(report).await;
+impl Kind for Refusal {
+    type Source = IpAddr;
+
+    const WINDOW_MAX: Duration = Duration::from_mins(1);
+    const COUNTS_MAX: usize = 5;
+    const SOURCES_PER_KIND: usize = usize::MAX;
+    const BURST_MAX: u64 = 20;
+
+    fn lines_max(&self) -> u32 {
+        5
     }
 
-    /// Reports what is left.
-    pub(crate) fn finish(&self) {
-        let counts = self.fold().finish();
-        counts.iter().for_each(log);
-    }
-
-    fn fold(&self) -> MutexGuard<'_, Fold> {
-        self.fold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn various() -> Self {
+        Self::new("refused", "various", "log.error: debug tells more")
     }
 }
 
-fn log(count: &Count) {
-    let peer = count.peer.as_ref().map_or(&"several" as &dyn Display, |peer| peer);
-    warn(peer, &count.refusal, None, count.repeated);
+impl Reported for Refusal {
+    fn report(count: &Count<Self>) {
+        let peer = count.source.as_ref().map_or(&"several" as &dyn Display, |peer| peer);
+        warn(peer, &count.kind, None, count.repeated);
+    }
 }
 
 fn warn(peer: &dyn Display, refusal: &Refusal, detail: Option<&str>, repeated: u64) {

@@ -302,6 +302,8 @@ mod tests {
         let changes = ROUTES.iter().filter(|route| route.is_change).map(|route| route.path);
         let expected = [path::KEY_CREATE, path::KEY_IMPORT, path::KEY_DELETE];
         assert_eq!(changes.collect::<Vec<_>>(), expected);
+        // Those that are found without the router do not run in a task of their own.
+        assert!(!ROUTES.iter().any(|route| route.is_change && route.is_hot));
     }
 
     #[test]

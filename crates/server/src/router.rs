@@ -23,6 +23,7 @@ use crate::answer::{self, Answer, SentBody};
 use crate::app::App;
 use crate::body::{BodyLimits, RequestBody, Source, Waits};
 use crate::budget::{ConnectionBudget, SMALL_LEN};
+use crate::changes::Waiting;
 use crate::error::ApiError;
 use crate::handler::Call;
 use crate::head;
@@ -106,7 +107,9 @@ impl Front {
         };
         let (head, body) = request.into_parts();
         let body = Source::Left(body);
-        Either::Left(serve(&self.app, snapshot, route, &self.peer, target, &head, body))
+        // A hot route is no change.
+        let waiting = Waiting::default();
+        Either::Left(serve(&self.app, snapshot, route, &self.peer, target, (&head, body), waiting))
     }
 
     /// Where a request goes, if it is to be looked at at all.
@@ -159,7 +162,12 @@ async fn routed(app: &Arc<App>, route: Option<&'static Route>, request: Request)
     };
     let (snapshot, body) = (app.live.load(), Source::Right(body));
     let given = if let Some(route) = route {
-        serve(app, snapshot, route, &peer, target, &parts, body).await
+        let answer = |waiting| serve(app, snapshot, route, &peer, target, (&parts, body), waiting);
+        if route.is_change {
+            app.changes.run(answer).await
+        } else {
+            answer(Waiting::default()).await
+        }
     } else {
         let limits = body_limits(app, 0, &peer.budget, None);
         RequestBody::new(body, limits).discard().await;
@@ -186,11 +194,11 @@ fn serve(
     route: &'static Route,
     peer: &Peer,
     target: Target,
-    head: &Parts,
-    body: Source,
+    (head, body): (&Parts, Source),
+    waiting: Waiting,
 ) -> impl Future<Output = Answer> + Send + use<> {
     let caller = peer.caller(&snapshot, &head.headers);
-    let trace = trace::begin(app, &head.method, target, &caller);
+    let trace = trace::begin(app, &head.method, target, &caller, waiting);
     let limits = body_limits(app, route.body_max, &peer.budget, caller.known_identity());
     let slot = app.accounts.begin(caller.account.as_ref());
     let body = RequestBody::new(body, limits);
@@ -244,7 +252,7 @@ fn through_layers(
             body.discard().await;
         }
 
-        let mut response = trace.finish(outcome);
+        let mut response = trace.finish(outcome, &app.failures);
         if let answer::AnswerBody::Left(whole) = response.body_mut() {
             whole.hold(body.take_held(whole.len()), slot);
         }

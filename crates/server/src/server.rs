@@ -17,6 +17,8 @@ use crate::accounts::Accounts;
 use crate::app::{App, BuildInfo};
 use crate::audit::AuditLog;
 use crate::budget::Budget;
+use crate::changes::Changes;
+use crate::failures::Failures;
 use crate::live::{Live, Snapshot, SnapshotError};
 use crate::log::ErrorLog;
 use crate::metrics::Metrics;
@@ -92,10 +94,13 @@ impl Server {
         let since = Timestamp::from(parts.clock.now());
         let snapshot = Snapshot::new(1, since, parts.live, parts.keyring)?;
         let limits = parts.limits;
+        let failures = Failures::new(Arc::clone(&parts.clock));
         let app = App {
             live: Live::new(snapshot),
             metrics: Metrics::new().map_err(BindError::Metrics)?,
-            audit: AuditLog::new(parts.audit_output, &parts.tasks),
+            audit: AuditLog::new(parts.audit_output, &parts.tasks, Arc::clone(&failures)),
+            changes: Changes::default(),
+            failures,
             errors: parts.errors,
             refusals: Refusals::new(Arc::clone(&parts.clock)),
             streams: Arc::new(log::StreamLimits::new(&limits)),
@@ -144,26 +149,35 @@ impl Bound {
         drop(snapshot);
         let reporting = Arc::clone(&app.refusals).report_until(app.stop.soft().clone());
         tasks.spawn(reporting);
+        let reporting = Arc::clone(&app.failures).report_until(app.stop.soft().clone());
+        tasks.spawn(reporting);
         tasks.spawn(validity::warn_until_stopped(Arc::clone(&app)));
 
         let router = router::router(Arc::clone(&app));
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
 
         connections.close();
-        let drained = tokio::time::timeout(app.limits.drain_timeout, connections.wait());
+        // Changes go on when their callers have hung up, and are in the audit log.
+        let answered = || async {
+            connections.wait().await;
+            app.changes.ended().await;
+        };
+        let drained = tokio::time::timeout(app.limits.drain_timeout, answered());
         let drained = app.stop.hard().run_until_cancelled(drained).await;
         let is_clean = matches!(drained, Some(Ok(())));
         if !is_clean {
             tracing::error!("requests were cut off: they did not end in time");
             app.stop.abort();
             // Their records are part of the audit log.
-            let _ = tokio::time::timeout(LAST_WAIT, connections.wait()).await;
+            let _ = tokio::time::timeout(LAST_WAIT, answered()).await;
+            app.changes.cut_off().await;
         }
         app.refusals.finish();
         app.audit.flush().await;
+        app.failures.finish();
         drop(app);
         tasks.close();
-        // Writes go on when their callers have hung up.
+        // Writes go on when nobody waits for them.
         let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
         if !written {
             tracing::error!(

@@ -77,6 +77,7 @@ fn audit_event() -> Result<impl Serialize, Box<dyn Error>> {
             proxy_ip: None,
         },
         response: AuditResponse { code: 200, time: 84_512 },
+        client_gone: false,
         lost: 0,
     })
 }

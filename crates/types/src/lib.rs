@@ -2,6 +2,7 @@
 
 mod algorithm;
 mod clock;
+pub mod escape;
 mod identity;
 mod name;
 pub mod path;

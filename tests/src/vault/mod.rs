@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod canned;
 mod cluster;
 mod dev;
 mod place;
@@ -19,6 +20,7 @@ use tokio::process::{Child, Command};
 
 pub use api::Api;
 pub use audit::Audit;
+pub use canned::Canned;
 pub use cluster::Cluster;
 pub use dev::DevBao;
 pub use place::{Kv, Place, Role, rule};

@@ -16,7 +16,7 @@ use crate::live::Snapshot;
 use crate::peer::Caller;
 use crate::route::{Access, Route};
 
-/// The status recorded for a caller that hung up before its answer.
+/// The status recorded where the caller hung up and nothing is known of an outcome.
 const HUNG_UP: u16 = 499;
 
 /// A request on its way into the audit log.
@@ -88,6 +88,7 @@ impl Pending<'_> {
                 proxy_ip: self.proxy_ip.as_deref().map(Into::into),
             },
             response: AuditResponse { code, time },
+            client_gone: self.trace.is_client_gone(),
             lost: 0,
         };
         self.log.hub.publish(&event, Some(self.trace.id()));
@@ -99,7 +100,7 @@ impl Pending<'_> {
 
 impl Drop for Audited<'_> {
     fn drop(&mut self) {
-        // The caller hung up: what it asked for may have been done all the same.
+        // The caller hung up, or a change was cut off by the end of the server.
         if let Some(pending) = self.0.take() {
             pending.write(HUNG_UP, Duration::ZERO);
         }

@@ -1,4 +1,4 @@
-//! A number for each request, and one line in the log for each failure.
+//! A number for each request, and what the log says of one that failed.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,9 @@ use kes_types::{Clock, Identity};
 
 use crate::answer::Answer;
 use crate::app::App;
+use crate::changes::Waiting;
 use crate::error::{ApiError, Outcome};
+use crate::failures::Failures;
 use crate::peer::Caller;
 use crate::target::Target;
 
@@ -19,10 +21,17 @@ pub(crate) struct Trace {
     target: Target,
     identity: Option<Identity>,
     begun: Instant,
+    waiting: Waiting,
 }
 
 /// Numbers the request.
-pub(crate) fn begin(app: &App, method: &Method, target: Target, caller: &Caller) -> Trace {
+pub(crate) fn begin(
+    app: &App,
+    method: &Method,
+    target: Target,
+    caller: &Caller,
+    waiting: Waiting,
+) -> Trace {
     let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
     Trace {
         id: app.next_request_id(),
@@ -30,6 +39,7 @@ pub(crate) fn begin(app: &App, method: &Method, target: Target, caller: &Caller)
         target,
         identity,
         begun: app.clock.monotonic(),
+        waiting,
     }
 }
 
@@ -52,30 +62,37 @@ impl Trace {
         self.identity
     }
 
+    /// Whether the caller hung up before the change that it asked for ended.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        self.waiting.has_ended()
+    }
+
     /// How long the request has taken until now.
     pub(crate) fn taken(&self, clock: &dyn Clock) -> Duration {
         clock.monotonic().saturating_duration_since(self.begun)
     }
 
     /// Turns the outcome into an answer. A failure is logged here and nowhere below: one line,
-    /// with its whole chain of causes.
-    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
+    /// with its whole chain of causes, or a count of many alike.
+    pub(crate) fn finish(&self, outcome: Outcome, failures: &Failures) -> Answer {
         match outcome {
             Ok(response) => response,
             Err(error) => {
-                self.log(&error);
+                self.log(&error, failures);
                 error.to_response()
             }
         }
     }
 
-    fn log(&self, error: &ApiError) {
+    fn log(&self, error: &ApiError, failures: &Failures) {
         let status = error.status().as_u16();
         let identity = self.identity.as_ref().map(tracing::field::display);
         let (request, method, path) = (self.id, self.method.as_str(), self.target.shown());
         let (message, cause) = (error.message(), error.causes());
         if error.status() >= StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(request, method, path, identity, status, %cause, "{message}");
+            let Some(more) = failures.request_failed(error) else { return };
+            let repeated = (more > 0).then_some(more);
+            tracing::error!(request, method, path, identity, status, %cause, repeated, "{message}");
         } else {
             tracing::debug!(request, method, path, identity, status, %cause, "{message}");
         }

@@ -13,6 +13,10 @@ pub struct AuditEvent<'a> {
     pub request: AuditRequest<'a>,
     /// What was answered.
     pub response: AuditResponse,
+    /// Whether the caller hung up before a change that it asked for ended. The response is that of
+    /// the change, and was not sent.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_gone: bool,
     /// Events that were lost before this one because the reader was too slow.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u64,
@@ -36,7 +40,7 @@ pub struct AuditRequest<'a> {
 /// The response of an [`AuditEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditResponse {
-    /// The HTTP status; 499 when the caller hung up before the answer.
+    /// The HTTP status; 499 when the caller hung up before there was an outcome.
     pub code: u16,
     /// From the request's head to the answer's head, in nanoseconds.
     pub time: u64,
@@ -55,4 +59,9 @@ pub struct ErrorEvent {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
