@@ -122,7 +122,7 @@ mod tests {
     use crate::fold::Fold;
 
     fn failed(cause: &str) -> ApiError {
-        ApiError::store(Operation::Read, StoreError::Unreachable(cause.into()))
+        ApiError::call(Operation::Read, StoreError::Unreachable(cause.into()).into())
     }
 
     fn unread(key: &str) -> ApiError {
