@@ -64,6 +64,9 @@ const ANSWER_LEN_MAX: u64 = 2 << 20;
 /// How long a connection that was asked to end may go on without a request.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The same for one that is idle and is closed for another.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     app: Arc<App>,
@@ -254,7 +257,8 @@ async fn drive(
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
     // client that has none and does not close its end is not waited for, nor is one that does not
     // take its answers.
-    let done = activity.done(CLOSE_TIMEOUT);
+    let quiet = if closed.is_cancelled() { ROOM_TIMEOUT } else { CLOSE_TIMEOUT };
+    let done = activity.done(quiet);
     if let Some(result) = unless(pin!(done), connection.as_mut()).await {
         ended(result);
     } else {

@@ -1,24 +1,15 @@
 //! Connections that are not known, counted by their source prefix.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Id, SILENCE_MAX};
+use super::{Id, PATIENCE};
 use crate::prefix::Prefix;
 
 /// Groups that are looked at for a connection to close: those that have most.
 const GROUPS_MAX: usize = 8;
-
-/// How far a handshake is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The client has sent something, and waits for its turn.
-    Waiting,
-    /// It has had its turn, at this time.
-    Begun(Instant),
-}
 
 /// Connections by prefix.
 #[derive(Debug, Default)]
@@ -29,13 +20,21 @@ pub(super) struct Crowd {
     len: usize,
 }
 
-/// The connections of a prefix, oldest first.
+/// The connections of a prefix.
 #[derive(Debug, Default)]
 struct Group {
-    /// Those that have sent nothing.
-    silent: BTreeMap<Id, CancellationToken>,
-    waiting: BTreeMap<Id, CancellationToken>,
-    begun: BTreeMap<Id, (Instant, CancellationToken)>,
+    members: HashMap<Id, Member>,
+    /// Those whose client is waited for, by the time since when.
+    silent: BTreeSet<(Instant, Id)>,
+    /// Those that wait for their turn, oldest first.
+    waiting: BTreeSet<Id>,
+}
+
+#[derive(Debug)]
+struct Member {
+    closed: CancellationToken,
+    /// Since when the client is waited for; none while the connection waits for its turn.
+    silent_since: Option<Instant>,
 }
 
 impl Crowd {
@@ -43,20 +42,33 @@ impl Crowd {
         self.len
     }
 
-    /// Adds a connection that has sent nothing.
+    /// Adds a connection whose client is waited for.
     pub(super) fn insert(&mut self, prefix: Prefix, id: Id, closed: CancellationToken) {
-        self.change(prefix, |group| group.silent.insert(id, closed));
+        let now = Instant::now();
+        self.change(prefix, |group| {
+            group.members.insert(id, Member { closed, silent_since: Some(now) });
+            group.silent.insert((now, id));
+        });
     }
 
-    /// Moves a handshake to a later stage.
-    pub(super) fn advance(&mut self, prefix: Prefix, id: Id, stage: Stage) {
+    /// The client has sent something: the connection waits for its turn.
+    pub(super) fn heard(&mut self, prefix: Prefix, id: Id) {
         let Some(group) = self.groups.get_mut(&prefix) else { return };
-        let Some(closed) = group.silent.remove(&id).or_else(|| group.waiting.remove(&id)) else {
-            return;
-        };
-        match stage {
-            Stage::Waiting => drop(group.waiting.insert(id, closed)),
-            Stage::Begun(at) => drop(group.begun.insert(id, (at, closed))),
+        if let Some(since) = group.members.get_mut(&id).and_then(|own| own.silent_since.take()) {
+            group.silent.remove(&(since, id));
+            group.waiting.insert(id);
+        }
+    }
+
+    /// The connection has had its turn: its client is waited for.
+    pub(super) fn served(&mut self, prefix: Prefix, id: Id) {
+        let Some(group) = self.groups.get_mut(&prefix) else { return };
+        if group.waiting.remove(&id)
+            && let Some(own) = group.members.get_mut(&id)
+        {
+            let now = Instant::now();
+            own.silent_since = Some(now);
+            group.silent.insert((now, id));
         }
     }
 
@@ -65,24 +77,23 @@ impl Crowd {
         self.change(prefix, |group| group.remove(id).is_some())
     }
 
-    /// Closes a handshake of the prefix that has most, but not the newcomer. What was spent on a
-    /// handshake should not be lost: the oldest that has sent nothing goes, else the oldest whose
-    /// client lets us wait, else the youngest that waits for its turn. Returns whether there is one.
+    /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose client has
+    /// been waited for longest, else the youngest of those that wait for their turn. Returns whether
+    /// there is one.
     pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
+        let now = Instant::now();
         self.close(|group| {
-            let is_other = |id: &&Id| Some(**id) != newcomer;
-            let silent = group.silent.keys().find(is_other);
-            let let_wait = || {
-                let (id, (begun, _)) = group.begun.iter().next()?;
-                (begun.elapsed() >= SILENCE_MAX).then_some(id)
-            };
-            silent.or_else(let_wait).or_else(|| group.waiting.keys().rev().find(is_other)).copied()
-        })
+            let (since, id) = group.silent.first()?;
+            let is_patient = now.saturating_duration_since(*since) >= PATIENCE;
+            (is_patient && Some(*id) != newcomer).then_some(*id)
+        }) || self
+            .close(|group| group.waiting.iter().rev().find(|id| Some(**id) != newcomer).copied())
     }
 
-    /// Closes the oldest connection of the prefix that has most, but not the newcomer.
+    /// Closes the connection of the prefix that has most which has been there for longest, but not the
+    /// newcomer.
     pub(super) fn close_oldest(&mut self, newcomer: Option<Id>) -> bool {
-        self.close(|group| group.silent.keys().find(|id| Some(**id) != newcomer).copied())
+        self.close(|group| group.silent.iter().map(|(_, id)| *id).find(|id| Some(*id) != newcomer))
     }
 
     /// Closes what `choose` finds in one of the largest groups.
@@ -101,9 +112,9 @@ impl Crowd {
     /// Changes a group and counts anew.
     fn change<T>(&mut self, prefix: Prefix, change: impl FnOnce(&mut Group) -> T) -> T {
         let group = self.groups.entry(prefix).or_default();
-        let before = group.len();
+        let before = group.members.len();
         let result = change(group);
-        let after = group.len();
+        let after = group.members.len();
         if after == 0 {
             self.groups.remove(&prefix);
         }
@@ -119,12 +130,12 @@ impl Crowd {
 }
 
 impl Group {
-    fn len(&self) -> usize {
-        self.silent.len() + self.waiting.len() + self.begun.len()
-    }
-
     fn remove(&mut self, id: Id) -> Option<CancellationToken> {
-        let silent = self.silent.remove(&id).or_else(|| self.waiting.remove(&id));
-        silent.or_else(|| self.begun.remove(&id).map(|(_, closed)| closed))
+        let Member { closed, silent_since } = self.members.remove(&id)?;
+        match silent_since {
+            Some(since) => drop(self.silent.remove(&(since, id))),
+            None => drop(self.waiting.remove(&id)),
+        }
+        Some(closed)
     }
 }

@@ -15,15 +15,21 @@ use std::time::Duration;
 
 use kes_config::Limits;
 use kes_types::Identity;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::crowd::{Crowd, Stage};
+use self::crowd::Crowd;
 use crate::activity::Activity;
 use crate::prefix::Prefix;
 
-/// A client whose handshake has begun may be silent for this long when others want its slot.
-const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// A client in its handshake is waited for this long when others want its slot.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Connections that were closed and have not ended: beyond them none is accepted, so that descriptors
+/// suffice.
+const CLOSING_MAX: usize = 192;
+
+/// Beyond this many they get time to end.
+const CLOSING_MANY: usize = 64;
 
 /// Numbers connections in the order of their arrival.
 type Id = u64;
@@ -44,6 +50,8 @@ struct State {
     /// Connections of known identities, but for the admin's.
     known_len: usize,
     admin_len: usize,
+    /// Connections that were closed and have not ended.
+    closing: usize,
 }
 
 /// A connection of a known identity.
@@ -89,9 +97,10 @@ impl Admission {
         let id = state.next;
         state.next += 1;
         state.handshakes.insert(prefix, id, closed.clone());
-        let has_room = (state.handshakes.len() <= self.limits.handshakes
-            || state.handshakes.close_one(Some(id)))
-            && (state.len() <= self.limits.connections || state.close_any(id));
+        let limits = &self.limits;
+        let has_room = state.closing <= CLOSING_MAX
+            && (state.handshakes.len() <= limits.handshakes || state.close_handshake(Some(id)))
+            && (state.len() <= limits.connections || state.close_any(id));
         if !has_room {
             state.handshakes.remove(prefix, id);
             return None;
@@ -100,14 +109,19 @@ impl Admission {
         Some(Slot { admission: Arc::clone(self), id, closed, prefix, identity: None })
     }
 
+    /// Whether those that were closed need time to end before more are accepted.
+    pub(crate) fn has_many_closing(&self) -> bool {
+        self.lock().closing > CLOSING_MANY
+    }
+
     /// Closes half of the connections that are not known: the process is out of descriptors or memory.
     pub(crate) fn close_half(&self) {
         let mut state = self.lock();
         for _ in 0..state.without_policy.len().div_ceil(2) {
-            state.without_policy.close_oldest(None);
+            state.close_without_policy(None);
         }
         for _ in 0..state.handshakes.len().div_ceil(2) {
-            state.handshakes.close_one(None);
+            state.close_handshake(None);
         }
     }
 
@@ -121,11 +135,25 @@ impl State {
         self.handshakes.len() + self.without_policy.len() + self.known_len + self.admin_len
     }
 
+    /// Closes a handshake other than the newcomer.
+    fn close_handshake(&mut self, newcomer: Option<Id>) -> bool {
+        let is_closed = self.handshakes.close_one(newcomer);
+        self.closing += usize::from(is_closed);
+        is_closed
+    }
+
+    /// Closes a connection without a policy other than the newcomer.
+    fn close_without_policy(&mut self, newcomer: Option<Id>) -> bool {
+        let is_closed = self.without_policy.close_oldest(newcomer);
+        self.closing += usize::from(is_closed);
+        is_closed
+    }
+
     /// Closes a connection other than the newcomer: one without a policy, an unfinished handshake, or
     /// an idle one of the identity that has most.
     fn close_any(&mut self, newcomer: Id) -> bool {
-        self.without_policy.close_oldest(None)
-            || self.handshakes.close_one(Some(newcomer))
+        self.close_without_policy(None)
+            || self.close_handshake(Some(newcomer))
             || self.close_idle_of_largest(0)
     }
 
@@ -146,6 +174,7 @@ impl State {
         let Some((_, id)) = idle.max() else { return false };
         if let Some(known) = self.remove_known(identity, id) {
             known.closed.cancel();
+            self.closing += 1;
         }
         true
     }
@@ -195,13 +224,12 @@ impl Slot {
 
     /// The client has sent something: its handshake waits for its turn.
     pub(crate) fn heard(&self) {
-        self.admission.lock().handshakes.advance(self.prefix, self.id, Stage::Waiting);
+        self.admission.lock().handshakes.heard(self.prefix, self.id);
     }
 
-    /// The handshake has begun.
+    /// The handshake has had its first turn.
     pub(crate) fn begun(&self) {
-        let stage = Stage::Begun(Instant::now());
-        self.admission.lock().handshakes.advance(self.prefix, self.id, stage);
+        self.admission.lock().handshakes.served(self.prefix, self.id);
     }
 
     /// The handshake has ended, with this identity if it is known.
@@ -227,7 +255,7 @@ impl Slot {
         }
         state.without_policy.insert(self.prefix, self.id, self.closed.clone());
         if state.without_policy.len() > admission.limits.connections_without_policy {
-            state.without_policy.close_oldest(Some(self.id));
+            state.close_without_policy(Some(self.id));
         }
         if identity.is_some() { Verdict::Refused } else { Verdict::WithoutPolicy }
     }
@@ -236,6 +264,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
+        if self.closed.is_cancelled() {
+            state.closing -= 1;
+        }
         match self.identity {
             Some(identity) => drop(state.remove_known(&identity, self.id)),
             None => {
@@ -279,39 +310,60 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_prefix_that_has_most_gives_way_and_what_has_begun_stays() {
+    async fn the_prefix_that_has_most_gives_way_first_those_that_let_us_wait() {
         let admission = admission(32);
-        let begun = accept(&admission, 1);
-        begun.heard();
-        begun.begun();
-        let crowd: Vec<_> = (0..6).map(|_| accept(&admission, 1)).collect();
+        let crowd: Vec<_> = (0..7).map(|_| accept(&admission, 1)).collect();
+        tokio::time::advance(PATIENCE).await;
         crowd[0].heard();
+        crowd[1].heard();
+        crowd[1].begun();
         let other = accept(&admission, 2);
-        assert!(!crowd.iter().any(is_closed));
-        // The ninth handshake: of those that have sent nothing the oldest goes.
+        tokio::time::advance(PATIENCE).await;
+        // The ninth handshake: the one whose client has been waited for longest goes.
         let second = accept(&admission, 2);
-        assert!(is_closed(&crowd[1]) && !is_closed(&crowd[0]) && !is_closed(&other));
-        crowd.iter().for_each(Slot::heard);
-        let third = accept(&admission, 1);
-        // Of those that wait for their turn the youngest goes.
-        assert!(is_closed(&crowd[5]) && !is_closed(&begun) && !is_closed(&other));
-        // One that has begun goes when its client has been silent for long.
-        for slot in [&other, &second, &third] {
+        assert!(is_closed(&crowd[2]) && crowd.iter().filter(|slot| is_closed(slot)).count() == 1);
+        let third = accept(&admission, 2);
+        assert!(is_closed(&crowd[3]) && !is_closed(&other));
+        // Where no client lets us wait, the youngest that waits for its turn goes.
+        for slot in &crowd {
             slot.heard();
         }
-        tokio::time::advance(S).await;
-        let _fourth = accept(&admission, 1);
-        assert!(is_closed(&begun) && !is_closed(&third));
+        let fourth = accept(&admission, 1);
+        assert!(is_closed(&crowd[1]));
+        let fifth = accept(&admission, 1);
+        assert!(is_closed(&crowd[6]) && !is_closed(&crowd[0]));
+        assert!(![&other, &second, &third, &fourth, &fifth].into_iter().any(is_closed));
+        drop(crowd);
+        assert_eq!(admission.lock().closing, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_have_begun_the_newcomer_goes() {
+    async fn where_all_have_begun_a_moment_ago_the_newcomer_goes() {
         let admission = admission(16);
         let begun: Vec<_> = (0..4).map(|_| accept(&admission, 1)).collect();
-        begun.iter().for_each(Slot::begun);
+        for slot in &begun {
+            slot.heard();
+            slot.begun();
+        }
         assert!(admission.accept([192, 0, 2, 1].into()).is_none());
         assert!(!begun.iter().any(is_closed));
         drop(begun);
+        accept(&admission, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_closed_have_to_end_before_more_are_accepted() {
+        let admission = admission(16);
+        let mut closing = Vec::new();
+        while !admission.has_many_closing() {
+            closing.push(accept_without_policy(&admission, 1));
+        }
+        while let Some(mut slot) = admission.accept([192, 0, 2, 1].into()) {
+            slot.identify(None, false, &idle());
+            closing.push(slot);
+        }
+        assert_eq!(closing.iter().filter(|slot| is_closed(slot)).count(), CLOSING_MAX + 1);
+        drop(closing);
         accept(&admission, 1);
     }
 
