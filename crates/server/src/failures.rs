@@ -36,7 +36,7 @@ impl Failures {
     pub(crate) fn audit_lost(&self, events: u64, cause: impl fmt::Display) {
         let failure = Failure::AuditLost { cause: beginning(cause) };
         if let Some(more) = self.take(&String::new(), &failure, events) {
-            failure.log(more + 1);
+            failure.log(None, more + 1);
         }
     }
 
@@ -57,9 +57,11 @@ impl Failure {
         (Self::Request { message, status: error.status().as_u16(), cause }, beginning(causes))
     }
 
-    fn log(&self, events: u64) {
+    /// Logs so many failures; `causes` are all of them where they are the same.
+    fn log(&self, causes: Option<&str>, events: u64) {
         match self {
             Self::Request { message, status, cause } => {
+                let cause = causes.unwrap_or(cause);
                 tracing::error!(status, %cause, repeated = events, "{message}");
             }
             Self::AuditLost { cause } => {
@@ -75,12 +77,12 @@ impl Kind for Failure {
 
     const WINDOW_MAX: Duration = Duration::from_secs(1);
     const COUNTS_MAX: usize = 1;
-    const SOURCES_PER_KIND: usize = 16;
+    const SOURCES_PER_KIND: usize = 10;
     const BURST_MAX: u64 = 100;
 
     fn lines_max(&self) -> u32 {
         match self {
-            Self::Request { .. } | Self::Various => 3,
+            Self::Request { .. } | Self::Various => 5,
             Self::AuditLost { .. } => 1,
         }
     }
@@ -92,7 +94,7 @@ impl Kind for Failure {
 
 impl Reported for Failure {
     fn report(count: &Count<Self>) {
-        count.kind.log(count.repeated);
+        count.kind.log(count.source.as_deref(), count.repeated);
     }
 }
 
@@ -150,10 +152,10 @@ mod tests {
             let (failure, causes) = Failure::of(&unread(&format!("key-{number}")));
             lines += u64::from(fold.note(now, &causes, &failure, 1).is_some());
         }
-        assert_eq!(lines, 16);
+        assert_eq!(lines, 10);
         let (kind, source) = (Failure::of(&unread("x")).0, None);
         let due = fold.due(now + Duration::from_secs(1));
-        assert_eq!(due, [Count { source, kind, repeated: 984 }]);
+        assert_eq!(due, [Count { source, kind, repeated: 990 }]);
     }
 
     #[test]
