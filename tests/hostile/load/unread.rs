@@ -73,7 +73,7 @@ pub(crate) fn start(
                     tally.count("ended");
                     pending::<()>().await;
                 }
-                // It never came to ask, and comes again.
+                // It was refused before it asked, and is tried again.
                 Err(_) => tally.count("failed"),
             }
         }
