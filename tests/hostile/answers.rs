@@ -11,7 +11,7 @@ use tokio::time::interval;
 use crate::client::Steady;
 use crate::load::Load;
 use crate::load::unread::{self, Ask, UNTAKEN, Untaken};
-use crate::process::{MIB, Site, alone};
+use crate::process::{MIB, Site, exclusive};
 
 /// Where the hostile peers come from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -115,12 +115,12 @@ impl Case {
             assert!(ways.iter().sum::<usize>() > 0, "{name}: {}", load.tally());
         }
         // The steady client has one.
-        site.lets_go(1, &name).await;
+        site.descriptors_return(1, &name).await;
         peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
         steady.all_succeeded(&name).await;
         measured(&format!("{name}: {}", load.stop()));
-        site.gives_back(SLACK, &name).await;
-        site.stop("nobody").await;
+        site.memory_returns(SLACK, &name).await;
+        site.stop("no load").await;
     }
 
     /// Demands that the server ends with exit code 0 while the peers hold their connections.
@@ -141,7 +141,7 @@ async fn a_peer_without_a_policy_has_8_streams_and_a_known_one_250() {
         let settings = frames.find(SETTINGS).await.expect("the server's settings");
         assert_eq!(settings.max_concurrent_streams(), Some(streams));
     }
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 /// How often a slow client takes a part of an answer, and how much of it.
@@ -170,7 +170,7 @@ async fn answers_that_are_taken_late_arrive() {
             data = frames.find(DATA).await.expect("a body");
         }
     }
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
@@ -198,12 +198,12 @@ async fn an_answer_that_is_taken_slowly_arrives() {
         }
     }
     drop(frames);
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
 async fn refusals_that_are_not_taken_end_and_hold_little() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     for (untaken, setup) in each_way() {
         Case::unknown(untaken).ends(setup).await;
     }
@@ -211,7 +211,7 @@ async fn refusals_that_are_not_taken_end_and_hold_little() {
 
 #[tokio::test]
 async fn refusals_that_are_not_taken_do_not_hold_up_the_end() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     for untaken in UNTAKEN.into_iter().chain([Untaken::Trickle]) {
         let few = Case { connections: 20, ..Case::unknown(untaken) };
         few.does_not_hold_up_the_end(Setup::new()).await;
@@ -220,7 +220,7 @@ async fn refusals_that_are_not_taken_do_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn large_answers_that_are_not_taken_end_and_hold_what_their_budget_allows() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     for (untaken, setup) in each_way() {
         Case::known(encrypted(), untaken).ends(setup).await;
     }
@@ -228,7 +228,7 @@ async fn large_answers_that_are_not_taken_end_and_hold_what_their_budget_allows(
 
 #[tokio::test]
 async fn long_lists_that_are_not_taken_end_and_hold_what_their_budget_allows() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     for (untaken, setup) in each_way() {
         long_list(&setup);
         Case::known(listed(), untaken).ends(setup).await;
@@ -237,7 +237,7 @@ async fn long_lists_that_are_not_taken_end_and_hold_what_their_budget_allows() {
 
 #[tokio::test]
 async fn large_answers_that_are_not_taken_do_not_hold_up_the_end() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     for untaken in UNTAKEN.into_iter().chain([Untaken::Trickle]) {
         let few = Case { connections: 1, ..Case::known(encrypted(), untaken) };
         few.does_not_hold_up_the_end(Setup::new()).await;
@@ -247,7 +247,7 @@ async fn large_answers_that_are_not_taken_do_not_hold_up_the_end() {
 /// Connections over HTTP/1.1 that together ask for more than all budgets allow.
 #[tokio::test]
 async fn large_answers_over_http_1_1_that_are_not_taken_end_and_hold_little_each() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let many = Case {
         connections: 100,
         cost_kib: 3 * MIB,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval};
 
 use crate::client::{Latency, Steady, ask, encryption};
 use crate::load::body::{self, Endless, PIECE_LEN, Pace};
-use crate::process::{MIB, Site, alone};
+use crate::process::{MIB, Site, exclusive};
 
 /// Where the hostile client comes from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -46,7 +46,7 @@ fn endless(pace: Pace) -> Endless {
 }
 
 async fn bodies_that_do_not_end(pace: Pace) {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let name = format!("400 bodies that {pace:?}");
     let site = Site::new(Setup::new()).await;
     let failures = site.failures().await;
@@ -85,9 +85,9 @@ async fn bodies_that_do_not_end(pace: Pace) {
     assert!(site.failures().await <= failures);
     peak.at_most(site.before.resident_kib + PAYLOAD + SLACK, &name);
     drop(client);
-    site.lets_go(0, &name).await;
-    site.gives_back(32 * MIB, &name).await;
-    site.stop("nobody").await;
+    site.descriptors_return(0, &name).await;
+    site.memory_returns(32 * MIB, &name).await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_body_at_twice_the_rate_that_is_asked_for_is_taken() {
     drop(feed);
     pending.answer().await.ok();
     drop(client);
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
@@ -151,5 +151,5 @@ async fn requests_in_flight_over_their_limit_are_429() {
     hostile.get("/v1/key/describe/my-k").await.ok();
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     drop(hostile);
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
 /// The longest that a request of a legitimate client may take: whoever waits longer gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the steady client encrypts and decrypts, and how often it lists.
 const STEADY: Duration = Duration::from_millis(50);
@@ -60,9 +60,9 @@ pub(crate) async fn ask(
     request: Request,
 ) -> Answer {
     let began = Instant::now();
-    let answer = timeout(PATIENCE, connection.try_send(request)).await;
+    let answer = timeout(TIMEOUT, connection.try_send(request)).await;
     latency.record(began);
-    let answer = answer.unwrap_or_else(|_| panic!("no answer within {PATIENCE:?}"));
+    let answer = answer.unwrap_or_else(|_| panic!("no answer within {TIMEOUT:?}"));
     answer.expect("an answer")
 }
 
@@ -81,9 +81,9 @@ pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
     let (mut second, mut failed) = (0, Vec::new());
     for _ in 0..count {
         let began = Instant::now();
-        if came(dialer).await.is_err() {
+        if connect_once(dialer).await.is_err() {
             second += 1;
-            if let Err(why) = came(dialer).await {
+            if let Err(why) = connect_once(dialer).await {
                 failed.push(why);
             }
         }
@@ -94,7 +94,7 @@ pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
 }
 
 /// Connects and asks for the status.
-async fn came(dialer: &Dialer) -> Result<(), String> {
+async fn connect_once(dialer: &Dialer) -> Result<(), String> {
     let tried = async {
         let mut connection = dialer.connect().await.map_err(|error| error.to_string())?;
         let answer = connection.try_send(Request::new("GET", "/v1/status")).await;
@@ -103,7 +103,7 @@ async fn came(dialer: &Dialer) -> Result<(), String> {
             status => Err(format!("status {status}")),
         }
     };
-    timeout(PATIENCE, tried).await.unwrap_or_else(|_| Err(format!("nothing in {PATIENCE:?}")))
+    timeout(TIMEOUT, tried).await.unwrap_or_else(|_| Err(format!("nothing in {TIMEOUT:?}")))
 }
 
 /// A client as `MinIO` is one: a single h2 connection, on which it encrypts, decrypts and lists, one
@@ -176,12 +176,12 @@ async fn tried(
     request: Request,
 ) -> Result<Answer, String> {
     let began = Instant::now();
-    let answer = timeout(PATIENCE, connection.try_send(request)).await;
+    let answer = timeout(TIMEOUT, connection.try_send(request)).await;
     latency.record(began);
     match answer {
         Ok(Ok(answer)) if answer.status == 200 => Ok(answer),
         Ok(Ok(answer)) => Err(format!("{}: {}", answer.status, answer.error())),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
     }
 }

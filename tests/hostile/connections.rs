@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::client::newcomers;
 use crate::load::hold;
-use crate::process::{MIB, Site, alone};
+use crate::process::{MIB, Site, exclusive};
 
 /// Where the hostile client comes from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -51,26 +51,26 @@ async fn held(site: Site, held: usize) {
     assert!(kept <= PLACES / 4, "one client holds {kept} of {PLACES}");
     drop((connections, admin, unknown));
     load.stop();
-    site.lets_go(0, &name).await;
-    site.gives_back(16 * MIB, &name).await;
-    site.stop("nobody").await;
+    site.descriptors_return(0, &name).await;
+    site.memory_returns(16 * MIB, &name).await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
 async fn one_client_with_all_connections_but_one_keeps_nobody_out() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     held(Site::with(Setup::new(), start_small).await, PLACES - 1).await;
 }
 
 #[tokio::test]
 async fn one_client_that_wants_more_connections_than_there_are_keeps_nobody_out() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     held(Site::with(Setup::new(), start_small).await, PLACES + 20).await;
 }
 
 #[tokio::test]
 async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let setup = Setup::new().with(json!({ "limits": { "connections": PLACES } }));
     held(Site::new(setup).await, PLACES - 1).await;
 }
@@ -78,7 +78,7 @@ async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
 /// A whole cluster may be one identity: an operator can let it have everything.
 #[tokio::test]
 async fn one_client_may_be_allowed_all_connections() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let limits = json!({ "connections": PLACES, "connections_per_identity": 200 });
     let site = Site::new(Setup::new().with(json!({ "limits": limits }))).await;
     let load = hold::start(&site.server.dial().show(&site.hostile), ELSEWHERE, 200);
@@ -86,5 +86,5 @@ async fn one_client_may_be_allowed_all_connections() {
     newcomers(&site.server.dial().show(&site.client), 20, "200 connections of one client").await;
     assert_eq!(load.tally().of("ended"), 0, "{}", load.tally());
     load.stop();
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }

@@ -5,7 +5,7 @@ use kes_tests::measured;
 
 use crate::client::{Steady, newcomers};
 use crate::load::storm::{self, How, Leave, Source};
-use crate::process::{MIB, Site, alone};
+use crate::process::{MIB, Site, exclusive};
 
 /// New connections of the legitimate client beside each storm.
 const NEWCOMERS: usize = 40;
@@ -17,7 +17,7 @@ const FAST: usize = 256;
 const STAYING: usize = 2600;
 
 /// Connections at a time that complete the handshake.
-const SHAKEN: usize = 400;
+const HANDSHAKING: usize = 400;
 
 /// Connections of a storm before the legitimate client comes.
 const BEGUN: usize = 2000;
@@ -29,7 +29,7 @@ const SLACK: u64 = 16 * MIB;
 /// Runs storms of one kind and demands that a known client connects beside each of them, and that a
 /// connection from before never notices.
 async fn storms(how: impl Fn(&Site) -> How, ways: &[(Leave, Source)], width: usize) {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let site = Site::new(Setup::new()).await;
     let peak = site.peak();
     let how = how(&site);
@@ -38,15 +38,15 @@ async fn storms(how: impl Fn(&Site) -> How, ways: &[(Leave, Source)], width: usi
         name = storm::name(&how, *leave, *source);
         let steady = Steady::start(&site.server, &site.client, "my-k").await;
         let storm = storm::start(&site.server.dial(), &how, *leave, *source, width);
-        storm.tally().reached("came", BEGUN).await;
+        storm.tally().reached("connected", BEGUN).await;
         newcomers(&site.server.dial().show(&site.client), NEWCOMERS, &name).await;
         steady.all_succeeded(&name).await;
         measured(&format!("{name}: {}", storm.stop()));
     }
     peak.at_most(site.before.resident_kib + PEAK, &name);
-    site.lets_go(0, &name).await;
-    site.gives_back(SLACK, &name).await;
-    site.stop("nobody").await;
+    site.descriptors_return(0, &name).await;
+    site.memory_returns(SLACK, &name).await;
+    site.stop("no load").await;
 }
 
 const GONE: [(Leave, Source); 5] = [
@@ -83,6 +83,6 @@ async fn a_storm_of_silent_connections_does_not_keep_a_known_client_out() {
 #[tokio::test]
 async fn a_storm_of_whole_handshakes_without_a_policy_does_not_keep_a_known_client_out() {
     let unknown = |site: &Site| How::Handshake(site.unknown.clone());
-    storms(unknown, &GONE[1..3], SHAKEN).await;
-    storms(unknown, &THERE, SHAKEN).await;
+    storms(unknown, &GONE[1..3], HANDSHAKING).await;
+    storms(unknown, &THERE, HANDSHAKING).await;
 }

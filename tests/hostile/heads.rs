@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::process::Site;
 
 /// How long a server that does not close a connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request that would create a key if it were taken for one.
 const SMUGGLED: &str =
@@ -33,7 +33,7 @@ async fn answered(dialer: &Dialer, head: &str) -> String {
             // What comes before the end is a part of the failure where there is no end.
             let ended =
                 async { while !matches!(reader.read_buf(&mut received).await, Ok(0) | Err(_)) {} };
-            let ended = timeout(PATIENCE, ended).await;
+            let ended = timeout(TIMEOUT, ended).await;
             received.extend_from_slice(if ended.is_ok() { b"" } else { b"(and not closed)" });
             received
         }
@@ -77,7 +77,7 @@ async fn all_refused(status: u16, heads: &[String]) {
     }
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     drop(admin);
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 /// A request that would create a key, with these lines after its first one.
@@ -100,7 +100,7 @@ async fn a_head_over_64_kib_is_431() {
     let answer = answered(&dialer, &path).await;
     let status = if answer.starts_with("HTTP/1.1 414") { 414 } else { 431 };
     assert!(is_refused(&answer, status), "{answer:?}");
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 #[tokio::test]
@@ -210,5 +210,5 @@ async fn heads_that_can_be_read_in_one_way_only_are_served() {
         stream.read_to_string(&mut answer).await.expect("an answer, then the end");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }

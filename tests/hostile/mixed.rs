@@ -12,7 +12,7 @@ use crate::load::body::{self, Endless, Pace};
 use crate::load::storm::{self, How, Leave, Source};
 use crate::load::unread::{self, Ask, Untaken};
 use crate::load::{Load, absent, hold};
-use crate::process::{MIB, Site, alone, start_unlocked};
+use crate::process::{MIB, Site, exclusive, start_unlocked};
 
 /// How long the loads last.
 const LENGTH: Duration = Duration::from_mins(1);
@@ -48,12 +48,12 @@ fn all(site: &Site) -> Vec<(&'static str, Load)> {
     let large = Ask { method: "PUT", path: "/v1/key/encrypt/my-k".to_owned(), body, times: 50 };
     let endless =
         |pace| Endless { path: "/v1/key/encrypt/my-k".to_owned(), pieces: 8, pace, streams: 50 };
-    let shaken = How::Handshake(site.unknown.clone());
+    let unknown_peer = How::Handshake(site.unknown.clone());
     let mut loads = vec![
         ("hellos", storm::start(&dialer, &How::Hello, Leave::Reset, Source::Other, 64)),
         ("halves", storm::start(&dialer, &How::HalfHello, Leave::Stay, Source::Many, 400)),
         ("silence", storm::start(&dialer, &How::Nothing, Leave::Stay, Source::Same, 400)),
-        ("handshakes", storm::start(&dialer, &shaken, Leave::Stay, Source::Many, 20)),
+        ("handshakes", storm::start(&dialer, &unknown_peer, Leave::Stay, Source::Many, 20)),
         ("stalled bodies", body::start(&known, &endless(Pace::Stall), address(3), 4)),
         ("trickled bodies", body::start(&known, &endless(Pace::Trickle), address(4), 4)),
         ("absent keys", absent::start(&known, address(5), 2, 50)),
@@ -81,10 +81,10 @@ async fn mixed(site: Site, name: &str) {
         measured(&format!("{name}, {kind}: {}", load.stop()));
     }
     peak.at_most(site.before.resident_kib + PEAK, name);
-    site.lets_go(0, name).await;
-    site.gives_back_within(REST, site.before.resident_kib / 10, name).await;
+    site.descriptors_return(0, name).await;
+    site.memory_returns_within(REST, site.before.resident_kib / 10, name).await;
     assert_eq!(site.logged("panicked"), 0, "{:#?}", site.server.stderr().so_far());
-    site.stop("nobody").await;
+    site.stop("no load").await;
 }
 
 /// Whether the server could lock its memory.
@@ -94,7 +94,7 @@ fn is_locked(server: &Server) -> bool {
 
 #[tokio::test]
 async fn a_client_like_minio_is_served_beside_all_loads_at_once() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let site = Site::new(Setup::new()).await;
     if !is_locked(&site.server) {
         return skipped("memory that is locked: it takes the capability IPC_LOCK");
@@ -104,7 +104,7 @@ async fn a_client_like_minio_is_served_beside_all_loads_at_once() {
 
 #[tokio::test]
 async fn a_client_like_minio_is_served_beside_all_loads_at_once_without_locked_memory() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let site = Site::with(Setup::new(), start_unlocked).await;
     assert!(!is_locked(&site.server), "{:#?}", site.server.stderr().so_far());
     mixed(site, "all loads, memory not locked").await;

@@ -20,10 +20,10 @@ use crate::client::{Latency, ask, encryption};
 const FILES: u64 = 6000;
 
 /// How often what the process takes is read.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long what is to be given back is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Descriptors that come and go.
 const FILES_SLACK: usize = 8;
@@ -34,7 +34,7 @@ pub(crate) const MIB: u64 = 1024;
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Waits until no other load is on this machine: what is measured beside another says nothing.
-pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+pub(crate) async fn exclusive() -> MutexGuard<'static, ()> {
     raise_open_files(FILES);
     TURN.lock().await
 }
@@ -89,9 +89,9 @@ impl Site {
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn lets_go(&self, open: usize, beside: &str) {
+    pub(crate) async fn descriptors_return(&self, open: usize, beside: &str) {
         let wanted = self.before.files + open + FILES_SLACK;
-        self.becomes(PATIENCE, &format!("at most {wanted} descriptors after {beside}"), |now| {
+        self.becomes(TIMEOUT, &format!("at most {wanted} descriptors after {beside}"), |now| {
             now.files <= wanted
         })
         .await;
@@ -101,15 +101,15 @@ impl Site {
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn gives_back(&self, slack_kib: u64, beside: &str) {
-        self.gives_back_within(PATIENCE, slack_kib, beside).await;
+    pub(crate) async fn memory_returns(&self, slack_kib: u64, beside: &str) {
+        self.memory_returns_within(TIMEOUT, slack_kib, beside).await;
     }
 
     /// The same, within this time.
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn gives_back_within(&self, time: Duration, slack_kib: u64, beside: &str) {
+    pub(crate) async fn memory_returns_within(&self, time: Duration, slack_kib: u64, beside: &str) {
         let wanted = self.before.resident_kib + slack_kib;
         self.becomes(time, &format!("at most {wanted} KiB after {beside}"), |now| {
             now.resident_kib <= wanted
@@ -120,7 +120,7 @@ impl Site {
     }
 
     async fn becomes(&self, time: Duration, what: &str, is_so: impl Fn(&Figures) -> bool) {
-        let (began, mut ticks) = (Instant::now(), interval(GLANCE));
+        let (began, mut ticks) = (Instant::now(), interval(POLL_INTERVAL));
         loop {
             ticks.tick().await;
             let now = self.server.figures();
@@ -184,7 +184,7 @@ impl Peak {
         let seen = Arc::clone(&most);
         let mut watching = JoinSet::new();
         watching.spawn(async move {
-            let mut ticks = interval(GLANCE);
+            let mut ticks = interval(POLL_INTERVAL);
             loop {
                 ticks.tick().await;
                 seen.fetch_max(status(pid, "VmRSS"), Ordering::Relaxed);

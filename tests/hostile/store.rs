@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Latency, ask};
 use crate::load::absent;
-use crate::process::{MIB, Site, alone};
+use crate::process::{MIB, Site, exclusive};
 
 /// Where the hostile client comes from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -74,7 +74,7 @@ async fn others_are_served(site: &Site, rounds: usize, beside: &str) {
 
 #[tokio::test]
 async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let Some(slow) = Slow::new(json!({})).await else { return };
     let (site, name) = (&slow.site, "1,000 keys that do not exist");
     let (peak, failures) = (site.peak(), site.failures().await);
@@ -85,19 +85,19 @@ async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     load.tally().reached("status 404: key does not exist", CONNECTIONS * STREAMS).await;
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
-    // Nobody is alone with more than the store does in time: all of them wait for their turn.
+    // One client never has more than the store does in time: all of them wait for their turn.
     assert_eq!(tally.of("status 5"), 0, "{tally}");
     assert!(site.failures().await <= failures);
     let errors = site.logged("ERROR");
     assert_eq!(errors, 0, "{:#?}", site.server.stderr().so_far());
     peak.at_most(site.before.resident_kib + PEAK, name);
-    site.lets_go(1, name).await;
-    slow.site.stop("nobody").await;
+    site.descriptors_return(1, name).await;
+    slow.site.stop("no load").await;
 }
 
 #[tokio::test]
 async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_served() {
-    let _turn = alone().await;
+    let _turn = exclusive().await;
     let limits = json!({ "limits": { "store_calls": 16, "store_queue_per_identity": 32 } });
     let Some(slow) = Slow::new(limits).await else { return };
     let (site, name) = (&slow.site, "more keys that do not exist than may wait");
@@ -110,5 +110,5 @@ async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_ser
     measured(&format!("{name}: {tally}"));
     assert_eq!(tally.of("status 5"), 0, "{tally}");
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
-    slow.site.stop("nobody").await;
+    slow.site.stop("no load").await;
 }

@@ -18,7 +18,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
 /// How long a count that is not reached is waited for.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How long a count stays as it is until it counts as settled.
 const QUIET: Duration = Duration::from_millis(500);
@@ -116,9 +116,9 @@ impl Tally {
     /// If they do not come.
     pub(crate) async fn reached(&self, start: &str, wanted: usize) {
         let mut counts = self.0.subscribe();
-        let reached = timeout(PATIENCE, counts.wait_for(|counts| sum(counts, start) >= wanted));
+        let reached = timeout(TIMEOUT, counts.wait_for(|counts| sum(counts, start) >= wanted));
         let is_reached = reached.await.is_ok();
-        assert!(is_reached, "no {wanted} of '{start}' within {PATIENCE:?}: {self}");
+        assert!(is_reached, "no {wanted} of '{start}' within {TIMEOUT:?}: {self}");
     }
 
     /// Waits until there are no more of them for a while, once there were so many.

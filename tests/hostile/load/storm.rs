@@ -92,11 +92,14 @@ pub(crate) fn start(
         let dialer = dialer.clone().from(source.address(worker));
         let hello = Arc::clone(&hello);
         async move {
-            let came =
-                if has_handshake { shaken(&dialer).await } else { greeted(&dialer, &hello).await };
-            match came {
+            let outcome = if has_handshake {
+                handshake(&dialer).await
+            } else {
+                send_hello(&dialer, &hello).await
+            };
+            match outcome {
                 Ok(stream) => {
-                    tally.count("came");
+                    tally.count("connected");
                     left(stream, leave).await;
                 }
                 Err(_) => tally.count("failed"),
@@ -106,14 +109,14 @@ pub(crate) fn start(
 }
 
 /// Connects and sends these bytes.
-async fn greeted(dialer: &Dialer, hello: &[u8]) -> io::Result<TcpStream> {
+async fn send_hello(dialer: &Dialer, hello: &[u8]) -> io::Result<TcpStream> {
     let mut stream = dialer.tcp().await?;
     stream.write_all(hello).await?;
     Ok(stream)
 }
 
 /// Connects and completes the handshake.
-async fn shaken(dialer: &Dialer) -> io::Result<TcpStream> {
+async fn handshake(dialer: &Dialer) -> io::Result<TcpStream> {
     Ok(dialer.tls().await?.into_inner().0)
 }
 

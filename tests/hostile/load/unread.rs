@@ -55,7 +55,8 @@ pub(crate) const UNTAKEN: [Untaken; 4] =
 
 /// Starts so many connections that ask and do not take the answers. Each counts `asking` when all
 /// is sent that the server takes, `reset` for a stream that the server resets, and `ended` when the
-/// server ends the connection; then it does nothing more. Those that read nothing see neither.
+/// server ends the connection; then it does nothing more. Those that read nothing see neither. A
+/// connection that is refused before it asks is tried again.
 pub(crate) fn start(
     dialer: &Dialer,
     ask: &Ask,
@@ -67,10 +68,14 @@ pub(crate) fn start(
     Load::start(connections, move |_, tally| {
         let (dialer, ask) = (dialer.clone(), ask.clone());
         async move {
-            // How a connection ends is counted; that it does is no failure of the load.
-            let _ = peer(&dialer, &ask, untaken, &tally).await;
-            tally.count("ended");
-            pending::<()>().await;
+            match peer(&dialer, &ask, untaken, &tally).await {
+                Ok(()) => {
+                    tally.count("ended");
+                    pending::<()>().await;
+                }
+                // It was refused before it asked, and is tried again.
+                Err(_) => tally.count("failed"),
+            }
         }
     })
 }
@@ -105,9 +110,8 @@ async fn asked(frames: &mut Frames, ask: &Ask) -> io::Result<Vec<u32>> {
 }
 
 /// Receives frames until the connection ends.
-async fn received(frames: &mut Frames, tally: &Tally) -> io::Result<()> {
-    loop {
-        let frame = frames.next().await?;
+async fn received(frames: &mut Frames, tally: &Tally) {
+    while let Ok(frame) = frames.next().await {
         match frame.kind {
             HEADERS => tally.count(format!("status {}", frame.status().unwrap_or_default())),
             RST_STREAM if frame.error_code() == Some(REFUSED_STREAM) => tally.count("refused"),
@@ -120,22 +124,26 @@ async fn received(frames: &mut Frames, tally: &Tally) -> io::Result<()> {
 
 async fn windowed(dialer: &Dialer, ask: &Ask, window: u32, tally: &Tally) -> io::Result<()> {
     let mut frames = Frames::open_with_window(dialer, window).await?;
-    asked(&mut frames, ask).await?;
+    // A server that ends the connection meanwhile is seen to do so below.
+    let _ = asked(&mut frames, ask).await;
     tally.count("asking");
-    received(&mut frames, tally).await
+    received(&mut frames, tally).await;
+    Ok(())
 }
 
 async fn trickling(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> {
     let mut frames = Frames::open_with_window(dialer, 0).await?;
-    let streams = asked(&mut frames, ask).await?;
+    let streams = asked(&mut frames, ask).await.unwrap_or_default();
     tally.count("asking");
     let mut ticks = interval(TRICKLE);
     for stream in streams.iter().cycle() {
         tokio::select! {
-            ended = received(&mut frames, tally) => return ended,
+            () = received(&mut frames, tally) => break,
             _ = ticks.tick() => {}
         }
-        frames.widen(*stream, 1).await?;
+        if frames.widen(*stream, 1).await.is_err() {
+            break;
+        }
     }
     Ok(())
 }
