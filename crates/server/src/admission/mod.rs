@@ -325,7 +325,7 @@ mod tests {
         let third = accept(&admission, 2);
         assert!(is_closed(&crowd[3]) && !is_closed(&other));
         // Where no client lets us wait, the youngest that waits for its turn goes.
-        for slot in &crowd {
+        for slot in crowd.iter().skip(4) {
             slot.heard();
         }
         let fourth = accept(&admission, 1);
