@@ -83,11 +83,13 @@ impl Crowd {
     pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
         let now = Instant::now();
         self.close(|group| {
-            let (since, id) = group.silent.first()?;
-            let is_patient = now.saturating_duration_since(*since) >= PATIENCE;
-            (is_patient && Some(*id) != newcomer).then_some(*id)
-        }) || self
-            .close(|group| group.waiting.iter().rev().find(|id| Some(**id) != newcomer).copied())
+            let is_other = |id: &Id| Some(*id) != newcomer;
+            let is_patient = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
+            let silent =
+                group.silent.first().filter(|(since, id)| is_patient(*since) && is_other(id));
+            let youngest = || group.waiting.iter().rev().copied().find(is_other);
+            silent.map(|(_, id)| *id).or_else(youngest)
+        })
     }
 
     /// Closes the connection of the prefix that has most which has been there for longest, but not the
