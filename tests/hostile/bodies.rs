@@ -80,7 +80,9 @@ async fn bodies_that_do_not_end(pace: Pace) {
     steady.all_succeeded(&name).await;
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
-    assert_eq!(tally.of("status"), tally.of("status 408"), "{tally}");
+    // One that waited for its turn in vain was never read to the point where it is slow.
+    let slow_or_busy = tally.of("status 408") + tally.of("status 429");
+    assert_eq!(tally.of("status"), slow_or_busy, "{tally}");
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     assert!(site.failures().await <= failures);
     peak.at_most(site.before.resident_kib + PAYLOAD + SLACK, &name);

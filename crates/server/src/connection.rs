@@ -6,16 +6,19 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::{BoxError, Router};
 use futures_util::future::BoxFuture;
+use futures_util::poll;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -63,9 +66,6 @@ const ANSWER_LEN_MAX: u64 = 2 << 20;
 
 /// How long a connection that was asked to end may go on without a request.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The same for one that is idle and is closed for another.
-const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(
@@ -149,19 +149,8 @@ async fn accept(
 ) -> Option<TlsStream<Wire>> {
     let refuse = |refusal: Refusal| app.refusals.note(address, &refusal, None);
     match Protocol::of(&stream).await {
-        Protocol::Tls { is_handshake } => {
-            slot.heard();
-            let acceptor = TlsAcceptor::from(Arc::clone(&app.live.load().tls));
-            let begin = || {
-                slot.begun();
-                // In a storm most have left by the time it is their turn.
-                let has_left = is_handshake && protocol::has_left(&stream);
-                (!has_left).then(|| acceptor.accept(Wire::from(stream)))
-            };
-            let Some(accepted) = app.handshakes.run(slot.prefix(), begin).await else {
-                refuse(Refusal::of_handshake(&io::ErrorKind::UnexpectedEof.into()));
-                return None;
-            };
+        Protocol::Tls => {
+            let accepted = accept_tls(app, stream, slot).await;
             return accepted.map_err(|error| refuse(Refusal::of_handshake(&error))).ok();
         }
         Protocol::Http { is_head } => {
@@ -172,6 +161,22 @@ async fn accept(
         Protocol::Nothing => tracing::debug!(peer = %address, "a connection ended without a byte"),
     }
     None
+}
+
+/// Reads a `ClientHello`, then takes turns with other handshakes: the first costs nothing that others wait
+/// for.
+async fn accept_tls(app: &App, stream: TcpStream, slot: &Slot) -> io::Result<TlsStream<Wire>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), Wire::from(stream)).await?;
+    slot.heard();
+    let config = Arc::clone(&app.live.load().tls);
+    let begin = || {
+        slot.served();
+        // In a storm most have left by the time it is their turn.
+        let has_left = protocol::has_left(&hello.io);
+        (!has_left).then(|| hello.into_stream(config))
+    };
+    let accepted = app.handshakes.run(slot.prefix(), begin).await;
+    accepted.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
 }
 
 fn requests(
@@ -257,7 +262,11 @@ async fn drive(
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
     // client that has none and does not close its end is not waited for, nor is one that does not
     // take its answers.
-    let quiet = if closed.is_cancelled() { ROOM_TIMEOUT } else { CLOSE_TIMEOUT };
+    let quiet = if closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
+    // HTTP/2's GOAWAY, which tells a client what it may ask again.
+    if let Poll::Ready(result) = poll!(connection.as_mut()) {
+        return ended(result);
+    }
     let done = activity.done(quiet);
     if let Some(result) = unless(pin!(done), connection.as_mut()).await {
         ended(result);

@@ -1,6 +1,7 @@
 //! Protocol detection: whether a connection begins with TLS, with HTTP without it, or not at all.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
@@ -9,9 +10,6 @@ use tokio::net::TcpStream;
 
 /// Bytes that are looked at.
 const PREFIX_LEN: usize = 8;
-
-/// What a record of a TLS handshake begins with: its type, and the first half of a version.
-const HANDSHAKE: &[u8] = &[0x16, 3];
 
 /// How much of a request that was refused is read, and for how long: a client that is still
 /// sending would otherwise lose the answer.
@@ -29,8 +27,8 @@ const ANSWER_BODY: &[u8] = b"Client sent an HTTP request to an HTTPS server.\n";
 pub(crate) enum Protocol {
     /// Nothing: it ended without a byte, as connections of health checks do.
     Nothing,
-    /// What may be TLS: with or without a record of a handshake at its beginning.
-    Tls { is_handshake: bool },
+    /// What may be TLS.
+    Tls,
     /// A method of HTTP.
     Http { is_head: bool },
     /// A line of another protocol.
@@ -52,9 +50,7 @@ impl Protocol {
     fn classify(prefix: &[u8]) -> Self {
         match prefix {
             [] => Self::Nothing,
-            [first, ..] if !first.is_ascii_alphabetic() => {
-                Self::Tls { is_handshake: prefix.starts_with(HANDSHAKE) }
-            }
+            [first, ..] if !first.is_ascii_alphabetic() => Self::Tls,
             prefix if prefix.starts_with(b"PROXY ") || prefix.starts_with(b"SSH-") => Self::Other,
             prefix => Self::Http { is_head: prefix.starts_with(b"HEAD ") },
         }
@@ -62,7 +58,7 @@ impl Protocol {
 }
 
 /// Whether a client has closed its end: it cannot finish a handshake any more.
-pub(crate) fn has_left(stream: &TcpStream) -> bool {
+pub(crate) fn has_left(stream: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
@@ -109,9 +105,7 @@ mod tests {
             assert_eq!(Protocol::classify(prefix.as_bytes()), Protocol::Other, "{prefix}");
         }
         for prefix in [&[0x16, 3, 1][..], &[0x80, 0x2e], b"\r\n\r\n\0\r\nQ", &[0]] {
-            let is_handshake = prefix.len() == 3;
-            let protocol = Protocol::classify(prefix);
-            assert_eq!(protocol, Protocol::Tls { is_handshake }, "{prefix:?}");
+            assert_eq!(Protocol::classify(prefix), Protocol::Tls, "{prefix:?}");
         }
         assert_eq!(Protocol::classify(b""), Protocol::Nothing);
     }

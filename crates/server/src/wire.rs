@@ -11,6 +11,7 @@ pub mod counted {
     //! How often sockets of this process were read and written, for benchmarks.
 
     use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
     use std::pin::Pin;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::task::{Context, Poll};
@@ -40,6 +41,12 @@ pub mod counted {
 
     #[derive(Debug)]
     pub(crate) struct Wire(TcpStream);
+
+    impl AsFd for Wire {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
 
     impl From<TcpStream> for Wire {
         fn from(stream: TcpStream) -> Self {

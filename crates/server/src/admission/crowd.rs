@@ -24,17 +24,28 @@ pub(super) struct Crowd {
 #[derive(Debug, Default)]
 struct Group {
     members: HashMap<Id, Member>,
-    /// Those whose client is waited for, by the time since when.
+    /// Those whose `ClientHello` is waited for, by the time since when.
     silent: BTreeSet<(Instant, Id)>,
     /// Those that wait for their turn, oldest first.
     waiting: BTreeSet<Id>,
+    /// Those that were served, and whose client is waited for.
+    served: BTreeSet<(Instant, Id)>,
 }
 
 #[derive(Debug)]
 struct Member {
     closed: CancellationToken,
-    /// Since when the client is waited for; none while the connection waits for its turn.
-    silent_since: Option<Instant>,
+    stage: Stage,
+}
+
+/// How far a handshake is.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The client is waited for, since then.
+    Silent(Instant),
+    Waiting,
+    /// The same after its first turn.
+    Served(Instant),
 }
 
 impl Crowd {
@@ -44,31 +55,25 @@ impl Crowd {
 
     /// Adds a connection whose client is waited for.
     pub(super) fn insert(&mut self, prefix: Prefix, id: Id, closed: CancellationToken) {
-        let now = Instant::now();
-        self.change(prefix, |group| {
-            group.members.insert(id, Member { closed, silent_since: Some(now) });
-            group.silent.insert((now, id));
-        });
+        let stage = Stage::Silent(Instant::now());
+        self.change(prefix, |group| group.add(id, Member { closed, stage }));
     }
 
-    /// The client has sent something: the connection waits for its turn.
+    /// The client has sent its `ClientHello`: the handshake waits for its turn.
     pub(super) fn heard(&mut self, prefix: Prefix, id: Id) {
-        let Some(group) = self.groups.get_mut(&prefix) else { return };
-        if let Some(since) = group.members.get_mut(&id).and_then(|own| own.silent_since.take()) {
-            group.silent.remove(&(since, id));
-            group.waiting.insert(id);
-        }
+        self.advance(prefix, id, Stage::Waiting);
     }
 
-    /// The connection has had its turn: its client is waited for.
+    /// The handshake has had its turn: its client is waited for.
     pub(super) fn served(&mut self, prefix: Prefix, id: Id) {
-        let Some(group) = self.groups.get_mut(&prefix) else { return };
-        if group.waiting.remove(&id)
-            && let Some(own) = group.members.get_mut(&id)
+        self.advance(prefix, id, Stage::Served(Instant::now()));
+    }
+
+    fn advance(&mut self, prefix: Prefix, id: Id, stage: Stage) {
+        if let Some(group) = self.groups.get_mut(&prefix)
+            && let Some(closed) = group.remove(id)
         {
-            let now = Instant::now();
-            own.silent_since = Some(now);
-            group.silent.insert((now, id));
+            group.add(id, Member { closed, stage });
         }
     }
 
@@ -77,18 +82,20 @@ impl Crowd {
         self.change(prefix, |group| group.remove(id).is_some())
     }
 
-    /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose client has
-    /// been waited for longest, else the youngest of those that wait for their turn. Returns whether
-    /// there is one.
+    /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello` has
+    /// been waited for longest; else, of those that were served, the one whose client has been; else
+    /// the youngest that waits for its turn. Returns whether there is one.
     pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
         let now = Instant::now();
         self.close(|group| {
             let is_other = |id: &Id| Some(*id) != newcomer;
-            let is_patient = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
-            let silent =
-                group.silent.first().filter(|(since, id)| is_patient(*since) && is_other(id));
+            let oldest = |silent: &BTreeSet<(Instant, Id)>| {
+                let (since, id) = silent.first()?;
+                let is_patient = now.saturating_duration_since(*since) >= PATIENCE;
+                (is_patient && is_other(id)).then_some(*id)
+            };
             let youngest = || group.waiting.iter().rev().copied().find(is_other);
-            silent.map(|(_, id)| *id).or_else(youngest)
+            oldest(&group.silent).or_else(|| oldest(&group.served)).or_else(youngest)
         })
     }
 
@@ -132,12 +139,22 @@ impl Crowd {
 }
 
 impl Group {
+    fn add(&mut self, id: Id, member: Member) {
+        match member.stage {
+            Stage::Silent(since) => self.silent.insert((since, id)),
+            Stage::Waiting => self.waiting.insert(id),
+            Stage::Served(since) => self.served.insert((since, id)),
+        };
+        self.members.insert(id, member);
+    }
+
     fn remove(&mut self, id: Id) -> Option<CancellationToken> {
-        let Member { closed, silent_since } = self.members.remove(&id)?;
-        match silent_since {
-            Some(since) => drop(self.silent.remove(&(since, id))),
-            None => drop(self.waiting.remove(&id)),
-        }
+        let Member { closed, stage } = self.members.remove(&id)?;
+        match stage {
+            Stage::Silent(since) => self.silent.remove(&(since, id)),
+            Stage::Waiting => self.waiting.remove(&id),
+            Stage::Served(since) => self.served.remove(&(since, id)),
+        };
         Some(closed)
     }
 }

@@ -222,13 +222,13 @@ impl Slot {
         self.prefix
     }
 
-    /// The client has sent something: its handshake waits for its turn.
+    /// The client has sent its `ClientHello`: the handshake waits for its turn.
     pub(crate) fn heard(&self) {
         self.admission.lock().handshakes.heard(self.prefix, self.id);
     }
 
     /// The handshake has had its first turn.
-    pub(crate) fn begun(&self) {
+    pub(crate) fn served(&self) {
         self.admission.lock().handshakes.served(self.prefix, self.id);
     }
 
@@ -316,7 +316,7 @@ mod tests {
         tokio::time::advance(PATIENCE).await;
         crowd[0].heard();
         crowd[1].heard();
-        crowd[1].begun();
+        crowd[1].served();
         let other = accept(&admission, 2);
         tokio::time::advance(PATIENCE).await;
         // The ninth handshake: the one whose client has been waited for longest goes.
@@ -343,7 +343,7 @@ mod tests {
         let begun: Vec<_> = (0..4).map(|_| accept(&admission, 1)).collect();
         for slot in &begun {
             slot.heard();
-            slot.begun();
+            slot.served();
         }
         assert!(admission.accept([192, 0, 2, 1].into()).is_none());
         assert!(!begun.iter().any(is_closed));
