@@ -80,9 +80,8 @@ async fn bodies_that_do_not_end(pace: Pace) {
     steady.all_succeeded(&name).await;
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
-    // One that waited for its turn in vain was never read to the point where it is slow.
-    let slow_or_busy = tally.of("status 408") + tally.of("status 429");
-    assert_eq!(tally.of("status"), slow_or_busy, "{tally}");
+    // What is more than may wait is refused; nothing is the server's failure.
+    assert_eq!(tally.of("status"), tally.of("status 408") + tally.of("status 429"), "{tally}");
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     assert!(site.failures().await <= failures);
     peak.at_most(site.before.resident_kib + PAYLOAD + SLACK, &name);

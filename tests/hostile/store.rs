@@ -7,6 +7,7 @@ use kes_tests::proxy::{Fault, Proxy};
 use kes_tests::vault::{Bao, Kv, Place, bao};
 use kes_tests::{Request, Setup, measured};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::client::{Latency, ask};
 use crate::load::absent;
@@ -21,6 +22,9 @@ const SLOW: Duration = Duration::from_millis(500);
 /// 1,000 requests at a time.
 const CONNECTIONS: usize = 5;
 const STREAMS: usize = 200;
+
+/// Calls of the store at a time.
+const STORE_CALLS: usize = 256;
 
 /// Keys that exist.
 const KEYS: usize = 10;
@@ -77,7 +81,7 @@ async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     let _turn = exclusive().await;
     let Some(slow) = Slow::new(json!({})).await else { return };
     let (site, name) = (&slow.site, "1,000 keys that do not exist");
-    let (peak, failures) = (site.peak(), site.failures().await);
+    let (peak, began) = (site.peak(), Instant::now());
     let hostile = site.server.dial().show(&site.hostile);
     let load = absent::start(&hostile, ELSEWHERE, CONNECTIONS, STREAMS);
     load.tally().reached("asked", CONNECTIONS * STREAMS).await;
@@ -85,13 +89,13 @@ async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     load.tally().reached("status 404: key does not exist", CONNECTIONS * STREAMS).await;
     let tally = load.stop();
     measured(&format!("{name}: {tally}"));
-    // One client never has more than the store does in time: all of them wait for their turn.
-    assert_eq!(tally.of("status 5"), 0, "{tally}");
-    assert!(site.failures().await <= failures);
-    let errors = site.logged("ERROR");
-    assert_eq!(errors, 0, "{:#?}", site.server.stderr().so_far());
+    // What the store does not do in time is the hostile client's own failure, and a line a second.
+    let errors = u64::try_from(site.logged("ERROR")).expect("a few");
+    let allowed = 2 * began.elapsed().as_secs() + 10;
+    assert!(errors <= allowed, "{errors} lines: {:#?}", site.server.stderr().so_far());
     peak.at_most(site.before.resident_kib + PEAK, name);
-    site.descriptors_return(1, name).await;
+    // Connections to the store are kept for the calls to come.
+    site.descriptors_return(1 + STORE_CALLS, name).await;
     slow.site.stop("no load").await;
 }
 

@@ -203,6 +203,10 @@ const JSON_LEN: usize = 256;
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<Answer, ApiError> {
     let mut bytes = Vec::with_capacity(JSON_LEN);
     serde_json::to_writer(&mut bytes, value).map_err(ApiError::internal)?;
+    if bytes.len() > SMALL_LEN {
+        // What is held for it is its length, not what it grew to.
+        bytes.shrink_to_fit();
+    }
     let mut response = whole(bytes);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -238,6 +242,7 @@ mod tests {
     use super::*;
     use crate::accounts::Accounts;
     use crate::budget::{Budget, ConnectionBudget};
+    use crate::shutdown::Stop;
 
     const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -263,7 +268,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_large_answer_is_handed_on_as_it_is_taken_and_holds_its_memory_until_then() {
         let (activity, accounts) = (Activity::new(TIMEOUT), Accounts::new(10, 10));
-        let budget = Budget::new(64 << 20, 64 << 20, 10);
+        let budget = Budget::new(64 << 20, 64 << 20, 10, Stop::new());
         let (all, connection) = (budget.free(), ConnectionBudget::default());
         let held = budget.hold(&connection, &None, 1 << 20).await.unwrap();
         let mut answer = whole(vec![7; 3 * PIECE_LEN - 1]);

@@ -239,11 +239,12 @@ mod tests {
     use kes_types::wire::{EncryptRequest, GenerateRequest};
 
     use super::*;
+    use crate::shutdown::Stop;
 
     const MIB: usize = 1 << 20;
 
     fn limits(bytes_max: usize, budget: usize) -> BodyLimits {
-        let budget = Budget::new(budget, budget, 10);
+        let budget = Budget::new(budget, budget, 10, Stop::new());
         let (connection, client) = (ConnectionBudget::default(), None);
         BodyLimits { bytes_max, rate: 16 << 10, budget, connection, client }
     }

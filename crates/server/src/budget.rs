@@ -1,17 +1,23 @@
 //! The memory budget of large request bodies and answers, shared fairly between identities.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kes_fair::{FairSemaphore, Permit, Share};
 use kes_types::Identity;
 
 use crate::error::ApiError;
+use crate::shutdown::Stop;
 
 /// What a body or an answer may have without counting, in bytes: the number of requests bounds these.
 pub(crate) const SMALL_LEN: usize = 16 << 10;
 
 /// One client leaves an eighth of the budget to others.
 const SHARE: Share = Share::TimesFree(7);
+
+/// How long requests wait for their turn when the server is to end: what is held by answers that
+/// nobody takes must not hold up a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whom memory is held for: an identity, or all callers without one together.
 pub(crate) type Client = Option<Identity>;
@@ -22,6 +28,7 @@ pub(crate) struct Budget {
     all: Arc<FairSemaphore<Client>>,
     per_connection: usize,
     waiting_max: usize,
+    stop: Stop,
 }
 
 /// The budget of one connection; it costs nothing until it is used.
@@ -38,9 +45,9 @@ pub(crate) struct Held {
 impl Budget {
     /// `all` bytes for the whole server and `per_connection` for each connection. Of each client at
     /// most `waiting_max` requests wait.
-    pub(crate) fn new(all: usize, per_connection: usize, waiting_max: usize) -> Self {
+    pub(crate) fn new(all: usize, per_connection: usize, waiting_max: usize, stop: Stop) -> Self {
         let all = FairSemaphore::new(all, SHARE, waiting_max);
-        Self { all, per_connection, waiting_max }
+        Self { all, per_connection, waiting_max, stop }
     }
 
     /// Waits until `bytes` may be held: the connection's turn first, then the client's.
@@ -54,9 +61,21 @@ impl Budget {
         let own = connection
             .0
             .get_or_init(|| FairSemaphore::new(self.per_connection, Share::All, self.waiting_max));
-        let connection = own.acquire(&(), bytes).map_err(busy)?.await;
-        let all = self.all.acquire(client, bytes).map_err(busy)?.await;
-        Ok(Held { all, connection })
+        let connection = own.acquire(&(), bytes).map_err(busy)?;
+        let turn = async {
+            let connection = connection.await;
+            let all = self.all.acquire(client, bytes).map_err(busy)?.await;
+            Ok(Held { all, connection })
+        };
+        let stopped = async {
+            self.stop.soft().cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            held = turn => held,
+            () = stopped => Err(ApiError::shutting_down()),
+        }
     }
 
     /// Bytes that nobody holds.

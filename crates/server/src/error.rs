@@ -96,6 +96,11 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message::TOO_MANY_REQUESTS)
     }
 
+    /// The server is about to end.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server is shutting down")
+    }
+
     /// The identity holds as many connections as it may, and none of them is idle.
     pub(crate) fn too_many_connections() -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections")

@@ -108,6 +108,7 @@ impl Server {
                 limits.payload,
                 limits.payload_per_connection,
                 limits.requests_per_identity,
+                parts.stop.clone(),
             ),
             accounts: Accounts::new(limits.requests, limits.requests_per_identity),
             handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),

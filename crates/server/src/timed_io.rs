@@ -79,8 +79,7 @@ impl<S> TimedIo<S> {
                 (stall, None) if self.times.head.is_none() || !self.activity.is_sending() => {
                     *stall = None;
                 }
-                (_, None) => {}
-                (None, Some(_)) => {}
+                (_, None) | (None, Some(_)) => {}
             },
             Poll::Ready(Err(_)) => {}
             // Whoever follows a log may stop to read for as long as it likes: it loses lines.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use kes_store::StoreError;
 use kes_types::wire::{ApiRoute, Status, Version};
 
@@ -21,7 +21,7 @@ pub(crate) fn version(call: Call) -> Outcome {
 /// `GET /v1/ready`.
 pub(crate) async fn ready(call: Call) -> Outcome {
     if call.app.stop.is_draining() {
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server is shutting down"));
+        return Err(ApiError::shutting_down());
     }
     call.keyring().status().await.map_err(ApiError::readiness)?;
     Ok(answer::empty())
