@@ -1,7 +1,6 @@
 //! Connections that are not known, counted by their source prefix.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -84,26 +83,19 @@ impl Crowd {
     }
 
     /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello`
-    /// has been waited for longest; else, of those that were served, the one whose client has been;
-    /// else the youngest that waits for its turn. Clients get a moment, but not one whose prefix has
-    /// more than the newcomer's. Returns whether there is one.
-    pub(super) fn close_one(&mut self, newcomer: Option<(Prefix, Id)>) -> bool {
+    /// has been waited for longest; else, of those that were served and had a moment, the one whose
+    /// client has been; else the youngest that waits for its turn. Returns whether there is one.
+    pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
         let now = Instant::now();
-        let own_len = newcomer.and_then(|(prefix, _)| self.groups.get(&prefix));
-        let own_len = own_len.map_or(usize::MAX, |group| group.members.len());
-        let id = newcomer.map(|(_, id)| id);
         self.close(|group| {
-            let is_other = |other: &Id| Some(*other) != id;
-            let oldest = |silent: &BTreeSet<(Instant, Id)>, patience: Duration| {
-                let (since, id) = silent.first()?;
-                let has_waited = now.saturating_duration_since(*since) >= patience;
-                (has_waited && is_other(id)).then_some(*id)
+            let is_other = |id: &Id| Some(*id) != newcomer;
+            let silent = group.silent.iter().map(|(_, id)| *id).find(is_other);
+            let served = || {
+                let (since, id) = group.served.first()?;
+                (now.saturating_duration_since(*since) >= PATIENCE).then_some(*id)
             };
-            let is_larger = group.members.len() > own_len;
-            let patience = if is_larger { Duration::ZERO } else { PATIENCE };
             let youngest = || group.waiting.iter().rev().copied().find(is_other);
-            let silent = oldest(&group.silent, patience);
-            silent.or_else(|| oldest(&group.served, PATIENCE)).or_else(youngest)
+            silent.or_else(served).or_else(youngest)
         })
     }
 
