@@ -334,7 +334,7 @@ mod tests {
         let fifth = accept(&admission, 1);
         assert!(is_closed(&fourth) && !is_closed(&crowd[0]));
         assert!(![&other, &second, &third, &fifth].into_iter().any(is_closed));
-        drop(crowd);
+        drop((crowd, fourth));
         assert_eq!(admission.lock().closing, 0);
     }
 
