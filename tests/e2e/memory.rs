@@ -104,7 +104,7 @@ impl Burst {
 }
 
 /// Waits until the server's resident memory is as wanted; false if that takes too long.
-async fn becomes(server: &Server, is_wanted: impl Fn(u64) -> bool) -> bool {
+async fn becomes(server: &Server, is_wanted: impl Fn(u64) -> bool + Send + Sync) -> bool {
     let wait = async {
         while !is_wanted(resident(server)) {
             tokio::task::yield_now().await;

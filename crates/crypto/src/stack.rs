@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 /// How much of the stack is wiped, in bytes: more than the deepest computation with a key takes. Without
 /// optimisation values of 500 bytes, as key schedules are, are copied from frame to frame.
-const WIPED_LEN: usize = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
+const WIPED_LEN: usize = if cfg!(debug_assertions) { 16 << 10 } else { 8 << 10 };
 
 /// Runs `work`, then overwrites the stack that it used. `ring` returns tags and keys by value and wipes
 /// none of its own copies.
