@@ -22,6 +22,7 @@ mod floods;
 mod formats;
 mod identity;
 mod key_files;
+mod memory;
 mod monitoring;
 mod outcomes;
 mod output;

@@ -43,6 +43,7 @@ mod tls;
 mod turns;
 mod unless;
 mod validity;
+mod wipe;
 mod wire;
 
 pub use app::BuildInfo;
