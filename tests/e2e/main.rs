@@ -19,6 +19,7 @@ mod expiry;
 mod field;
 mod formats;
 mod identity;
+mod memory;
 mod monitoring;
 mod output;
 mod plain_http;

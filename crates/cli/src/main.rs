@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kes_config::ProcessEnvironment;
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::Args;
@@ -37,7 +37,7 @@ use crate::output::Output;
 
 /// Wipes what is freed: key schedules, plaintexts and their copies in buffers included.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
