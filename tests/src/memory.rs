@@ -17,19 +17,48 @@ const KEPT: u64 = 0b11 << 62;
 /// # Panics
 /// If it cannot be read.
 pub fn occurrences(pid: u32, needle: &[u8]) -> usize {
+    found(pid, needle).len()
+}
+
+/// Where `needle` is found there: the name of each mapping, or its addresses if it has none.
+///
+/// # Panics
+/// As [`occurrences`].
+pub fn found(pid: u32, needle: &[u8]) -> Vec<String> {
     let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory can be read");
     let pages = File::open(format!("/proc/{pid}/pagemap")).expect("its pages are known");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process runs");
-    let written = maps.lines().filter_map(writable).flat_map(|range| kept(&pages, range));
-    let found = written.map(|range| {
-        let mut bytes = vec![0; range.len()];
-        // What was unmapped meanwhile, as the stack of a thread that ended, holds nothing.
-        match memory.read_exact_at(&mut bytes, range.start as u64) {
-            Ok(()) => bytes.windows(needle.len()).filter(|window| *window == needle).count(),
-            Err(_) => 0,
+    let mut places = Vec::new();
+    for line in maps.lines() {
+        let runs = writable(line).map(|range| kept(&pages, range)).unwrap_or_default();
+        for run in runs {
+            let mut bytes = vec![0; run.len()];
+            // What was unmapped meanwhile, as the stack of a thread that ended, holds nothing.
+            if memory.read_exact_at(&mut bytes, run.start as u64).is_err() {
+                continue;
+            }
+            let hits = bytes.windows(needle.len()).enumerate();
+            let hits = hits.filter(|(_, window)| *window == needle);
+            places.extend(hits.map(|(at, _)| format!("{:#x} in {line}", run.start + at)));
         }
-    });
-    found.sum()
+    }
+    places
+}
+
+/// Waits until no thread of a process runs or is about to, as `proc_pid_stat(5)` has it.
+///
+/// # Panics
+/// If there is no such process.
+pub async fn until_at_rest(pid: u32) {
+    let is_busy = || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+        let stats = threads.flatten().flat_map(|thread| fs::read(thread.path().join("stat")));
+        // The state follows the name of the program, which is in parentheses.
+        stats.into_iter().any(|stat| stat.windows(3).any(|text| text == b") R"))
+    };
+    while is_busy() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The addresses of a line of `maps`, if the process may write there.

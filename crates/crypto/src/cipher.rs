@@ -14,6 +14,7 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use crate::material::Material;
+use crate::stack::wiped_after;
 
 /// Length of the IV, from which the sub-key comes, in bytes.
 pub(crate) const IV_LEN: usize = 16;
@@ -42,7 +43,8 @@ impl Cipher {
     pub(crate) fn new(algorithm: Algorithm, material: Material) -> Self {
         let derivation = match algorithm {
             Algorithm::Aes256 => {
-                Derivation::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose())))
+                let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
+                Derivation::Hmac(wiped_after(prepare))
             }
             Algorithm::ChaCha20 => Derivation::HChaCha20,
         };
@@ -69,7 +71,9 @@ impl Cipher {
         nonce: [u8; NONCE_LEN],
     ) -> Result<(), Unspecified> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.sub_key(iv)?.seal_in_place_append_tag(nonce, Aad::from(context), buffer)
+        wiped_after(|| {
+            self.sub_key(iv)?.seal_in_place_append_tag(nonce, Aad::from(context), buffer)
+        })
     }
 
     /// Decrypts `buffer`, a ciphertext with its tag, in place and cuts it to the plaintext.
@@ -81,13 +85,16 @@ impl Cipher {
         nonce: [u8; NONCE_LEN],
     ) -> Result<(), Unspecified> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let plaintext = self.sub_key(iv)?.open_in_place(nonce, Aad::from(context), buffer)?;
-        let len = plaintext.len();
-        buffer.truncate(len);
+        let opened = wiped_after(|| {
+            let plaintext = self.sub_key(iv)?.open_in_place(nonce, Aad::from(context), buffer);
+            plaintext.map(|plaintext| plaintext.len())
+        });
+        buffer.truncate(opened?);
         Ok(())
     }
 
-    /// Boxed for the reason that [`Derivation::Hmac`] is: the key schedule must not stay behind.
+    /// Boxed for the reason that [`Derivation::Hmac`] is: the key schedule must not stay behind. Callers
+    /// wipe the stack, where the sub-key was.
     fn sub_key(&self, iv: &[u8; IV_LEN]) -> Result<Box<LessSafeKey>, Unspecified> {
         let unbound = match &self.derivation {
             Derivation::Hmac(key) => UnboundKey::new(&AES_256_GCM, hmac::sign(key, iv).as_ref())?,

@@ -9,6 +9,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::cipher::{Cipher, IV_LEN, NONCE_LEN};
 use crate::ciphertext::{self, OVERHEAD};
 use crate::material::{MATERIAL_LEN, Material};
+use crate::stack::wiped_after;
 use crate::{Random, RandomFailed};
 
 /// A key that seals, opens and, unless it is of the oldest generation, signs. Mute in `Debug`.
@@ -129,12 +130,11 @@ impl Key {
         Ok(DataKey { plaintext, ciphertext })
     }
 
-    /// The HMAC-SHA-256 of a message under the key's HMAC key.
-    pub fn hmac(&self, message: &[u8]) -> Result<[u8; 32], NoHmacKey> {
+    /// The HMAC-SHA-256 of a message under the key's HMAC key, 32 bytes.
+    pub fn hmac(&self, message: &[u8]) -> Result<Secret, NoHmacKey> {
         let key = self.hmac.as_ref().ok_or(NoHmacKey)?;
-        let mut tag = [0; 32];
-        tag.copy_from_slice(hmac::sign(&key.prepared, message).as_ref());
-        Ok(tag)
+        let sign = || Secret::new(hmac::sign(&key.prepared, message).as_ref().to_vec());
+        Ok(wiped_after(sign))
     }
 
     /// Whether the other key opens and signs what this one does; in constant time.
@@ -188,7 +188,8 @@ impl fmt::Debug for Key {
 
 impl HmacKey {
     pub(crate) fn new(material: Material) -> Self {
-        let prepared = Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
+        let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
+        let prepared = wiped_after(prepare);
         Self { material, prepared }
     }
 }

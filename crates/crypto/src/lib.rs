@@ -17,6 +17,7 @@ pub mod pem;
 mod proto;
 mod random;
 pub mod record;
+mod stack;
 
 pub use algorithm::preferred_algorithm;
 pub use api_key::{ApiKey, InvalidApiKey};

@@ -34,6 +34,7 @@ mod target;
 mod tls;
 mod unless;
 mod validity;
+mod wipe;
 mod wire;
 
 pub use app::{BuildInfo, Limits};

@@ -1,10 +1,12 @@
 //! The socket under a connection. With the feature `count` its calls are counted.
 
+use crate::wipe::WipeReads;
+
 #[cfg(not(feature = "count"))]
-pub(crate) type Wire = tokio::net::TcpStream;
+pub(crate) type Wire = WipeReads<tokio::net::TcpStream>;
 
 #[cfg(feature = "count")]
-pub(crate) use counted::Wire;
+pub(crate) type Wire = WipeReads<counted::Socket>;
 
 #[cfg(feature = "count")]
 pub mod counted {
@@ -39,15 +41,15 @@ pub mod counted {
     }
 
     #[derive(Debug)]
-    pub(crate) struct Wire(TcpStream);
+    pub(crate) struct Socket(TcpStream);
 
-    impl From<TcpStream> for Wire {
+    impl From<TcpStream> for Socket {
         fn from(stream: TcpStream) -> Self {
             Self(stream)
         }
     }
 
-    impl AsyncRead for Wire {
+    impl AsyncRead for Socket {
         fn poll_read(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
@@ -57,7 +59,7 @@ pub mod counted {
         }
     }
 
-    impl AsyncWrite for Wire {
+    impl AsyncWrite for Socket {
         fn poll_write(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,

@@ -9,7 +9,7 @@ use kes_types::wire::{
     Base64, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, GenerateRequest,
     GenerateResponse, HmacRequest, HmacResponse, ImportRequest, KeyInfo, KeyPage, message,
 };
-use kes_types::{Algorithm, KeyName, Secret};
+use kes_types::{Algorithm, KeyName};
 
 use super::Call;
 use crate::body::{self, RequestBody};
@@ -114,9 +114,9 @@ pub(crate) async fn hmac(call: Call, body: &mut RequestBody) -> Outcome {
     let name = call.key_name()?;
     let request: HmacRequest = body.json(message::BODY_INVALID).await?;
     let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
-    let tag = key.hmac(request.message.expose());
-    let tag = tag.map_err(|_| ApiError::new(StatusCode::CONFLICT, message::NO_HMAC))?;
-    body::json(&HmacResponse { hmac: Secret::new(tag.to_vec()) })
+    let hmac = key.hmac(request.message.expose());
+    let hmac = hmac.map_err(|_| ApiError::new(StatusCode::CONFLICT, message::NO_HMAC))?;
+    body::json(&HmacResponse { hmac })
 }
 
 /// The client is told no more than that; the operator is told which key and what the ciphertext

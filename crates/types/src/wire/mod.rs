@@ -14,7 +14,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use zeroize::Zeroize as _;
@@ -69,11 +68,11 @@ mod secret_base64 {
 /// Base64 digits of most byte strings: of a sealed data key, say.
 const DIGITS_LEN: usize = 128;
 
-/// Writes base64, without a copy on the heap: it may be of something secret.
+/// Writes base64 without a copy that stays: it may be of something secret.
 fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     let mut digits = [0; DIGITS_LEN];
     let Ok(len) = STANDARD.encode_slice(bytes, &mut digits) else {
-        return to.collect_str(&Base64Display::new(bytes, &STANDARD));
+        return to.collect_str(&Digits(bytes));
     };
     let written = match std::str::from_utf8(&digits[..len]) {
         Ok(text) => to.serialize_str(text),
@@ -81,6 +80,27 @@ fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     };
     digits.as_mut_slice().zeroize();
     written
+}
+
+/// Base64 of bytes that are too many for [`DIGITS_LEN`]. That of the library leaves its last digits on the
+/// stack.
+struct Digits<'a>(&'a [u8]);
+
+impl Digits<'_> {
+    /// Bytes that are written at a time: without padding, a multiple of three.
+    const BYTES: usize = 768;
+}
+
+impl fmt::Display for Digits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0; Self::BYTES / 3 * 4];
+        let written = self.0.chunks(Self::BYTES).try_for_each(|bytes| {
+            let len = STANDARD.encode_slice(bytes, &mut digits).map_err(|_| fmt::Error)?;
+            f.write_str(std::str::from_utf8(&digits[..len]).map_err(|_| fmt::Error)?)
+        });
+        digits.as_mut_slice().zeroize();
+        written
+    }
 }
 
 /// Reads base64; `null` is empty.
