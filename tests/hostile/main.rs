@@ -14,3 +14,4 @@ mod load;
 mod mixed;
 mod process;
 mod store;
+mod sum;

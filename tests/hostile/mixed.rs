@@ -35,7 +35,7 @@ const fn address(last: u8) -> IpAddr {
 }
 
 /// Every load, each from an address of its own.
-fn all(site: &Site) -> Vec<(&'static str, Load)> {
+pub(crate) fn all(site: &Site) -> Vec<(&'static str, Load)> {
     let dialer = site.server.dial();
     let (unknown, known) = (dialer.clone().show(&site.unknown), dialer.clone().show(&site.hostile));
     let small = Ask {
