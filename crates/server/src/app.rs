@@ -40,7 +40,7 @@ pub(crate) struct App {
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) streams: Arc<StreamLimits>,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) handshakes: Turns,
     pub(crate) clock: Arc<dyn Clock>,

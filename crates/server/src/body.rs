@@ -1,6 +1,7 @@
 //! Request bodies within their limits: length, rate and memory.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     /// The lowest rate, bytes a second.
     pub(crate) rate: usize,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) connection: ConnectionBudget,
     pub(crate) client: Client,
 }

@@ -23,7 +23,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) type Client = Option<Identity>;
 
 /// The budget of the whole server, in bytes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Budget {
     all: Arc<FairSemaphore<Client>>,
     per_connection: usize,
@@ -45,9 +45,14 @@ pub(crate) struct Held {
 impl Budget {
     /// `all` bytes for the whole server and `per_connection` for each connection. Of each client at
     /// most `waiting_max` requests wait.
-    pub(crate) fn new(all: usize, per_connection: usize, waiting_max: usize, stop: Stop) -> Self {
+    pub(crate) fn new(
+        all: usize,
+        per_connection: usize,
+        waiting_max: usize,
+        stop: Stop,
+    ) -> Arc<Self> {
         let all = FairSemaphore::new(all, SHARE, waiting_max);
-        Self { all, per_connection, waiting_max, stop }
+        Arc::new(Self { all, per_connection, waiting_max, stop })
     }
 
     /// Waits until `bytes` may be held: the connection's turn first, then the client's.

@@ -146,12 +146,14 @@ impl<C> Multiplexed<C> {
         while let Some(mut stream) = self.taken.pop_front() {
             // Most are answered at once and need no place among those that wait. Others are polled
             // once more from there, and from then on when they are woken.
-            let is_pending = stream.as_mut().poll(cx).is_pending();
-            let (activity, times) = (Arc::clone(&self.activity), self.times);
-            let mut waiting = Waiting { stream, activity, times, answer: None };
-            waiting.take_note();
-            if is_pending {
+            if stream.as_mut().poll(cx).is_pending() {
+                let (activity, times) = (Arc::clone(&self.activity), self.times);
+                let mut waiting = Waiting { stream, activity, times, answer: None };
+                waiting.take_note();
                 self.waiting.push(waiting);
+            } else {
+                // Of a stream that has ended.
+                self.activity.take_event();
             }
             if Instant::now() >= until {
                 return false;

@@ -20,8 +20,8 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// The longest body in bytes; 0 means that a body is ignored.
     pub(crate) body_max: usize,
-    /// The longest answer in bytes, where it does not follow from the body: memory is held for it
-    /// before it is made.
+    /// Memory in bytes for the longest answer, where it does not follow from the body: held before the
+    /// answer is made.
     pub(crate) answer_max: usize,
     /// The longest time to an answer; none for endless answers.
     pub(crate) timeout: Option<Duration>,
@@ -130,8 +130,9 @@ impl Route {
         Self { is_change: true, ..self }
     }
 
+    /// A list: its names, and the text that is made of them.
     const fn listing(self) -> Self {
-        Self { answer_max: page::BODY_LEN_MAX, ..self }
+        Self { answer_max: 2 * page::BODY_LEN_MAX, ..self }
     }
 
     const fn hot_one(self) -> Self {

@@ -183,7 +183,7 @@ fn body_limits(
     connection: &ConnectionBudget,
     client: Option<Identity>,
 ) -> BodyLimits {
-    let (budget, connection) = (app.budget.clone(), connection.clone());
+    let (budget, connection) = (Arc::clone(&app.budget), connection.clone());
     BodyLimits { bytes_max, rate: app.limits.body_rate, budget, connection, client }
 }
 
