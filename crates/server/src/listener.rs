@@ -48,14 +48,11 @@ pub(crate) async fn accept(
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%error, "cannot set socket options");
             }
+            admission.closed_have_ended().await;
             let Some(slot) = admission.accept(address.ip()) else {
                 app.refusals.note(address, &Refusal::evicted(), None);
-                tokio::task::yield_now().await;
                 continue;
             };
-            if admission.has_many_closing() {
-                tokio::task::yield_now().await;
-            }
             let connection =
                 connection::serve(Arc::clone(&app), router.clone(), stream, address, slot);
             tasks.spawn(connection);

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use kes_config::Limits;
 use kes_types::Identity;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::crowd::Crowd;
@@ -24,12 +25,11 @@ use crate::prefix::Prefix;
 /// A client whose handshake was served is waited for this long when others want its slot.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Connections that were closed and have not ended: beyond them none is accepted, so that descriptors
-/// suffice.
-const CLOSING_MAX: usize = 192;
-
-/// Beyond this many they get time to end.
+/// Connections that were closed and have not ended, beyond which the prefix that has most gets no more.
 const CLOSING_MANY: usize = 64;
+
+/// Beyond so many none is accepted until some have ended, so that descriptors suffice.
+const CLOSING_MAX: usize = 128;
 
 /// Numbers connections in the order of their arrival.
 type Id = u64;
@@ -39,6 +39,8 @@ type Id = u64;
 pub(crate) struct Admission {
     limits: Limits,
     state: Mutex<State>,
+    /// A connection that was closed has ended.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +88,7 @@ pub(crate) enum Verdict {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, state: Mutex::default() })
+        Arc::new(Self { limits, state: Mutex::default(), ended: Notify::new() })
     }
 
     /// Gives a connection that was accepted its slot, and closes another where there are too many. None
@@ -98,7 +100,7 @@ impl Admission {
         state.next += 1;
         state.handshakes.insert(prefix, id, closed.clone());
         let (limits, newcomer) = (&self.limits, Some(id));
-        let has_room = state.closing <= CLOSING_MAX
+        let has_room = (state.closing <= CLOSING_MANY || !state.handshakes.is_largest(prefix))
             && (state.handshakes.len() <= limits.handshakes || state.close_handshake(newcomer))
             && (state.len() <= limits.connections || state.close_any(newcomer));
         if !has_room {
@@ -109,9 +111,18 @@ impl Admission {
         Some(Slot { admission: Arc::clone(self), id, closed, prefix, identity: None })
     }
 
-    /// Whether those that were closed need time to end before more are accepted.
-    pub(crate) fn has_many_closing(&self) -> bool {
-        self.lock().closing > CLOSING_MANY
+    /// Lets those that were closed end, and waits for them where there are too many.
+    pub(crate) async fn closed_have_ended(&self) {
+        if self.lock().closing > CLOSING_MANY / 2 {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let ended = self.ended.notified();
+            if self.lock().closing <= CLOSING_MAX {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Closes half of the connections that are not known: the process is out of descriptors or memory.
@@ -266,6 +277,7 @@ impl Drop for Slot {
         let mut state = self.admission.lock();
         if self.closed.is_cancelled() {
             state.closing -= 1;
+            self.admission.ended.notify_one();
         }
         match self.identity {
             Some(identity) => drop(state.remove_known(&identity, self.id)),
@@ -279,6 +291,10 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
@@ -365,16 +381,18 @@ mod tests {
     async fn those_that_were_closed_have_to_end_before_more_are_accepted() {
         let admission = admission(16);
         let mut closing = Vec::new();
-        while !admission.has_many_closing() {
-            closing.push(accept_without_policy(&admission, 1));
-        }
-        while let Some(mut slot) = admission.accept([192, 0, 2, 1].into()) {
-            slot.identify(None, false, &idle());
+        // The prefix that has most gets no more, and others do.
+        while let Some(slot) = admission.accept([192, 0, 2, 1].into()) {
             closing.push(slot);
         }
-        assert_eq!(closing.iter().filter(|slot| is_closed(slot)).count(), CLOSING_MAX + 1);
+        assert_eq!(closing.iter().filter(|slot| is_closed(slot)).count(), CLOSING_MANY + 1);
+        let others: Vec<_> = (2..100).map(|last| accept_without_policy(&admission, last)).collect();
+        let mut waiting = pin!(admission.closed_have_ended());
+        assert!(poll!(&mut waiting).is_pending());
         drop(closing);
-        accept(&admission, 1);
+        waiting.await;
+        drop(others);
+        assert_eq!(admission.lock().closing, 0);
     }
 
     #[tokio::test(start_paused = true)]
