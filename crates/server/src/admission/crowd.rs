@@ -53,12 +53,6 @@ impl Crowd {
         self.len
     }
 
-    /// Whether no prefix has more.
-    pub(super) fn is_largest(&self, prefix: Prefix) -> bool {
-        let len = self.groups.get(&prefix).map_or(0, |group| group.members.len());
-        self.sizes.last().is_none_or(|(most, _)| len >= *most)
-    }
-
     /// Adds a connection whose client is waited for.
     pub(super) fn insert(&mut self, prefix: Prefix, id: Id, closed: CancellationToken) {
         let stage = Stage::Silent(Instant::now());
