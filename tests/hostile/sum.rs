@@ -4,7 +4,7 @@
 use kes_tests::{Setup, measured};
 use serde_json::json;
 
-use crate::client::{Steady, newcomers};
+use crate::client::Steady;
 use crate::mixed;
 use crate::process::{MIB, Site, exclusive};
 
@@ -52,7 +52,6 @@ async fn a_server_with_a_tenth_of_the_limits_holds_less_than_their_sum() {
     let name = "all loads, a tenth of the limits";
     let steady = Steady::start(&site.server, &site.client, "my-k").await;
     let loads = mixed::all(&site);
-    newcomers(&site.server.dial().show(&site.client), 20, name).await;
     for (kind, load) in &loads {
         if *kind == "hellos" {
             load.tally().reached("connected", STORM).await;
