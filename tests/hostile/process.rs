@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kes_tests::{Credential, Figures, Request, Server, Setup, measured, raise_open_files, status};
+use kes_tests::{
+    Credential, Figures, Request, Server, Setup, measured, raise_open_files, try_status,
+};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set};
 use tokio::process::Command;
@@ -185,9 +187,10 @@ impl Peak {
         let mut watching = JoinSet::new();
         watching.spawn(async move {
             let mut ticks = interval(POLL_INTERVAL);
-            loop {
+            // Until the server has ended.
+            while let Some(now) = try_status(pid, "VmRSS") {
+                seen.fetch_max(now, Ordering::Relaxed);
                 ticks.tick().await;
-                seen.fetch_max(status(pid, "VmRSS"), Ordering::Relaxed);
             }
         });
         Self { most, _watching: watching }

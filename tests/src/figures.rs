@@ -32,8 +32,12 @@ impl Figures {
 /// # Panics
 /// If there is no such process or no such number.
 pub fn status(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let rest = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    number.unwrap_or_else(|| panic!("no {name} in {status}"))
+    try_status(pid, name).unwrap_or_else(|| panic!("process {pid} does not run, or has no {name}"))
+}
+
+/// The same; none if there is no such process any more, or no such number.
+pub fn try_status(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let rest = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    rest.split_whitespace().next()?.parse().ok()
 }

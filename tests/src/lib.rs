@@ -30,7 +30,7 @@ pub mod vectors;
 pub use answer::{Answer, Stream};
 pub use connection::{Connection, Pending, Request};
 pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
-pub use figures::{Figures, status};
+pub use figures::{Figures, status, try_status};
 pub use lines::Lines;
 pub use need::{Need, measured, skipped, soak_length, tool};
 pub use payload::{Feed, Payload};
