@@ -1,6 +1,6 @@
 //! A semaphore that clients share fairly.
 //!
-//! [`FairSemaphore`] is work-conserving: a permit that is free goes to whoever asks. When clients
+//! [`FairSemaphore`] is work-conserving: a free permit goes to any client that asks. When clients
 //! compete, each gets its turn, round robin over clients, first come first served within one
 //! (start-time fair queueing with equal weights, one request a turn). A client that asks for more
 //! than there is waits in a bounded queue of its own.

@@ -78,13 +78,6 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         Arc::new(Self { state: Mutex::new(state), share, waiting_max })
     }
 
-    /// Takes permits if that is possible at once and nobody waits for them.
-    pub fn try_acquire(self: &Arc<Self>, client: &K, count: usize) -> Option<Permit<K>> {
-        let mut state = self.lock();
-        let is_possible = state.turns.is_empty() && state.may_hold(self.share, client, count);
-        is_possible.then(|| self.grant(&mut state, client, count))
-    }
-
     /// Asks for permits. More than a client may hold at all are never granted.
     ///
     /// # Errors
@@ -93,7 +86,7 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
     pub fn acquire(self: &Arc<Self>, client: &K, count: usize) -> Result<Acquire<K>, QueueFull> {
         let mut state = self.lock();
         let is_waiting = state.clients.get(client).is_some_and(|own| !own.waiting.is_empty());
-        // Others that wait for their own share to shrink are in nobody's way.
+        // Clients that wait for their own share to shrink do not block others.
         if !is_waiting
             && state.may_hold(self.share, client, count)
             && !state.is_anyone_next(self.share)
@@ -120,7 +113,7 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         Acquire { semaphore: Arc::clone(self), pending }
     }
 
-    /// Permits that nobody holds.
+    /// Permits that are not held.
     pub fn free(&self) -> usize {
         self.lock().free
     }

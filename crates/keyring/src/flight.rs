@@ -36,7 +36,7 @@ struct Entry {
     waiting_for: Vec<Client>,
 }
 
-/// A read that somebody waits for.
+/// A read that is waited for.
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) id: FlightId,
@@ -124,7 +124,7 @@ impl Flights {
         current
     }
 
-    /// Nobody can join the name's running flight any more, and its key is not kept: the name was
+    /// The name's running flight cannot be joined any more, and its key is not kept: the name was
     /// created or deleted meanwhile. One that has not begun reads what is there then.
     pub(crate) fn detach(&mut self, name: &KeyName) {
         if self.under_way.get(name).is_some_and(|entry| entry.has_begun) {
@@ -134,12 +134,12 @@ impl Flights {
 }
 
 impl Wanted {
-    /// Waits until nobody waits for the flight any more. A client may join it right after.
+    /// Waits until the flight is not waited for any more. A client may join it right after.
     pub(crate) async fn abandoned(&self) {
         self.landing.closed().await;
     }
 
-    /// Whether nobody waits for it.
+    /// Whether it is not waited for.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.landing.receiver_count() == 0
     }

@@ -46,7 +46,7 @@ pub struct Parts {
     pub expiry: CacheExpiry,
     /// How often the store's health is looked at.
     pub probe_every: Duration,
-    /// Store calls for clients at a time. They go on when nobody waits for them any more, so that a
+    /// Store calls for clients at a time. They go on when their callers have hung up, so that a
     /// store which hangs gathers no more than these.
     pub calls_max: usize,
     /// Requests of one client that wait for such a call.
@@ -321,7 +321,7 @@ impl Keyring {
                 tokio::select! {
                     biased;
                     slot = &mut slot => break slot,
-                    // Nobody waits for a refresh.
+                    // A refresh has no caller.
                     () = wanted.abandoned(), if client != Client::Server => {
                         let mut shard = keyring.shard(&name);
                         if wanted.is_abandoned() {
@@ -383,7 +383,7 @@ impl Keyring {
         Ok(self.call_in(slot, call).await?)
     }
 
-    /// Runs a store call on the tracker: to its end, whoever waits for it.
+    /// Runs a store call on the tracker: to its end, even if its caller hangs up.
     async fn call_in<T: Send + 'static>(
         &self,
         slot: Slot,

@@ -228,7 +228,7 @@ impl InFlight {
         self
     }
 
-    /// The answer is given. The time of a large one is limited by whoever sends it.
+    /// The answer is given. The time of a large one is limited where it is sent.
     pub(crate) fn into_answer(mut self, is_large: bool) -> Self {
         let slot = (!is_large).then(|| slot(self.activity.interval_number()));
         if let Some(count) = slot.and_then(|slot| self.activity.given.get(slot)) {

@@ -16,7 +16,7 @@ pub(crate) const SMALL_LEN: usize = 16 << 10;
 const SHARE: Share = Share::TimesFree(7);
 
 /// How long requests wait for their turn when the server is to end: what is held by answers that
-/// nobody takes must not hold up a stop.
+/// are not taken must not hold up a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whom memory is held for: an identity, or all callers without one together.
@@ -83,7 +83,7 @@ impl Budget {
         }
     }
 
-    /// Bytes that nobody holds.
+    /// Bytes that are not held.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.all.free()

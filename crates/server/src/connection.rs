@@ -1,11 +1,9 @@
 //! One connection: handshake, then requests until it ends.
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -76,7 +74,7 @@ pub(crate) async fn serve(
     mut slot: Slot,
 ) {
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let (closed, is_known) = (slot.closed(), AtomicBool::new(false));
+    let closed = slot.closed();
     let work = async {
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
         let Some(tls) = Box::pin(handshake(&app, stream, address, &slot)).await else { return };
@@ -93,22 +91,12 @@ pub(crate) async fn serve(
             let detail = identity.map(|identity| format!("identity {identity}"));
             app.refusals.note(address, &Refusal::too_many_connections(), detail.as_deref());
         }
-        if verdict == Verdict::Served {
-            is_known.store(true, Ordering::Relaxed);
-        }
         let open = Open { address, verdict, activity, closed: slot.closed() };
         requests(&app, router, tls, peer, open).await;
     };
     let end = async {
-        closed.cancelled().await;
-        if is_known.load(Ordering::Relaxed) {
-            // It ends by itself: its client may just have sent a request.
-            pending::<()>().await;
-        }
-    };
-    let end = async {
         tokio::select! {
-            () = end => app.refusals.note(address, &Refusal::evicted(), None),
+            () = closed.cancelled() => app.refusals.note(address, &Refusal::evicted(), None),
             () = app.stop.hard().cancelled() => {}
         }
     };
@@ -263,7 +251,7 @@ async fn drive(
     // client that has none and does not close its end is not waited for, nor is one that does not
     // take its answers.
     let quiet = if closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
-    // HTTP/2's GOAWAY, which tells a client what it may ask again.
+    // HTTP/2's GOAWAY says which requests a client may send again.
     if let Poll::Ready(result) = poll!(connection.as_mut()) {
         return ended(result);
     }

@@ -69,10 +69,11 @@ const NO_BODY: &[u8] = b"content-length: 0\r\n";
 /// If `written` is the answer that hyper gives by itself to a head that it does not read, the same with
 /// a body; ours always have one.
 pub(crate) fn with_body(written: &[u8]) -> Option<Vec<u8>> {
-    let code = written.strip_prefix(REFUSAL.split_last()?.1)?.get(..3)?;
     if !written.starts_with(REFUSAL) || !written.ends_with(b"\r\n\r\n") {
         return None;
     }
+    // `HTTP/1.1 431 …`
+    let code = written.split(|byte| *byte == b' ').nth(1)?;
     let length = written.windows(NO_BODY.len()).position(|part| part == NO_BODY)?;
     let status = StatusCode::from_bytes(code).ok()?;
     let message = match status {

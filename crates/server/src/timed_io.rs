@@ -82,7 +82,7 @@ impl<S> TimedIo<S> {
                 (_, None) | (None, Some(_)) => {}
             },
             Poll::Ready(Err(_)) => {}
-            // Whoever follows a log may stop to read for as long as it likes: it loses lines.
+            // A client that follows a log may stop reading for any time: it loses lines.
             Poll::Pending if self.activity.has_streams() => self.stall = None,
             Poll::Pending => {
                 let times = self.times;

@@ -218,7 +218,8 @@ impl State {
 }
 
 impl Slot {
-    /// Cancelled when the connection is to end in favour of another.
+    /// Cancelled when the connection is to end in favour of another. One that is identified and served
+    /// gets another token, and may end what it is doing.
     pub(crate) fn closed(&self) -> CancellationToken {
         self.closed.clone()
     }
@@ -254,6 +255,8 @@ impl Slot {
         if let Some(identity) = identity
             && state.has_share(&admission.limits, &identity, is_admin)
         {
+            // From now on it ends by itself: its client may just have sent a request.
+            self.closed = CancellationToken::new();
             let (closed, activity) = (self.closed.clone(), Arc::clone(activity));
             state.insert_known(identity, self.id, Known { closed, activity, is_admin });
             self.identity = Some(identity);
