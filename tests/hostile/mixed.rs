@@ -24,9 +24,6 @@ const REST: Duration = Duration::from_secs(30);
 /// connections of 96 KiB each, and a quarter as much again for what an allocator keeps.
 const PEAK: u64 = (256 + 104) * MIB * 5 / 4;
 
-/// What the allocator's caches of threads keep after that, in KiB.
-const CACHES: u64 = 2 * MIB;
-
 /// Peers of each kind but storms: what two processors can bear beside each other.
 const FEW: usize = 20;
 
@@ -85,7 +82,7 @@ async fn mixed(site: Site, name: &str) {
     }
     peak.at_most(site.before.resident_kib + PEAK, name);
     site.descriptors_return(0, name).await;
-    site.memory_returns_within(REST, site.before.resident_kib / 10 + CACHES, name).await;
+    site.memory_returns_within(REST, site.before.resident_kib / 10, name).await;
     assert_eq!(site.logged("panicked"), 0, "{:#?}", site.server.stderr().so_far());
     site.stop("no load").await;
 }

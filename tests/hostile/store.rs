@@ -116,3 +116,20 @@ async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_ser
     assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
     slow.site.stop("no load").await;
 }
+
+#[tokio::test]
+async fn who_waits_for_the_store_until_a_route_s_own_timeout_is_answered_429() {
+    let _turn = exclusive().await;
+    let describe = json!({ "/v1/key/describe": { "timeout": "2500ms" } });
+    let limits = json!({ "limits": { "store_calls": 1 }, "api": describe });
+    let Some(slow) = Slow::new(limits).await else { return };
+    let (site, name) = (&slow.site, "keys that do not exist, one at a time");
+    let hostile = site.server.dial().show(&site.hostile);
+    let load = absent::start(&hostile, ELSEWHERE, 1, 20);
+    load.tally().reached("status 429: too many requests in flight", 20).await;
+    load.tally().reached("status 404: key does not exist", 2).await;
+    let tally = load.stop();
+    measured(&format!("{name}: {tally}"));
+    assert_eq!(tally.of("status 5"), 0, "{tally}");
+    slow.site.stop("no load").await;
+}

@@ -109,6 +109,13 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         Ok(self.request(Pending::Waiting(waiting)))
     }
 
+    /// Whether requests of this client wait.
+    pub fn has_waiting(&self, client: &K) -> bool {
+        let state = self.lock();
+        let own = state.clients.get(client);
+        own.is_some_and(|own| own.waiting.iter().any(|waiter| !waiter.granted.is_closed()))
+    }
+
     fn request(self: &Arc<Self>, pending: Pending<K>) -> Acquire<K> {
         Acquire { semaphore: Arc::clone(self), pending }
     }

@@ -81,6 +81,11 @@ impl Calls {
         Ok(SlotRequest { shared, reserved })
     }
 
+    /// Whether requests of this client wait for a slot.
+    pub(crate) fn has_waiting(&self, client: &Client) -> bool {
+        self.shared.has_waiting(client)
+    }
+
     /// A slot for the store's status; none while too many such calls hang.
     pub(crate) fn status(&self) -> Option<Slot> {
         Arc::clone(&self.status).try_acquire_owned().ok().map(Slot::Reserved)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kes_crypto::{ImportError, Key, Random, record};
 use kes_policy::Permit;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Algorithm, Clock, KeyName, Secret, Timestamp};
+use kes_types::{Algorithm, Clock, Identity, KeyName, Secret, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,6 +132,11 @@ impl Keyring {
             let no_answer = StoreError::Unreachable(NoAnswer(GET_TIMEOUT).into());
             Err(Arc::new(GetError::Store(name.clone(), no_answer)))
         })
+    }
+
+    /// Whether requests of this identity wait for their turn to call the store.
+    pub fn has_waiting(&self, identity: Identity) -> bool {
+        self.calls.has_waiting(&Client::Identity(identity))
     }
 
     /// Makes a new key and stores it under a free name. The write goes on if the caller hangs up.

@@ -14,26 +14,24 @@ pub(crate) struct Accounts {
     by_identity: Mutex<HashMap<Identity, Weak<Account>>>,
 }
 
-/// The requests of one identity.
+/// The requests of one identity, or of all.
 #[derive(Debug)]
 pub(crate) struct Account {
     requests: AtomicUsize,
     requests_max: usize,
+    /// The account of all, in which those of one identity count as well.
+    all: Option<Arc<Self>>,
 }
 
 /// A request that is not answered; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct RequestSlot {
-    all: Arc<Account>,
-    own: Option<Arc<Account>>,
-}
+pub(crate) struct RequestSlot(Arc<Account>);
 
 impl Accounts {
     /// At most `requests_max` requests at a time, and `per_identity_max` of each identity.
     pub(crate) fn new(requests_max: usize, per_identity_max: usize) -> Arc<Self> {
-        let all = Account { requests: AtomicUsize::new(0), requests_max };
-        let by_identity = Mutex::default();
-        Arc::new(Self { all: Arc::new(all), per_identity_max, by_identity })
+        let all = Arc::new(Account::new(requests_max, None));
+        Arc::new(Self { all, per_identity_max, by_identity: Mutex::default() })
     }
 
     /// The account of an identity: found once for a connection.
@@ -46,22 +44,16 @@ impl Accounts {
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);
         }
-        let requests_max = self.per_identity_max;
-        let account = Arc::new(Account { requests: AtomicUsize::new(0), requests_max });
+        let account = Account::new(self.per_identity_max, Some(Arc::clone(&self.all)));
+        let account = Arc::new(account);
         accounts.insert(*identity, Arc::downgrade(&account));
         account
     }
 
     /// Begins a request; none if there are too many.
-    pub(crate) fn begin(&self, own: Option<&Arc<Account>>) -> Option<RequestSlot> {
-        if !self.all.try_begin() {
-            return None;
-        }
-        if own.is_some_and(|own| !own.try_begin()) {
-            self.all.end();
-            return None;
-        }
-        Some(RequestSlot { all: Arc::clone(&self.all), own: own.cloned() })
+    pub(crate) fn begin(&self, own: Option<Arc<Account>>) -> Option<RequestSlot> {
+        let account = own.unwrap_or_else(|| Arc::clone(&self.all));
+        account.try_begin().then(|| RequestSlot(account))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Weak<Account>>> {
@@ -70,25 +62,30 @@ impl Accounts {
 }
 
 impl Account {
+    fn new(requests_max: usize, all: Option<Arc<Self>>) -> Self {
+        Self { requests: AtomicUsize::new(0), requests_max, all }
+    }
+
     fn try_begin(&self) -> bool {
-        let is_possible = self.requests.fetch_add(1, Ordering::AcqRel) < self.requests_max;
+        let is_below = self.requests.fetch_add(1, Ordering::AcqRel) < self.requests_max;
+        let is_possible = is_below && self.all.as_ref().is_none_or(|all| all.try_begin());
         if !is_possible {
-            self.end();
+            self.requests.fetch_sub(1, Ordering::AcqRel);
         }
         is_possible
     }
 
     fn end(&self) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
+        if let Some(all) = &self.all {
+            all.end();
+        }
     }
 }
 
 impl Drop for RequestSlot {
     fn drop(&mut self) {
-        self.all.end();
-        if let Some(own) = &self.own {
-            own.end();
-        }
+        self.0.end();
     }
 }
 
@@ -101,13 +98,16 @@ mod tests {
         let accounts = Accounts::new(5, 3);
         let who = |seed: u8| accounts.of(&Identity::of_public_key(&[seed]));
         let (first, second) = (who(1), who(2));
-        let mut held: Vec<_> = (0..3).map(|_| accounts.begin(Some(&first)).unwrap()).collect();
-        assert!(accounts.begin(Some(&who(1))).is_none());
-        held.push(accounts.begin(Some(&second)).unwrap());
+        let mut held: Vec<_> =
+            (0..3).map(|_| accounts.begin(Some(Arc::clone(&first))).unwrap()).collect();
+        assert!(accounts.begin(Some(who(1))).is_none());
+        held.push(accounts.begin(Some(Arc::clone(&second))).unwrap());
         held.push(accounts.begin(None).unwrap());
-        assert!(accounts.begin(Some(&second)).is_none() && accounts.begin(None).is_none());
+        assert!(
+            accounts.begin(Some(Arc::clone(&second))).is_none() && accounts.begin(None).is_none()
+        );
         held.clear();
-        assert!(accounts.begin(Some(&first)).is_some());
+        assert!(accounts.begin(Some(Arc::clone(&first))).is_some());
     }
 
     #[test]

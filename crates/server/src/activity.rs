@@ -192,8 +192,8 @@ impl Activity {
         self.write_timeout / u32::try_from(INTERVALS_ALLOWED).unwrap_or(1)
     }
 
-    fn interval_number(&self) -> u64 {
-        millis(self.begun.elapsed()) / millis(self.interval()).max(1)
+    fn interval_number(&self, at: Instant) -> u64 {
+        millis(at.saturating_duration_since(self.begun)) / millis(self.interval()).max(1)
     }
 
     /// Whether one of the answers that are not taken was given too long ago.
@@ -201,7 +201,7 @@ impl Activity {
         if self.sending.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let now = self.interval_number();
+        let now = self.interval_number(Instant::now());
         // How many intervals ago a slot was the present one.
         let age = |index: usize| (now + INTERVALS as u64 - index as u64) % INTERVALS as u64;
         let mut old =
@@ -228,9 +228,9 @@ impl InFlight {
         self
     }
 
-    /// The answer is given. The time of a large one is limited where it is sent.
-    pub(crate) fn into_answer(mut self, is_large: bool) -> Self {
-        let slot = (!is_large).then(|| slot(self.activity.interval_number()));
+    /// The answer was given at that time. The time of a large one is limited where it is sent.
+    pub(crate) fn into_answer(mut self, is_large: bool, given: Instant) -> Self {
+        let slot = (!is_large).then(|| slot(self.activity.interval_number(given)));
         if let Some(count) = slot.and_then(|slot| self.activity.given.get(slot)) {
             count.fetch_add(1, Ordering::AcqRel);
         }
@@ -280,7 +280,7 @@ mod tests {
         let activity = Activity::new(TIMEOUT);
         let request = activity.begin();
         assert_eq!(activity.idle(), None);
-        let answer = request.into_answer(false);
+        let answer = request.into_answer(false, Instant::now());
         assert_eq!(activity.idle(), None);
         drop(answer);
         tokio::time::advance(IDLE).await;
@@ -292,10 +292,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_is_overdue_however_many_others_are() {
         let activity = Activity::new(TIMEOUT);
-        let stuck = activity.begin().into_answer(false);
+        let stuck = activity.begin().into_answer(false, Instant::now());
         let mut seconds = 0;
         while !activity.is_overdue() {
-            drop(activity.begin().into_answer(false));
+            drop(activity.begin().into_answer(false, Instant::now()));
             tokio::time::advance(Duration::from_secs(1)).await;
             seconds += 1;
         }
@@ -308,7 +308,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn large_answers_and_streams_have_times_of_their_own() {
         let activity = Activity::new(TIMEOUT);
-        let answers = (activity.begin().into_answer(true), activity.begin().into_stream());
+        let answers =
+            (activity.begin().into_answer(true, Instant::now()), activity.begin().into_stream());
         tokio::time::advance(TIMEOUT * 3).await;
         assert!(!activity.is_overdue() && activity.has_streams());
         assert_eq!(activity.idle(), None);
@@ -321,7 +322,8 @@ mod tests {
     async fn a_stop_waits_for_work_and_not_for_answers_that_nobody_takes() {
         let quiet = Duration::from_secs(3);
         let activity = Activity::new(TIMEOUT);
-        let (work, _stuck) = (activity.begin(), activity.begin().into_answer(false));
+        let (work, _stuck) =
+            (activity.begin(), activity.begin().into_answer(false, Instant::now()));
         let _stream = activity.begin().into_stream();
         let done = activity.done(quiet);
         assert!(tokio::time::timeout(Duration::from_secs(25), done).await.is_err());
@@ -334,7 +336,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_stream_did_is_told_once() {
         let activity = Activity::new(TIMEOUT);
-        let answer = activity.begin().into_answer(true);
+        let answer = activity.begin().into_answer(true, Instant::now());
         assert_eq!(activity.take_event(), Some(Event::Answered));
         assert_eq!(activity.take_event(), None);
         answer.activity().progress();

@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, Response, header};
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use http_body_util::Either;
+use tokio::time::Instant;
 
 use crate::accounts::RequestSlot;
 use crate::activity::{Activity, InFlight};
@@ -32,6 +33,8 @@ pub(crate) type AnswerBody = Either<Whole, Body>;
 pub(crate) struct Whole {
     bytes: Vec<u8>,
     ticket: Ticket,
+    /// When the answer was given, if that is known already.
+    given: Option<Instant>,
 }
 
 /// What an answer holds until it was taken: dropped with its last byte.
@@ -43,9 +46,15 @@ pub(crate) struct Ticket {
 }
 
 impl Whole {
-    /// Adds what is held until the body was taken.
-    pub(crate) fn hold(&mut self, held: Option<Box<Held>>, request: Option<RequestSlot>) {
+    /// Adds what is held until the body was taken, and when the answer was given.
+    pub(crate) fn hold(
+        &mut self,
+        held: Option<Box<Held>>,
+        request: Option<RequestSlot>,
+        given: Instant,
+    ) {
         (self.ticket.held, self.ticket.request) = (held, request);
+        self.given = Some(given);
     }
 
     /// Its length in bytes.
@@ -121,7 +130,7 @@ pub(crate) struct LargeBody {
 impl SentBody {
     /// The answer is given; `in_flight` ends when it was taken.
     pub(crate) fn new(body: AnswerBody, in_flight: InFlight) -> Self {
-        let Whole { bytes, mut ticket } = match body {
+        let Whole { bytes, mut ticket, given } = match body {
             Either::Left(whole) => whole,
             Either::Right(body) => return Self::Stream(body, in_flight.into_stream()),
         };
@@ -130,7 +139,8 @@ impl SentBody {
         }
         let is_large = bytes.len() > SMALL_LEN;
         let activity = is_large.then(|| Arc::clone(in_flight.activity()));
-        ticket.in_flight = Some(in_flight.into_answer(is_large));
+        ticket.in_flight =
+            Some(in_flight.into_answer(is_large, given.unwrap_or_else(Instant::now)));
         let bytes = Bytes::from_owner(Sending { bytes, _ticket: ticket });
         match activity {
             None => Self::Small(Some(bytes)),
@@ -193,7 +203,7 @@ impl http_body::Body for SentBody {
 
 /// An answer with all of its body.
 pub(crate) fn whole(bytes: Vec<u8>) -> Answer {
-    Response::new(Either::Left(Whole { bytes, ticket: Ticket::default() }))
+    Response::new(Either::Left(Whole { bytes, ..Whole::default() }))
 }
 
 /// What most answers fit into.
@@ -269,11 +279,11 @@ mod tests {
     async fn a_large_answer_is_handed_on_as_it_is_taken_and_holds_its_memory_until_then() {
         let (activity, accounts) = (Activity::new(TIMEOUT), Accounts::new(10, 10));
         let budget = Budget::new(64 << 20, 64 << 20, 10, Stop::new());
-        let (all, connection) = (budget.free(), ConnectionBudget::default());
-        let held = budget.hold(&connection, &None, 1 << 20).await.unwrap();
+        let (all, connection) = (budget.free(), ConnectionBudget::new(&budget));
+        let held = connection.hold(&None, 1 << 20).await.unwrap();
         let mut answer = whole(vec![7; 3 * PIECE_LEN - 1]);
         let Either::Left(body) = answer.body_mut() else { unreachable!() };
-        body.hold(Some(Box::new(held)), accounts.begin(None));
+        body.hold(Some(Box::new(held)), accounts.begin(None), Instant::now());
         let mut body = SentBody::new(answer.into_body(), activity.begin());
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE_LEN as u64 - 1));
         for _ in 0..3 {

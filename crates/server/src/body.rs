@@ -1,13 +1,12 @@
 //! Request bodies within their limits: length, rate and memory.
 
+use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use bytes::BytesMut;
-use futures_util::poll;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either};
 use hyper::body::Incoming;
@@ -15,7 +14,7 @@ use kes_types::wire::message;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::budget::{Budget, Client, ConnectionBudget, Held, SMALL_LEN};
+use crate::budget::{Client, ConnectionBudget, Held, SMALL_LEN};
 use crate::error::ApiError;
 
 /// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
@@ -29,7 +28,7 @@ const OVERSIZE_DISCARDED_MAX: usize = 8 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body may be slower than its lowest rate for this long.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// What the body of a request counts against.
 #[derive(Clone, Debug)]
@@ -38,8 +37,7 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     /// The lowest rate, bytes a second.
     pub(crate) rate: usize,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) connection: ConnectionBudget,
+    pub(crate) budget: ConnectionBudget,
     pub(crate) client: Client,
 }
 
@@ -113,8 +111,8 @@ impl RequestBody {
     /// Holds memory for an answer of up to `bytes`.
     pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
         let before = std::mem::replace(&mut self.waits, Waits::Turn);
-        let BodyLimits { budget, connection, client, .. } = &self.limits;
-        self.held = Some(Box::new(budget.hold(connection, client, bytes).await?));
+        let BodyLimits { budget, client, .. } = &self.limits;
+        self.held = Some(Box::new(budget.hold(client, bytes).await?));
         self.waits = before;
         Ok(())
     }
@@ -138,10 +136,10 @@ impl RequestBody {
         }
         let expected = announced.exact().and_then(|len| usize::try_from(len).ok());
         let (mut first, mut joined): (Bytes, Option<BytesMut>) = (Bytes::new(), None);
-        let mut begun = Instant::now();
-        loop {
+        let mut begun = None;
+        while !self.is_ended() {
             let so_far = joined.as_ref().map_or(first.len(), BytesMut::len);
-            let Some(data) = self.data_in_time(begun + self.time_for(so_far)).await? else { break };
+            let Some(data) = self.data_in_time(&mut begun, so_far).await? else { break };
             let len = so_far + data.len();
             if len > self.limits.bytes_max {
                 self.state = State::Oversize;
@@ -151,7 +149,7 @@ impl RequestBody {
                 let waiting = Instant::now();
                 // The answer may be as long as the body.
                 self.reserve(2 * expected.unwrap_or(self.limits.bytes_max)).await?;
-                begun += waiting.elapsed();
+                begun = begun.map(|begun| begun + waiting.elapsed());
             }
             if so_far == 0 {
                 first = data;
@@ -170,14 +168,38 @@ impl RequestBody {
         GRACE + Duration::from_millis((bytes as u64).saturating_mul(1000) / rate)
     }
 
-    /// More of the body, if it comes in time.
-    async fn data_in_time(&mut self, deadline: Instant) -> Result<Option<Bytes>, ApiError> {
+    /// Whether all of it has come, as far as its length is known.
+    fn is_ended(&mut self) -> bool {
+        if self.body.is_end_stream() {
+            self.state = State::Ended;
+        }
+        self.state == State::Ended
+    }
+
+    /// More of the body, if it comes in time. `begun` is when it was first waited for.
+    async fn data_in_time(
+        &mut self,
+        begun: &mut Option<Instant>,
+        so_far: usize,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let time = self.time_for(so_far);
         {
-            // Most bodies came with their head and cost no timer.
             let mut data = pin!(self.next_data());
-            match poll!(&mut data) {
-                Poll::Ready(data) => return data,
-                Poll::Pending => {
+            let mut deadline = None;
+            // Most bodies come with their head and cost no timer. HTTP/1.1 hands them on after this was
+            // polled for the first time; who waits without being woken is polled again by
+            // `limit::within`.
+            let soon = poll_fn(|cx| match (data.as_mut().poll(cx), deadline) {
+                (Poll::Ready(data), _) => Poll::Ready(Ok(data)),
+                (Poll::Pending, None) => {
+                    deadline = Some(*begun.get_or_insert_with(Instant::now) + time);
+                    Poll::Pending
+                }
+                (Poll::Pending, Some(deadline)) => Poll::Ready(Err(deadline)),
+            });
+            match soon.await {
+                Ok(data) => return data,
+                Err(deadline) => {
                     if let Ok(data) = tokio::time::timeout_at(deadline, data).await {
                         return data;
                     }
@@ -212,8 +234,7 @@ impl RequestBody {
 
     /// Reads and drops what is left, within bounds; beyond them the connection is not used again.
     pub(crate) async fn discard(&mut self) {
-        let is_over = matches!(self.state, State::Ended | State::Broken);
-        if is_over || self.body.is_end_stream() {
+        if self.state == State::Broken || self.is_ended() {
             return;
         }
         let is_oversize = self.state == State::Oversize;
@@ -236,18 +257,20 @@ mod tests {
     use std::convert::Infallible;
 
     use axum::http::StatusCode;
-    use futures_util::stream;
+    use futures_util::{poll, stream};
     use kes_types::wire::{EncryptRequest, GenerateRequest};
 
     use super::*;
+    use crate::budget::Budget;
+    use crate::layer::limit;
     use crate::shutdown::Stop;
 
     const MIB: usize = 1 << 20;
 
     fn limits(bytes_max: usize, budget: usize) -> BodyLimits {
         let budget = Budget::new(budget, budget, 10, Stop::new());
-        let (connection, client) = (ConnectionBudget::default(), None);
-        BodyLimits { bytes_max, rate: 16 << 10, budget, connection, client }
+        let budget = ConnectionBudget::new(&budget);
+        BodyLimits { bytes_max, rate: 16 << 10, budget, client: None }
     }
 
     fn body(text: impl Into<Body>, limits: &BodyLimits) -> RequestBody {
@@ -292,7 +315,8 @@ mod tests {
         for slow in [Body::from_stream(stalled), Body::from_stream(trickle)] {
             let begun = Instant::now();
             let mut slow = body(slow, &limits);
-            let error = slow.json::<GenerateRequest>(message::BODY_INVALID).await.unwrap_err();
+            let reading = pin!(slow.json::<GenerateRequest>(message::BODY_INVALID));
+            let error = limit::within(begun, Some(GRACE * 3), "", reading).await.unwrap_err();
             assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
             assert!(begun.elapsed() <= GRACE + Duration::from_secs(1));
         }

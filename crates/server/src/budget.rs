@@ -31,9 +31,16 @@ pub(crate) struct Budget {
     stop: Stop,
 }
 
-/// The budget of one connection; it costs nothing until it is used.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionBudget(Arc<OnceLock<Arc<FairSemaphore<()>>>>);
+/// The budget of one connection, within that of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionBudget(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    server: Arc<Budget>,
+    /// Made by the first large body or answer.
+    own: OnceLock<Arc<FairSemaphore<()>>>,
+}
 
 /// Bytes that are held; given back when dropped.
 #[derive(Debug)]
@@ -55,25 +62,32 @@ impl Budget {
         Arc::new(Self { all, per_connection, waiting_max, stop })
     }
 
+    /// Bytes that are not held.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.all.free()
+    }
+}
+
+impl ConnectionBudget {
+    /// The budget of a new connection.
+    pub(crate) fn new(server: &Arc<Budget>) -> Self {
+        Self(Arc::new(Connection { server: Arc::clone(server), own: OnceLock::new() }))
+    }
+
     /// Waits until `bytes` may be held: the connection's turn first, then the client's.
-    pub(crate) async fn hold(
-        &self,
-        connection: &ConnectionBudget,
-        client: &Client,
-        bytes: usize,
-    ) -> Result<Held, ApiError> {
+    pub(crate) async fn hold(&self, client: &Client, bytes: usize) -> Result<Held, ApiError> {
         let busy = |_| ApiError::too_many_requests();
-        let own = connection
-            .0
-            .get_or_init(|| FairSemaphore::new(self.per_connection, Share::All, self.waiting_max));
-        let connection = own.acquire(&(), bytes).map_err(busy)?;
+        let Connection { server, own } = &*self.0;
+        let new = || FairSemaphore::new(server.per_connection, Share::All, server.waiting_max);
+        let connection = own.get_or_init(new).acquire(&(), bytes).map_err(busy)?;
         let turn = async {
             let connection = connection.await;
-            let all = self.all.acquire(client, bytes).map_err(busy)?.await;
+            let all = server.all.acquire(client, bytes).map_err(busy)?.await;
             Ok(Held { all, connection })
         };
         let stopped = async {
-            self.stop.soft().cancelled().await;
+            server.stop.soft().cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         tokio::select! {
@@ -81,12 +95,6 @@ impl Budget {
             held = turn => held,
             () = stopped => Err(ApiError::shutting_down()),
         }
-    }
-
-    /// Bytes that are not held.
-    #[cfg(test)]
-    pub(crate) fn free(&self) -> usize {
-        self.all.free()
     }
 }
 

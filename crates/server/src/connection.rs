@@ -46,10 +46,6 @@ const RESET_STREAMS_MAX: usize = 20;
 /// Streams that we reset and still remember; more end the connection.
 const LOCAL_RESETS_MAX: usize = 1024;
 
-/// How often a silent h2 client is asked whether it still lives, and how long it has to answer.
-const PING_INTERVAL: Duration = Duration::from_mins(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What an h2 client may send of bodies before they are read, in bytes: for a stream and for the
 /// connection. Streams that wait for their turn must not take all of the connection's.
 const STREAM_WINDOW: u32 = 32 << 10;
@@ -79,7 +75,7 @@ pub(crate) async fn serve(
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
         let Some(tls) = Box::pin(handshake(&app, stream, address, &slot)).await else { return };
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Peer::new(address, certificates, Arc::clone(&app.accounts));
+        let peer = Peer::new(address, certificates, Arc::clone(&app.accounts), &app.budget);
         let snapshot = app.live.load();
         let identity = peer.known_identity(&snapshot);
         let is_admin =
@@ -200,8 +196,6 @@ fn requests(
             .max_header_list_size(HEAD_LEN_MAX)
             .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(io, service);
         let rate = u64::try_from(write_rate).unwrap_or(u64::MAX).max(1);
         let whole = write + Duration::from_millis(ANSWER_LEN_MAX * 1000 / rate);

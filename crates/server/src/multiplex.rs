@@ -404,7 +404,7 @@ mod tests {
         for is_slow in [true, false] {
             let (activity, held) = (Arc::clone(&other), Arc::clone(&held));
             begun.execute(async move {
-                let (answer, held) = (activity.begin().into_answer(true), held);
+                let (answer, held) = (activity.begin().into_answer(true, Instant::now()), held);
                 loop {
                     tokio::time::sleep(TIMES.part / 2).await;
                     if is_slow {

@@ -10,7 +10,7 @@ use kes_types::wire::message;
 use percent_encoding::percent_decode_str;
 
 use crate::accounts::{Account, Accounts};
-use crate::budget::ConnectionBudget;
+use crate::budget::{Budget, ConnectionBudget};
 use crate::error::ApiError;
 use crate::live::Snapshot;
 use crate::refusal::{self, Refusal};
@@ -64,7 +64,8 @@ pub(crate) struct Caller {
     pub(crate) ip: Arc<str>,
     /// The TLS proxy's address, if the request came through one.
     pub(crate) proxy_ip: Option<Arc<str>>,
-    /// The requests of its identity; none for callers without a policy.
+    /// The requests of its identity, until the request is counted there; none for callers without a
+    /// policy.
     pub(crate) account: Option<Arc<Account>>,
 }
 
@@ -83,10 +84,11 @@ impl Peer {
         address: SocketAddr,
         certificates: &[impl AsRef<[u8]>],
         accounts: Arc<Accounts>,
+        budget: &Arc<Budget>,
     ) -> Self {
         let (ip, identity) = (address.ip().to_string().into(), identity_of(certificates));
         let (subject, account) = (Mutex::new(None), OnceLock::new());
-        let budget = ConnectionBudget::default();
+        let budget = ConnectionBudget::new(budget);
         Self { address, ip, identity, subject, budget, account, accounts }
     }
 

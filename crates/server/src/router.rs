@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use hyper::body::Incoming;
 use kes_types::Identity;
+use tokio::time::Instant;
 use tower::Service as _;
 
 use crate::accounts::RequestSlot;
@@ -183,8 +184,7 @@ fn body_limits(
     connection: &ConnectionBudget,
     client: Option<Identity>,
 ) -> BodyLimits {
-    let (budget, connection) = (Arc::clone(&app.budget), connection.clone());
-    BodyLimits { bytes_max, rate: app.limits.body_rate, budget, connection, client }
+    BodyLimits { bytes_max, rate: app.limits.body_rate, budget: connection.clone(), client }
 }
 
 /// Answers a request whose route is known.
@@ -197,13 +197,20 @@ fn serve(
     (head, body): (&Parts, Source),
     waiting: Waiting,
 ) -> impl Future<Output = Answer> + Send + use<> {
-    let caller = peer.caller(&snapshot, &head.headers);
+    let mut caller = peer.caller(&snapshot, &head.headers);
     let trace = trace::begin(app, &head.method, target, &caller, waiting);
     let limits = body_limits(app, route.body_max, &peer.budget, caller.known_identity());
-    let slot = app.accounts.begin(caller.account.as_ref());
+    let slot = app.accounts.begin(caller.account.take());
     let body = RequestBody::new(body, limits);
     // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
     through_layers(Arc::clone(app), snapshot, route, caller, trace, body, slot)
+}
+
+/// Whether a request that was not answered in time is one of several that wait for their turn to call
+/// the key store: its client asks for more than there is. What a change did is not known by then.
+fn is_queued(app: &App, route: &Route, trace: &Trace) -> bool {
+    let has_waiting = |identity| app.live.load().keyring.has_waiting(identity);
+    !route.is_change && trace.identity().is_some_and(has_waiting)
 }
 
 /// The layer stack, outermost first.
@@ -240,7 +247,14 @@ fn through_layers(
                 let call = Call { app, snapshot, permit, caller, target, route, id };
                 panic::guard((route.handle)(call, &mut body)).await
             });
-            limit::within(setting.timeout, route.failed, work).await
+            let begun = Instant::from_std(trace.begun());
+            let outcome = limit::within(begun, setting.timeout, route.failed, work).await;
+            match outcome {
+                Err(error) if error.is_timeout() && is_queued(&app, route, &trace) => {
+                    Err(ApiError::too_many_requests())
+                }
+                outcome => outcome,
+            }
         };
         let outcome = match (outcome, body.waits()) {
             // The time went by for want of the body, or of a turn, and not of an answer.
@@ -253,11 +267,13 @@ fn through_layers(
         }
 
         let mut response = trace.finish(outcome, &app.failures);
+        let ended = app.clock.monotonic();
         if let answer::AnswerBody::Left(whole) = response.body_mut() {
-            whole.hold(body.take_held(whole.len()), slot);
+            whole.hold(body.take_held(whole.len()), slot, Instant::from_std(ended));
         }
         drop(body);
-        let (status, taken) = (response.status(), trace.taken(&*app.clock));
+        let status = response.status();
+        let taken = ended.saturating_duration_since(trace.begun());
         audit.finish(status, taken).await;
         metrics.finish(status, taken);
         response

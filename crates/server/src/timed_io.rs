@@ -287,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rate_counts_for_an_answer_of_http_1_1_as_a_whole() {
         let activity = Activity::new(TIMES.write);
-        let _answer = activity.begin().into_answer(true);
+        let _answer = activity.begin().into_answer(true, Instant::now());
         let (server, mut client) = tokio::io::duplex(1024);
         let times = IoTimes { head: Some(Duration::from_secs(5)), ..TIMES };
         let mut server = TimedIo::new(server, Arc::clone(&activity), times);

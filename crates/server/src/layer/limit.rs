@@ -4,19 +4,23 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::error::{ApiError, Outcome};
+use tokio::time::{Instant, timeout_at};
 
-/// Runs `work` for `timeout` at the most; `failed` is the message of the 504.
-pub(crate) async fn within(
+use crate::body::GRACE;
+use crate::error::ApiError;
+
+/// Runs `work` until `timeout` after the request has `begun`; `failed` is the message of the 504.
+pub(crate) async fn within<T>(
+    begun: Instant,
     timeout: Option<Duration>,
     failed: &'static str,
-    work: Pin<&mut (impl Future<Output = Outcome> + Send)>,
-) -> Outcome {
-    match timeout {
-        None => work.await,
-        Some(timeout) => match tokio::time::timeout(timeout, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ApiError::timed_out(failed)),
-        },
+    mut work: Pin<&mut (impl Future<Output = Result<T, ApiError>> + Send)>,
+) -> Result<T, ApiError> {
+    let Some(timeout) = timeout else { return work.await };
+    // Work that waits for a body without a timer of its own is polled once more when the body is late.
+    match timeout_at(begun + timeout.min(GRACE), work.as_mut()).await {
+        Err(_) if timeout > GRACE => timeout_at(begun + timeout, work).await,
+        outcome => outcome,
     }
+    .unwrap_or_else(|_| Err(ApiError::timed_out(failed)))
 }
