@@ -14,7 +14,7 @@ use crate::GetError;
 use crate::calls::Client;
 
 /// The result of a store read; shared by everyone who waited for it.
-pub(crate) type Landing = Result<Arc<Key>, Arc<GetError>>;
+pub(crate) type ReadResult = Result<Arc<Key>, Arc<GetError>>;
 
 /// Numbers flights in the order of their start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ pub(crate) struct Flights {
 #[derive(Debug)]
 struct Entry {
     id: FlightId,
-    landing: Arc<watch::Sender<Option<Landing>>>,
+    result: Arc<watch::Sender<Option<ReadResult>>>,
     has_begun: bool,
     /// For whom a slot is being waited for.
     waiting_for: Vec<Client>,
@@ -40,28 +40,28 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) id: FlightId,
-    landing: watch::Receiver<Option<Landing>>,
+    result: watch::Receiver<Option<ReadResult>>,
 }
 
 /// A slot that a joined flight needs: the caller waits for it, then begins the flight.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) id: FlightId,
-    landing: Arc<watch::Sender<Option<Landing>>>,
+    result: Arc<watch::Sender<Option<ReadResult>>>,
 }
 
 /// A running flight's obligation to end. Dropped without a result it ends as lost.
 #[derive(Debug)]
-pub(crate) struct Departure {
+pub(crate) struct Leader {
     pub(crate) id: FlightId,
     name: KeyName,
-    landing: Arc<watch::Sender<Option<Landing>>>,
+    result: Arc<watch::Sender<Option<ReadResult>>>,
 }
 
 impl Flights {
     /// The number from which on flights of that name begin after now: that of one which waits for its
     /// slot, else that of the next.
-    pub(crate) fn horizon(&self, name: &KeyName) -> FlightId {
+    pub(crate) fn first_fresh(&self, name: &KeyName) -> FlightId {
         let waiting = self.under_way.get(name).filter(|entry| !entry.has_begun);
         waiting.map_or(FlightId(self.next), |entry| entry.id)
     }
@@ -70,22 +70,22 @@ impl Flights {
     /// waited for on behalf of `client`; [`Self::leave`] takes that back.
     pub(crate) fn join(&mut self, name: &KeyName, client: Client) -> (Flight, Option<Wanted>) {
         // A flight that has a result and still stands here was lost.
-        if self.under_way.get(name).is_some_and(|entry| entry.landing.borrow().is_some()) {
+        if self.under_way.get(name).is_some_and(|entry| entry.result.borrow().is_some()) {
             self.under_way.remove(name);
         }
         let next = &mut self.next;
         let entry = self.under_way.entry(name.clone()).or_insert_with(|| {
             let id = FlightId(*next);
             *next += 1;
-            let landing = Arc::new(watch::Sender::new(None));
-            Entry { id, landing, has_begun: false, waiting_for: Vec::new() }
+            let result = Arc::new(watch::Sender::new(None));
+            Entry { id, result, has_begun: false, waiting_for: Vec::new() }
         });
-        let flight = Flight { id: entry.id, landing: entry.landing.subscribe() };
+        let flight = Flight { id: entry.id, result: entry.result.subscribe() };
         if entry.has_begun || entry.waiting_for.contains(&client) {
             return (flight, None);
         }
         entry.waiting_for.push(client);
-        let wanted = Wanted { id: entry.id, landing: Arc::clone(&entry.landing) };
+        let wanted = Wanted { id: entry.id, result: Arc::clone(&entry.result) };
         (flight, Some(wanted))
     }
 
@@ -101,13 +101,13 @@ impl Flights {
 
     /// Begins a flight: a slot is there. `None` if it has begun, was left or is detached: then its
     /// result is not the name's, or it needs no second slot.
-    pub(crate) fn begin(&mut self, name: &KeyName, id: FlightId) -> Option<Departure> {
+    pub(crate) fn begin(&mut self, name: &KeyName, id: FlightId) -> Option<Leader> {
         let entry = self.under_way.get_mut(name).filter(|entry| entry.id == id)?;
         if std::mem::replace(&mut entry.has_begun, true) {
             return None;
         }
-        let landing = Arc::clone(&entry.landing);
-        Some(Departure { id, name: name.clone(), landing })
+        let result = Arc::clone(&entry.result);
+        Some(Leader { id, name: name.clone(), result })
     }
 
     /// Whether a flight waits for its slot.
@@ -136,36 +136,36 @@ impl Flights {
 impl Wanted {
     /// Waits until the flight is not waited for any more. A client may join it right after.
     pub(crate) async fn abandoned(&self) {
-        self.landing.closed().await;
+        self.result.closed().await;
     }
 
     /// Whether it is not waited for.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.landing.receiver_count() == 0
+        self.result.receiver_count() == 0
     }
 }
 
 impl Flight {
     /// Waits for the result.
-    pub(crate) async fn landed(mut self) -> Option<Landing> {
-        let landing = self.landing.wait_for(Option::is_some).await.ok()?;
-        landing.clone()
+    pub(crate) async fn completed(mut self) -> Option<ReadResult> {
+        let result = self.result.wait_for(Option::is_some).await.ok()?;
+        result.clone()
     }
 }
 
-impl Departure {
+impl Leader {
     /// Hands the result to all who wait. None may: a refresh in the background.
-    pub(crate) fn land(self, landing: Landing) {
-        self.landing.send_replace(Some(landing));
+    pub(crate) fn complete(self, result: ReadResult) {
+        self.result.send_replace(Some(result));
     }
 }
 
-impl Drop for Departure {
+impl Drop for Leader {
     fn drop(&mut self) {
-        self.landing.send_if_modified(|landing| {
-            let is_lost = landing.is_none();
+        self.result.send_if_modified(|result| {
+            let is_lost = result.is_none();
             if is_lost {
-                *landing = Some(Err(Arc::new(GetError::lost(&self.name))));
+                *result = Some(Err(Arc::new(GetError::lost(&self.name))));
             }
             is_lost
         });

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::{Cache, Lookup};
 use crate::calls::{Busy, Calls, Client, Slot, SlotRequest};
-use crate::flight::{Departure, Flight, FlightId, Flights, Landing, Wanted};
+use crate::flight::{Flight, FlightId, Flights, Leader, ReadResult, Wanted};
 use crate::lock::lock;
 use crate::probe::Probe;
 use crate::{CacheExpiry, CallError, CreateError, GetError, Health};
@@ -82,8 +82,8 @@ struct Shard {
 enum Found {
     /// Its key, kept from an earlier read.
     Key(Arc<Key>),
-    /// A read of it; one before `horizon` had begun already.
-    Read { flight: Flight, horizon: FlightId },
+    /// A read of it; one before `first_fresh` had begun already.
+    Read { flight: Flight, first_fresh: FlightId },
 }
 
 impl Keyring {
@@ -102,20 +102,21 @@ impl Keyring {
     ///
     /// A caller that joined a read which another had started earlier does not take its *not found* for
     /// an answer: the key may have been created since.
-    pub async fn get(self: &Arc<Self>, permit: &Permit, name: &KeyName) -> Landing {
+    pub async fn get(self: &Arc<Self>, permit: &Permit, name: &KeyName) -> ReadResult {
         let client = Client::of(permit);
-        let (mut flight, arrival) = match self.find(name, client)? {
+        let (mut flight, first_fresh) = match self.find(name, client)? {
             Found::Key(key) => return Ok(key),
-            Found::Read { flight, horizon } => (flight, horizon),
+            Found::Read { flight, first_fresh } => (flight, first_fresh),
         };
         let mut waited_for = flight.id;
-        let landing = async {
+        let result = async {
             loop {
                 waited_for = flight.id;
                 let id = flight.id;
-                match flight.landed().await {
-                    Some(Err(error)) if error.is_not_found() && started_before(id, arrival) => {}
-                    Some(landing) => return landing,
+                match flight.completed().await {
+                    Some(Err(error)) if error.is_not_found() && started_before(id, first_fresh) => {
+                    }
+                    Some(result) => return result,
                     None => return Err(Arc::new(GetError::lost(name))),
                 }
                 flight = match self.find(name, client)? {
@@ -124,8 +125,8 @@ impl Keyring {
                 };
             }
         };
-        let landed = tokio::time::timeout(GET_TIMEOUT, landing).await;
-        landed.unwrap_or_else(|_| {
+        let completed = tokio::time::timeout(GET_TIMEOUT, result).await;
+        completed.unwrap_or_else(|_| {
             if self.shard(name).flights.is_waiting(name, waited_for) {
                 return Err(Arc::new(GetError::Busy(name.clone(), Busy)));
             }
@@ -285,7 +286,7 @@ impl Keyring {
     }
 
     /// Looks `name` up and, where it is not kept, joins its read. One look under one lock: between
-    /// two, a read could land that the second would start again.
+    /// two, a read could complete that the second would start again.
     fn find(self: &Arc<Self>, name: &KeyName, client: Client) -> Result<Found, Arc<GetError>> {
         let now = self.parts.clock.monotonic();
         let mut shard = self.shard(name);
@@ -294,7 +295,7 @@ impl Keyring {
             Lookup::Refresh(key) => (Some(key), Client::Server),
             Lookup::Miss => (None, client),
         };
-        let horizon = shard.flights.horizon(name);
+        let first_fresh = shard.flights.first_fresh(name);
         let (flight, wanted) = shard.flights.join(name, client);
         if let Some(wanted) = wanted {
             match self.calls.request(client) {
@@ -307,7 +308,7 @@ impl Keyring {
                 }
             }
         }
-        Ok(kept.map_or(Found::Read { flight, horizon }, Found::Key))
+        Ok(kept.map_or(Found::Read { flight, first_fresh }, Found::Key))
     }
 
     /// Waits for a slot on a task of its own, then begins the flight that it was asked for, unless
@@ -335,20 +336,20 @@ impl Keyring {
                     }
                 }
             };
-            let departure = keyring.shard(&name).flights.begin(&name, wanted.id);
-            if let Some(departure) = departure {
-                keyring.fly(name, departure, slot).await;
+            let leader = keyring.shard(&name).flights.begin(&name, wanted.id);
+            if let Some(leader) = leader {
+                keyring.lead(name, leader, slot).await;
             }
         });
     }
 
-    /// Reads a key and lands the flight.
-    async fn fly(self: &Arc<Self>, name: KeyName, departure: Departure, slot: Slot) {
-        let landing = self.read(&name, slot).await.map(Arc::new).map_err(Arc::new);
+    /// Reads a key and completes the flight.
+    async fn lead(self: &Arc<Self>, name: KeyName, leader: Leader, slot: Slot) {
+        let result = self.read(&name, slot).await.map(Arc::new).map_err(Arc::new);
         let mut shard = self.shard(&name);
         let mut replaced = None;
-        if shard.flights.end(&name, departure.id) {
-            match &landing {
+        if shard.flights.end(&name, leader.id) {
+            match &result {
                 Ok(key) => {
                     let now = self.parts.clock.monotonic();
                     replaced = shard.cache.insert(&name, Arc::clone(key), now);
@@ -358,7 +359,7 @@ impl Keyring {
             }
         }
         drop(shard);
-        if let (Some(old), Ok(new)) = (replaced, &landing)
+        if let (Some(old), Ok(new)) = (replaced, &result)
             && !old.same_material(new)
         {
             tracing::error!(
@@ -366,7 +367,7 @@ impl Keyring {
                 "the key store now holds other key material under this name; it is used from now on"
             );
         }
-        departure.land(landing);
+        leader.complete(result);
     }
 
     async fn read(self: &Arc<Self>, name: &KeyName, slot: Slot) -> Result<Key, GetError> {
@@ -432,8 +433,8 @@ impl Keyring {
     }
 }
 
-fn started_before(flight: FlightId, arrival: FlightId) -> bool {
-    flight < arrival
+fn started_before(flight: FlightId, first_fresh: FlightId) -> bool {
+    flight < first_fresh
 }
 
 /// Whether a failed re-read ends a kept key: a definite not-found or a refusal does; a store that

@@ -100,7 +100,7 @@ impl Chart {
 pub(crate) struct Probe {
     chart: Mutex<Chart>,
     health: watch::Sender<Health>,
-    nudge: Notify,
+    wake: Notify,
     /// The question that the store is being asked.
     asking: Mutex<Option<Shared<BoxFuture<'static, Sign>>>>,
 }
@@ -111,7 +111,7 @@ impl Probe {
         Self {
             chart: Mutex::new(Chart::new(every, now)),
             health: watch::Sender::default(),
-            nudge: Notify::new(),
+            wake: Notify::new(),
             asking: Mutex::new(None),
         }
     }
@@ -137,7 +137,7 @@ impl Probe {
     /// A call to the store failed.
     pub(crate) fn call_failed(&self) {
         lock(&self.chart).call_failed();
-        self.nudge.notify_one();
+        self.wake.notify_one();
     }
 
     /// Takes note of the sign of life that was asked for, or its lack, and tells the log of a
@@ -160,7 +160,7 @@ impl Probe {
             _ => {}
         }
         self.health.send_if_modified(|known| std::mem::replace(known, health) != health);
-        self.nudge.notify_one();
+        self.wake.notify_one();
     }
 
     /// Waits until it is time to look.
@@ -171,7 +171,7 @@ impl Probe {
             let Some(left) = left.filter(|left| !left.is_zero()) else { return };
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
-                () = self.nudge.notified() => {}
+                () = self.wake.notified() => {}
             }
         }
     }

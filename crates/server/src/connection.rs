@@ -30,8 +30,8 @@ use crate::peer::Peer;
 use crate::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 use crate::router::Front;
+use crate::run_until::run_until_cancelled;
 use crate::timed_io::{IoTimes, TimedIo};
-use crate::unless::unless;
 use crate::wire::Wire;
 
 /// The longest head of a request, in bytes: a forwarded certificate fits.
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
             () = app.stop.hard().cancelled() => {}
         }
     };
-    unless(pin!(end), pin!(work)).await;
+    run_until_cancelled(pin!(end), pin!(work)).await;
 }
 
 /// A connection after its handshake.
@@ -231,7 +231,7 @@ async fn drive(
             () = activity.idle_for(idle_timeout) => {}
         }
     };
-    if let Some(result) = unless(pin!(finish), connection.as_mut()).await {
+    if let Some(result) = run_until_cancelled(pin!(finish), connection.as_mut()).await {
         return ended(result);
     }
     if closed.is_cancelled() {
@@ -250,7 +250,7 @@ async fn drive(
         return ended(result);
     }
     let done = activity.done(quiet);
-    if let Some(result) = unless(pin!(done), connection.as_mut()).await {
+    if let Some(result) = run_until_cancelled(pin!(done), connection.as_mut()).await {
         ended(result);
     } else {
         tracing::debug!("connection did not close in time");

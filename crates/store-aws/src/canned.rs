@@ -9,7 +9,7 @@ use kes_types::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::keeper::{Keeper, Source};
+use crate::credential_refresher::{CredentialRefresher, Source};
 
 /// A clock that somebody sets.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl Clock for Hands {
     }
 }
 
-/// A keeper whose source gives other credentials each time, and counts how often it is asked.
-pub(crate) fn keeper(clock: &Arc<Hands>) -> (Keeper, Arc<AtomicU64>) {
+/// A refresher whose source gives other credentials each time, and counts how often it is asked.
+pub(crate) fn refresher(clock: &Arc<Hands>) -> (CredentialRefresher, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
     let source = Source::Asked(Box::new(move || {
@@ -52,5 +52,5 @@ pub(crate) fn keeper(clock: &Arc<Hands>) -> (Keeper, Arc<AtomicU64>) {
         Box::pin(async move { Ok(Credentials::new(id, "s", None, None, "test")) })
     }));
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    (Keeper::new(source, clock, TaskTracker::new(), CancellationToken::new()), asked)
+    (CredentialRefresher::new(source, clock, TaskTracker::new(), CancellationToken::new()), asked)
 }

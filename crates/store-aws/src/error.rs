@@ -13,8 +13,8 @@ use kes_tls::ClientTlsError;
 use crate::call::Call;
 use crate::kms::KeyProblem;
 use crate::refusal::Refusal;
+use crate::sanitized::SanitizedError;
 use crate::secret::SECRET_LEN_MAX;
-use crate::told::Told;
 
 /// Why a call to AWS did not bring what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +24,13 @@ pub(crate) enum AwsError {
     Refused(Box<Refusal>),
     /// No answer came back, or not a whole one.
     #[error("no answer to {0}")]
-    NoAnswer(Call, #[source] Told),
+    NoAnswer(Call, #[source] SanitizedError),
     /// The request never left.
     #[error("a request to {0} cannot be made")]
-    NotSent(Call, #[source] Told),
+    NotSent(Call, #[source] SanitizedError),
     /// The answer is not what AWS's documentation says.
     #[error("the answer to {0} cannot be understood")]
-    NotUnderstood(Call, #[source] Told),
+    NotUnderstood(Call, #[source] SanitizedError),
     /// The time for the operation is over.
     #[error("no answer to {call} within {} s", .within.as_secs())]
     TimedOut { call: Call, within: Duration },
@@ -39,7 +39,7 @@ pub(crate) enum AwsError {
         "there are no AWS credentials: neither the environment, the shared profile, a web \
          identity, the container nor the EC2 instance gave any"
     )]
-    NoCredentials(#[source] Told),
+    NoCredentials(#[source] SanitizedError),
     /// The credentials are being loaded and that takes too long.
     #[error("the AWS credentials are not there within {} s", .within.as_secs())]
     CredentialsPending { within: Duration },
@@ -117,9 +117,9 @@ impl AwsError {
                 let message = meta.message().unwrap_or_default();
                 Self::Refused(Box::new(Refusal::new(call, status, code, message, id)))
             }
-            SdkError::ResponseError(_) => Self::NotUnderstood(call, Told::of(&error)),
-            SdkError::ConstructionFailure(_) => Self::NotSent(call, Told::of(&error)),
-            _ => Self::NoAnswer(call, Told::of(&error)),
+            SdkError::ResponseError(_) => Self::NotUnderstood(call, SanitizedError::of(&error)),
+            SdkError::ConstructionFailure(_) => Self::NotSent(call, SanitizedError::of(&error)),
+            _ => Self::NoAnswer(call, SanitizedError::of(&error)),
         }
     }
 

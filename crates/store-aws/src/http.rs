@@ -18,7 +18,7 @@ use kes_outbound::{Failure, FailureKind, Proxies};
 use kes_tls::{ClientConfig, ClientTlsError, ServerTrust, Side};
 use reqwest::{Body, Client, Request};
 
-use crate::told::Told;
+use crate::sanitized::SanitizedError;
 
 /// The settings that would cure a failed handshake.
 const SIDE: Side = Side::Client {
@@ -70,7 +70,7 @@ impl Http {
         if let Some(timeout) = timeouts.1 {
             builder = builder.read_timeout(timeout);
         }
-        let client = builder.build().map_err(|error| Told::of(&error));
+        let client = builder.build().map_err(|error| SanitizedError::of(&error));
         Pool { client: Arc::new(client), is_suspect: Arc::default() }
     }
 }
@@ -95,7 +95,7 @@ impl HttpClient for Http {
 #[derive(Clone, Debug)]
 struct Pool {
     /// The HTTP client, or why there is none.
-    client: Arc<Result<Client, Told>>,
+    client: Arc<Result<Client, SanitizedError>>,
     /// A request was given up before its answer. With HTTP/2 all share a connection, and one that is
     /// dead without a word stays in the pool: there is to be another pool.
     is_suspect: Arc<AtomicBool>,
@@ -115,11 +115,11 @@ impl HttpConnector for Pool {
 
 /// Sends a request and reads its whole answer.
 async fn exchange(
-    client: &Result<Client, Told>,
+    client: &Result<Client, SanitizedError>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
     let unusable = |error: BoxError| ConnectorError::user(error);
-    let client = client.as_ref().map_err(|told| unusable(told.clone().into()))?;
+    let client = client.as_ref().map_err(|error| unusable(error.clone().into()))?;
     let request = request.try_into_http1x().map_err(|error| unusable(error.into()))?;
     let (head, body) = request.into_parts();
     // The SDK's requests are whole: nothing here is streamed.

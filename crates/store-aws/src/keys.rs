@@ -1,6 +1,5 @@
 //! Keys as secrets: what Secrets Manager's answers mean.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use kes_store::{ListQuery, Page};
@@ -9,7 +8,7 @@ use kes_types::{KeyName, Secret};
 use crate::error::AwsError;
 use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
 use crate::refusal::Refusal;
-use crate::secret::{CreationToken, Look, SECRET_LEN_MAX};
+use crate::secret::{CreationToken, Observation, SECRET_LEN_MAX};
 use crate::session::Deadline;
 
 /// How a creation ended.
@@ -32,7 +31,7 @@ struct Write<'a> {
 }
 
 /// What becomes of a creation after an error.
-enum Sequel {
+enum NextStep {
     /// It ended in this way all the same.
     Ended(Creation),
     /// It is sent again.
@@ -50,7 +49,7 @@ impl Manager {
         deadline: Deadline,
     ) -> Result<Option<Secret>, AwsError> {
         let secret = self.names.secret(key);
-        let (mut pauses, mut was_absent) = (Pauses::new(REREADS_MAX), false);
+        let (mut backoff, mut was_absent) = (Backoff::new(REREADS_MAX), false);
         loop {
             let error = match self.current(&secret, deadline).await {
                 Ok(current) => return Ok(Some(current.value)),
@@ -60,8 +59,8 @@ impl Manager {
                 return Err(error);
             }
             let look = self.look(&secret, deadline).await?;
-            let is_absent =
-                look == Look::Absent || (look == Look::Denied && error.has_code(NOT_FOUND));
+            let is_absent = look == Observation::Absent
+                || (look == Observation::Denied && error.has_code(NOT_FOUND));
             if is_absent && was_absent {
                 return Ok(None);
             }
@@ -71,18 +70,20 @@ impl Manager {
             was_absent = is_absent;
             match look {
                 _ if is_absent => {}
-                Look::Deleted { since, .. } => {
+                Observation::Deleted { since, .. } => {
                     // A deletion for good looks like that until AWS is done with it.
-                    if !(self.session.is_recent(since) && pauses.pause(deadline).await) {
+                    if !(self.session.is_recent(since) && backoff.wait(deadline).await) {
                         return Err(AwsError::ScheduledForDeletion { secret, since });
                     }
                 }
-                Look::Present(found) if error.has_code(NOT_FOUND) => {
-                    if !pauses.pause(deadline).await {
+                Observation::Present(found) if error.has_code(NOT_FOUND) => {
+                    if !backoff.wait(deadline).await {
                         return Err(AwsError::NoCurrentValue { secret, arn: found.arn });
                     }
                 }
-                Look::Present(_) | Look::Denied | Look::Absent => return Err(error),
+                Observation::Present(_) | Observation::Denied | Observation::Absent => {
+                    return Err(error);
+                }
             }
         }
     }
@@ -119,7 +120,7 @@ impl Manager {
     /// Sends the creation until AWS has said how it ended. What may have happened is looked at
     /// before it is sent again, and is then sent with the same token.
     async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
-        let mut pauses = Pauses::new(REWRITES_MAX);
+        let mut backoff = Backoff::new(REWRITES_MAX);
         let mut is_in_doubt = false;
         loop {
             let Write { secret, text, token, deadline, .. } = write;
@@ -129,11 +130,11 @@ impl Manager {
             };
             is_in_doubt |= error.may_have_happened();
             let is_anothers = error.has_code(EXISTS) && !is_in_doubt;
-            match self.after(&error, write, is_in_doubt, pauses.is_over()).await? {
-                Sequel::Ended(creation) => return Ok(creation),
-                Sequel::Again if pauses.pause(*deadline).await => {}
-                Sequel::Again if is_anothers => return Ok(Creation::Exists),
-                Sequel::Again | Sequel::Failed => return Err(error),
+            match self.after(&error, write, is_in_doubt, backoff.is_over()).await? {
+                NextStep::Ended(creation) => return Ok(creation),
+                NextStep::Again if backoff.wait(*deadline).await => {}
+                NextStep::Again if is_anothers => return Ok(Creation::Exists),
+                NextStep::Again | NextStep::Failed => return Err(error),
             }
         }
     }
@@ -145,49 +146,51 @@ impl Manager {
         write: &Write<'_>,
         is_in_doubt: bool,
         is_last: bool,
-    ) -> Result<Sequel, AwsError> {
+    ) -> Result<NextStep, AwsError> {
         let (is_taken, is_invalid) = (error.has_code(EXISTS), error.has_code(INVALID));
         if error.refusal().is_some_and(Refusal::is_throttling) {
-            return Ok(Sequel::Again);
+            return Ok(NextStep::Again);
         }
         let is_denied = error.refusal().is_some_and(Refusal::is_denial);
         if is_denied && !is_in_doubt {
             // AWS denies before it looks whether the name is taken.
             return Ok(match self.look(&write.secret, write.deadline).await {
-                Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
-                _ => Sequel::Failed,
+                Ok(Observation::Present(_)) => NextStep::Ended(Creation::Exists),
+                _ => NextStep::Failed,
             });
         }
         if !is_taken && !is_invalid && !error.may_have_happened() {
-            return Ok(Sequel::Failed);
+            return Ok(NextStep::Failed);
         }
         Ok(match self.look(&write.secret, write.deadline).await {
-            Ok(Look::Present(_)) if is_in_doubt => self.whose(write).await?,
-            Ok(Look::Present(_)) if is_invalid => Sequel::Failed,
-            Ok(Look::Present(_)) => Sequel::Ended(Creation::Exists),
+            Ok(Observation::Present(_)) if is_in_doubt => self.whose(write).await?,
+            Ok(Observation::Present(_)) if is_invalid => NextStep::Failed,
+            Ok(Observation::Present(_)) => NextStep::Ended(Creation::Exists),
             // A deletion that AWS is not done with yet looks the same for a moment.
-            Ok(Look::Deleted { since, .. }) if is_last => {
+            Ok(Observation::Deleted { since, .. }) if is_last => {
                 let secret = write.secret.clone();
                 return Err(AwsError::ScheduledForDeletion { secret, since });
             }
             // AWS's own word stands.
-            Ok(Look::Denied) | Err(_) if is_taken && !is_in_doubt => {
-                Sequel::Ended(Creation::Exists)
+            Ok(Observation::Denied) | Err(_) if is_taken && !is_in_doubt => {
+                NextStep::Ended(Creation::Exists)
             }
-            Ok(Look::Denied) if is_taken => self.whose(write).await?,
-            Ok(Look::Denied) if is_invalid => Sequel::Failed,
-            Ok(Look::Absent | Look::Deleted { .. } | Look::Denied) => Sequel::Again,
+            Ok(Observation::Denied) if is_taken => self.whose(write).await?,
+            Ok(Observation::Denied) if is_invalid => NextStep::Failed,
+            Ok(Observation::Absent | Observation::Deleted { .. } | Observation::Denied) => {
+                NextStep::Again
+            }
             Err(unseen) if is_taken => return Err(unseen),
-            Err(_) => Sequel::Failed,
+            Err(_) => NextStep::Failed,
         })
     }
 
     /// Whether the secret under the name is the one that we sent: no other has its bytes.
-    async fn whose(&self, write: &Write<'_>) -> Result<Sequel, AwsError> {
+    async fn whose(&self, write: &Write<'_>) -> Result<NextStep, AwsError> {
         match self.current(&write.secret, write.deadline).await {
-            Ok(current) if current.value == *write.value => Ok(Sequel::Ended(Creation::Done)),
-            Ok(_) => Ok(Sequel::Ended(Creation::Exists)),
-            Err(error) if error.has_code(NOT_FOUND) => Ok(Sequel::Again),
+            Ok(current) if current.value == *write.value => Ok(NextStep::Ended(Creation::Done)),
+            Ok(_) => Ok(NextStep::Ended(Creation::Exists)),
+            Err(error) if error.has_code(NOT_FOUND) => Ok(NextStep::Again),
             Err(error) => Err(error),
         }
     }
@@ -195,13 +198,13 @@ impl Manager {
     /// Demands what was written, as every other server will read it.
     async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let secret = || write.secret.clone();
-        let mut pauses = Pauses::new(REREADS_MAX);
+        let mut backoff = Backoff::new(REREADS_MAX);
         loop {
             match self.current(&write.secret, write.deadline).await {
                 Ok(current) if current.value == *write.value => return Ok(Creation::Done),
                 Ok(_) => return Err(AwsError::Changed { secret: secret() }),
                 Err(error) if error.has_code(NOT_FOUND) => {
-                    if !pauses.pause(write.deadline).await {
+                    if !backoff.wait(write.deadline).await {
                         return Err(AwsError::NotReadBack { secret: secret() });
                     }
                 }
@@ -220,7 +223,7 @@ impl Manager {
         let secret = self.names.secret(key);
         let Some(arn) = self.found(&secret, deadline).await? else { return Ok(false) };
         let id = if arn.is_empty() { &secret } else { &arn };
-        let mut pauses = Pauses::new(REWRITES_MAX);
+        let mut backoff = Backoff::new(REWRITES_MAX);
         let mut may_be_done = false;
         loop {
             let error = match self.remove(id, deadline).await {
@@ -232,7 +235,7 @@ impl Manager {
             // Under its name it may be another by now.
             let is_undone = error.refusal().is_some_and(Refusal::is_throttling);
             let may_again = is_undone || (error.may_have_happened() && !arn.is_empty());
-            if !(may_again && pauses.pause(deadline).await) {
+            if !(may_again && backoff.wait(deadline).await) {
                 return Err(error);
             }
         }
@@ -246,9 +249,11 @@ impl Manager {
         let mut was_absent = false;
         loop {
             let absent = match self.look(secret, deadline).await? {
-                Look::Present(found) | Look::Deleted { found, .. } => return Ok(Some(found.arn)),
-                Look::Absent => AwsError::Doubtful { secret: secret.to_owned() },
-                Look::Denied => match self.current(secret, deadline).await {
+                Observation::Present(found) | Observation::Deleted { found, .. } => {
+                    return Ok(Some(found.arn));
+                }
+                Observation::Absent => AwsError::Doubtful { secret: secret.to_owned() },
+                Observation::Denied => match self.current(secret, deadline).await {
                     Ok(current) => return Ok(Some(current.arn)),
                     // It is scheduled for deletion.
                     Err(error) if error.has_code(INVALID) => return Ok(Some(String::new())),
@@ -269,11 +274,11 @@ impl Manager {
     /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has
     /// said that it is done: nothing that goes wrong here changes that.
     async fn settle(&self, secret: &str, arn: &str, deadline: Deadline) {
-        let mut pauses = Pauses::new(REREADS_MAX);
-        while let Ok(Look::Present(found) | Look::Deleted { found, .. }) =
+        let mut backoff = Backoff::new(REREADS_MAX);
+        while let Ok(Observation::Present(found) | Observation::Deleted { found, .. }) =
             self.look(secret, deadline).await
         {
-            if found.arn != arn || !pauses.pause(deadline).await {
+            if found.arn != arn || !backoff.wait(deadline).await {
                 return;
             }
         }
@@ -300,19 +305,18 @@ const REREADS_MAX: u32 = 5;
 const REWRITES_MAX: u32 = 5;
 
 /// The first of the waits between them; each is twice as long as the one before.
-const PAUSE: Duration = Duration::from_millis(100);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
-/// Waits between attempts.
+/// Exponential backoff with jitter between attempts.
 #[derive(Debug)]
-struct Pauses {
+struct Backoff {
     done: u32,
     max: u32,
-    luck: RandomState,
 }
 
-impl Pauses {
+impl Backoff {
     fn new(max: u32) -> Self {
-        Self { done: 0, max, luck: RandomState::new() }
+        Self { done: 0, max }
     }
 
     fn is_over(&self) -> bool {
@@ -320,15 +324,14 @@ impl Pauses {
     }
 
     /// Waits before the next attempt; no if there is none, for want of time or because there were
-    /// enough. A half of each wait is luck: those who were refused together must not come back
+    /// enough. A half of each wait is jitter: those who were refused together must not come back
     /// together.
-    async fn pause(&mut self, deadline: Deadline) -> bool {
+    async fn wait(&mut self, deadline: Deadline) -> bool {
         if self.is_over() {
             return false;
         }
-        let whole = PAUSE * (1 << self.done);
-        let share = u32::try_from(self.luck.hash_one(self.done) % 1024).unwrap_or(0);
+        let whole = BACKOFF_MIN * (1 << self.done);
         self.done += 1;
-        deadline.wait(whole / 2 + whole / 2048 * share).await
+        deadline.wait(whole.mul_f64(0.5 + 0.5 * fastrand::f64())).await
     }
 }

@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::refusal::Refusal;
-    use crate::told::Told;
+    use crate::sanitized::SanitizedError;
 
     #[test]
     fn only_what_is_said_about_the_key_speaks_against_it() {
@@ -238,7 +238,7 @@ mod tests {
             Err(AwsError::Refused(Box::new(refusal)))
         };
         let disabled = || Err(AwsError::Key { key: "k".to_owned(), source: KeyProblem::Disabled });
-        let silent = || Err(AwsError::NoAnswer(call(), Told::new("reset")));
+        let silent = || Err(AwsError::NoAnswer(call(), SanitizedError::new("reset")));
 
         let unusable = weigh(&Seen::Usable, disabled(), now);
         assert!(matches!(unusable, Seen::Unusable(_)));

@@ -2,22 +2,22 @@
 //!
 //! A key is the current value of the secret `<prefix>/<name>`, encrypted by Secrets Manager under a
 //! key of AWS KMS. `keys.rs` says what Secrets Manager's answers mean, `refusal.rs` what its errors
-//! do, `keeper.rs` when credentials are replaced.
+//! do, `credential_refresher.rs` when credentials are replaced.
 
 mod call;
 #[cfg(test)]
 mod canned;
+mod credential_refresher;
 mod error;
 mod health;
 mod http;
-mod keeper;
 mod keys;
 mod kms;
 mod manager;
 mod refusal;
+mod sanitized;
 mod secret;
 mod session;
-mod told;
 mod versions;
 
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl AwsStore {
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
         let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());
         let session = Arc::new(session);
-        let keeper = Arc::clone(&session.keeper);
+        let refresher = Arc::clone(&session.refresher);
         let names = Names::new(&settings.prefix);
         let tags = settings.tags.as_deref().map(tags);
         let kms_key = settings.kms_key.clone();
@@ -95,7 +95,7 @@ impl AwsStore {
             versions: Versions::new(tasks.clone(), stop.clone()),
         };
         let warnings = store.first_look().await?;
-        tasks.spawn(keeper.run());
+        tasks.spawn(refresher.run());
         if let Some(key) = &store.kms_key {
             let session = Arc::clone(&store.manager.session);
             tasks.spawn(Arc::clone(key).watch(session, stop));
@@ -105,7 +105,7 @@ impl AwsStore {
 
     async fn first_look(&self) -> Result<Vec<BoxError>, OpenError> {
         let session = &self.manager.session;
-        if let Err(error) = session.keeper.ready(Deadline::of_operation()).await {
+        if let Err(error) = session.refresher.ready(Deadline::of_operation()).await {
             return Ok(vec![Warning::NotNow(error).into()]);
         }
         let deadline = Deadline::of_operation();
@@ -122,7 +122,7 @@ impl AwsStore {
                 warnings.push(Warning::NoList(error).into());
             }
             Err(error)
-                if session.keeper.is_given()
+                if session.refresher.is_given()
                     && error
                         .refusal()
                         .is_some_and(|it| it.is_about_credentials() && !it.is_about_time()) =>

@@ -11,9 +11,9 @@ use crate::NOTICE;
 use crate::call::Call;
 use crate::error::AwsError;
 use crate::refusal::Refusal;
-use crate::secret::{CreationToken, Current, Look, Names};
+use crate::sanitized::SanitizedError;
+use crate::secret::{CreationToken, Current, Names, Observation};
 use crate::session::{Deadline, Session};
-use crate::told::Told;
 
 /// The most secrets on a page (*`ListSecrets`*).
 const PAGE_SECRETS: i32 = 100;
@@ -111,7 +111,7 @@ impl Manager {
                 if error.refusal().is_some_and(Refusal::is_about_kms) {
                     let key = match self.look(secret, deadline).await {
                         // None is the key that AWS manages.
-                        Ok(Look::Present(found) | Look::Deleted { found, .. }) => {
+                        Ok(Observation::Present(found) | Observation::Deleted { found, .. }) => {
                             Some(found.kms_key.unwrap_or_else(|| "aws/secretsmanager".to_owned()))
                         }
                         _ => None,
@@ -124,7 +124,11 @@ impl Manager {
     }
 
     /// What is under a name, without what is in it.
-    pub(crate) async fn look(&self, secret: &str, deadline: Deadline) -> Result<Look, AwsError> {
+    pub(crate) async fn look(
+        &self,
+        secret: &str,
+        deadline: Deadline,
+    ) -> Result<Observation, AwsError> {
         let send = || self.session.secrets.describe_secret().secret_id(secret).send();
         let call = self.call("secretsmanager:DescribeSecret", secret);
         match self.session.ask(&call, deadline, send).await {
@@ -133,7 +137,7 @@ impl Manager {
                 named(&call, output.name(), secret)?;
                 Ok(output.into())
             }
-            Err(error) if error.has_code(NOT_FOUND) => Ok(Look::Absent),
+            Err(error) if error.has_code(NOT_FOUND) => Ok(Observation::Absent),
             Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
                 if !self.is_look_denied.swap(true, Ordering::Relaxed) {
                     let cause: &dyn std::error::Error = &error;
@@ -144,7 +148,7 @@ impl Manager {
                          current value, looks like one that does not exist"
                     );
                 }
-                Ok(Look::Denied)
+                Ok(Observation::Denied)
             }
             Err(error) => Err(error),
         }
@@ -193,7 +197,10 @@ impl Manager {
             keys.extend(live.filter_map(|entry| self.names.key(entry.name()?)));
             match page.next_token {
                 Some(token) if next.as_ref() == Some(&token) => {
-                    return Err(AwsError::NotUnderstood(call, Told::new("a page leads to itself")));
+                    return Err(AwsError::NotUnderstood(
+                        call,
+                        SanitizedError::new("a page leads to itself"),
+                    ));
                 }
                 Some(token) => next = Some(token),
                 None => return Ok(keys),
@@ -214,7 +221,9 @@ impl Manager {
 
 /// Demands what every answer of AWS has: something else may answer 200 with nothing.
 fn whole<T>(call: &Call, part: Option<T>) -> Result<T, AwsError> {
-    part.ok_or_else(|| AwsError::NotUnderstood(call.clone(), Told::new("it is not complete")))
+    part.ok_or_else(|| {
+        AwsError::NotUnderstood(call.clone(), SanitizedError::new("it is not complete"))
+    })
 }
 
 /// Demands that an answer is about the secret that was asked for.

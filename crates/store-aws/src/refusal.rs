@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::call::Call;
-use crate::told::on_a_line;
+use crate::sanitized::on_a_line;
 
 /// An error that AWS answered with.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ impl CreationToken {
 
 /// What is under a name, as `DescribeSecret` tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Observation {
     /// Nothing.
     Absent,
     /// A secret.
@@ -85,7 +85,7 @@ pub(crate) struct Found {
     pub(crate) kms_key: Option<String>,
 }
 
-impl From<DescribeSecretOutput> for Look {
+impl From<DescribeSecretOutput> for Observation {
     fn from(output: DescribeSecretOutput) -> Self {
         let since = output.deleted_date().map(DateTime::secs);
         let found = Found {

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::Call;
+use crate::credential_refresher::{CredentialRefresher, Generation, Source};
 use crate::error::AwsError;
 use crate::http::Http;
-use crate::keeper::{Generation, Keeper, Source};
 
 /// How long an operation may take, all its requests together.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,14 +47,14 @@ const READ_MAX: usize = 3;
 /// How long a deletion for good may take.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// The waits between them: twice as long each time, by luck shorter.
+/// The waits between them: twice as long each time, by jitter shorter.
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Clients of AWS, and the credentials that they share.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) refresher: Arc<CredentialRefresher>,
     /// Secrets Manager, for what may be asked again.
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     /// The same, for what must not be sent again without a look.
@@ -114,12 +114,12 @@ impl Session {
                 ))
             }
         };
-        let keeper = Arc::new(Keeper::new(source, Arc::clone(&clock), tasks, stop));
-        let provider = SharedCredentialsProvider::new(Arc::clone(&keeper) as Arc<_>);
+        let refresher = Arc::new(CredentialRefresher::new(source, Arc::clone(&clock), tasks, stop));
+        let provider = SharedCredentialsProvider::new(Arc::clone(&refresher) as Arc<_>);
         let secrets = secrets_config(settings, &http, &provider);
         let secrets_once = secrets.clone().retry_config(RetryConfig::disabled());
         Self {
-            keeper,
+            refresher,
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             secrets_once: aws_sdk_secretsmanager::Client::from_conf(secrets_once.build()),
             kms: aws_sdk_kms::Client::from_conf(kms_config(settings, http, provider)),
@@ -175,7 +175,7 @@ impl Session {
         let asking = async move {
             let mut may_replace = true;
             loop {
-                let generation = self.keeper.ready(deadline).await?;
+                let generation = self.refresher.ready(deadline).await?;
                 // The SDK's futures are large.
                 let Some(answer) = deadline.run(Box::pin(send())).await else {
                     let call = call.clone();
@@ -208,10 +208,10 @@ impl Session {
     ) -> Result<bool, AwsError> {
         match error.refusal() {
             Some(refusal) if refusal.is_about_credentials() => {
-                self.keeper.replace(generation, deadline).await
+                self.refresher.replace(generation, deadline).await
             }
             Some(refusal) if refusal.is_denial() && RENEWING.contains(&call.action) => {
-                self.keeper.replace_denied(generation, deadline).await
+                self.refresher.replace_denied(generation, deadline).await
             }
             _ => Ok(false),
         }
@@ -228,7 +228,7 @@ fn secrets_config(
         .region(Region::new(settings.region.clone()))
         .endpoint_url(&settings.endpoint)
         .credentials_provider(provider.clone())
-        // The keeper is the cache.
+        // The refresher is the cache.
         .identity_cache(IdentityCache::no_cache())
         .http_client(http.clone())
         .retry_config(retries())
@@ -304,7 +304,7 @@ mod tests {
     use kes_types::SystemClock;
 
     use super::*;
-    use crate::canned::{Hands, keeper};
+    use crate::canned::{Hands, refresher};
 
     fn denied() -> SdkError<GetSecretValueError, HttpResponse> {
         let code = ErrorMetadata::builder().code("AccessDeniedException").build();
@@ -330,7 +330,7 @@ mod tests {
         let http = Http::new(&settings.endpoint, kes_outbound::Proxies::default()).unwrap();
         let mut session = Session::new(&settings, http, Arc::new(SystemClock), tasks, stop);
         let clock = Arc::new(Hands::new());
-        session.keeper = Arc::new(keeper(&clock).0);
+        session.refresher = Arc::new(refresher(&clock).0);
         let call = Call::new("secretsmanager:GetSecretValue", "my-key");
         let (requests, deadline) = (AtomicUsize::new(0), Deadline::of_operation());
         for (lets_in, after, want) in [(1, 0, false), (1, 60, true), (9, 60, false), (1, 0, false)]

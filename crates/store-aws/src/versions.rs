@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::NOTICE;
 use crate::manager::Manager;
-use crate::secret::Look;
+use crate::secret::Observation;
 use crate::session::Deadline;
 
 /// The most looks at a time; a name that gets none is looked at when it is read again.
@@ -61,7 +61,7 @@ impl Versions {
 async fn count(manager: &Manager, key: &KeyName) -> bool {
     let secret = manager.names.secret(key);
     let Ok(look) = manager.look(&secret, Deadline::of_operation()).await else { return false };
-    if let Look::Present(found) = look
+    if let Observation::Present(found) = look
         && found.versions > 1
     {
         tracing::warn!(

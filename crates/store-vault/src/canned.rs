@@ -11,9 +11,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::keeper::Keeper;
 use crate::login::Login;
 use crate::session::Session;
+use crate::token_refresher::TokenRefresher;
 use crate::transport::Transport;
 
 /// What is answered to a request: a head and a body, or nothing but the end of the connection.
@@ -61,8 +61,8 @@ impl Server {
             Transport::new(&settings, &kes_outbound::Proxies::default(), clock.clone()).unwrap(),
         );
         let login = Login::new(&settings.login).unwrap();
-        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, clock));
-        Session { transport, keeper, namespace: None }
+        let refresher = Arc::new(TokenRefresher::new(Arc::clone(&transport), login, clock));
+        Session { transport, refresher, namespace: None }
     }
 
     /// Settings that lead here.

@@ -46,9 +46,9 @@ impl Health {
         verdict?;
         let latency = self.clock.monotonic().saturating_duration_since(start);
         if was_bad {
-            session.keeper.recovered();
+            session.refresher.recovered();
         }
-        session.keeper.undoubted_token(deadline).await?;
+        session.refresher.unsuspected_token(deadline).await?;
         Ok(latency)
     }
 }
@@ -99,8 +99,8 @@ mod tests {
         .await;
         let (session, health) = (server.session(), Health::new(Arc::new(SystemClock)));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        assert!(session.keeper.attempt().await.is_err());
-        tasks.spawn(Arc::clone(&session.keeper).run(stop.clone()));
+        assert!(session.refresher.attempt().await.is_err());
+        tasks.spawn(Arc::clone(&session.refresher).run(stop.clone()));
         assert!(health.check(&session).await.unwrap_err().is_passing());
         health.check(&session).await.unwrap();
         stop.cancel();

@@ -195,7 +195,7 @@ mod tests {
         })
         .await;
         let session = Arc::new(server.session());
-        session.keeper.attempt().await.unwrap();
+        session.refresher.attempt().await.unwrap();
         let deadline = session.deadline();
         let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
         Kv1::new(Arc::new(mount)).create(&KeyName::parse("key").unwrap(), "ours", deadline).await
@@ -244,7 +244,7 @@ mod tests {
         })
         .await;
         let session = Arc::new(server.session());
-        session.keeper.attempt().await.unwrap();
+        session.refresher.attempt().await.unwrap();
         let deadline = session.deadline();
         let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
         let kv = Kv1::new(Arc::new(mount));

@@ -356,7 +356,7 @@ mod tests {
         })
         .await;
         let session = Arc::new(server.session());
-        session.keeper.attempt().await.unwrap();
+        session.refresher.attempt().await.unwrap();
         let mount = Mount::new(session, "kv".to_owned(), KvVersion::V2, String::new());
         (server, Kv2::new(Arc::new(mount)))
     }

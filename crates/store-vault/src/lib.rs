@@ -2,7 +2,7 @@
 //!
 //! `<engine>/<prefix>/<name>` holds one field, named as the key, with the stored key as a text;
 //! with transit, encrypted once more. `kv1.rs` and `kv2.rs` say what an engine's answers mean,
-//! `life.rs` when the token is renewed.
+//! `token_state.rs` when the token is renewed.
 
 mod answer;
 mod call;
@@ -11,15 +11,15 @@ mod canned;
 mod entry;
 mod error;
 mod health;
-mod keeper;
 mod kv;
 mod kv1;
 mod kv2;
-mod life;
 mod login;
 mod mount;
 mod session;
 mod tls;
+mod token_refresher;
+mod token_state;
 mod transit;
 mod transport;
 
@@ -38,11 +38,11 @@ pub use error::OpenError;
 
 use crate::error::VaultError;
 use crate::health::Health;
-use crate::keeper::Keeper;
 use crate::kv::{Creation, Kv};
 use crate::login::Login;
 use crate::mount::{Finding, Mount};
 use crate::session::Session;
+use crate::token_refresher::TokenRefresher;
 use crate::transit::Transit;
 use crate::transport::{Deadline, Transport};
 
@@ -84,9 +84,10 @@ impl VaultStore {
         let unusable = |error: VaultError| OpenError::Engine(error.into());
         let transport = Arc::new(Transport::new(&settings, &proxies, Arc::clone(&clock))?);
         let login = Login::new(&settings.login).map_err(unusable)?;
-        let keeper = Arc::new(Keeper::new(Arc::clone(&transport), login, Arc::clone(&clock)));
+        let refresher =
+            Arc::new(TokenRefresher::new(Arc::clone(&transport), login, Arc::clone(&clock)));
         let namespace = login::namespace(settings.namespace.as_deref()).map_err(unusable)?;
-        let session = Arc::new(Session { transport, keeper: Arc::clone(&keeper), namespace });
+        let session = Arc::new(Session { transport, refresher: Arc::clone(&refresher), namespace });
         let mount = Arc::new(Mount::new(
             Arc::clone(&session),
             settings.engine.clone(),
@@ -99,11 +100,11 @@ impl VaultStore {
         let store = Self { session, health, kv: Kv::new(mount), transit };
         match store.first_look(&settings).await {
             Ok(warnings) => {
-                tasks.spawn(keeper.run(stop));
+                tasks.spawn(refresher.run(stop));
                 Ok((store, warnings))
             }
             Err(error) => {
-                keeper.give_back().await;
+                refresher.give_back().await;
                 Err(error)
             }
         }
@@ -114,13 +115,13 @@ impl VaultStore {
         if settings.version == KvVersion::V1 {
             warnings.push(Warning::Version1.into());
         }
-        let keeper = &self.session.keeper;
-        if let Err(error) = keeper.attempt().await {
+        let refresher = &self.session.refresher;
+        if let Err(error) = refresher.attempt().await {
             if !error.is_misconfiguration() {
                 warnings.push(Warning::NotNow(error).into());
                 return Ok(warnings);
             }
-            return Err(OpenError::Login { fields: keeper.fields(), source: error.into() });
+            return Err(OpenError::Login { fields: refresher.fields(), source: error.into() });
         }
         match self.kv.mount.check(self.session.deadline()).await {
             Ok(Finding::Fits) => {}

@@ -16,7 +16,7 @@ use vaultrs::api::token::requests::{
 use crate::answer::{Answer, Auth, Envelope};
 use crate::call::Call;
 use crate::error::VaultError;
-use crate::life::Lease;
+use crate::token_state::Lease;
 use crate::transport::{Deadline, OPERATION_TIMEOUT, Sender, Transport};
 
 /// The longest token of a service account, in bytes.

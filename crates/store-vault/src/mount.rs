@@ -104,7 +104,7 @@ impl Mount {
         Ok(active.map(|transport| {
             let session = Session {
                 transport: Arc::new(transport),
-                keeper: Arc::clone(&self.session.keeper),
+                refresher: Arc::clone(&self.session.refresher),
                 namespace: self.session.namespace.clone(),
             };
             let (engine, prefix) = (self.engine.clone(), self.prefix.clone());

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::error::VaultError;
-use crate::keeper::{Held, Keeper, Verdict};
+use crate::token_refresher::{Held, TokenRefresher, Verdict};
 use crate::transport::{Deadline, Sender, Transport};
 
 /// Requests for one and the same thing.
@@ -21,7 +21,7 @@ const BEHIND_WAIT: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) transport: Arc<Transport>,
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) refresher: Arc<TokenRefresher>,
     pub(crate) namespace: Option<HeaderValue>,
 }
 
@@ -38,14 +38,14 @@ impl Session {
         let (mut attempt, mut refused) = (0, None);
         loop {
             let held = match refused {
-                None => self.keeper.token(deadline).await?,
-                Some(generation) => self.keeper.token_after(generation, deadline).await?,
+                None => self.refresher.token(deadline).await?,
+                Some(generation) => self.refresher.token_after(generation, deadline).await?,
             };
             let answer = self.send(call, &held, deadline).await?;
             let is_last = attempt >= ATTEMPTS_MAX || !call.is_repeatable;
             match answer.status {
                 403 if answer.is_foreign() => return Err(answer.into_error()),
-                403 => match self.keeper.judge(&held, attempt, deadline).await? {
+                403 => match self.refresher.judge(&held, attempt, deadline).await? {
                     Verdict::Denied => return Err(self.denied(call)),
                     _ if !call.is_repeatable => {
                         return Err(VaultError::TokenReplaced(call.target.clone()));
@@ -66,7 +66,7 @@ impl Session {
                 }
                 200..300 | 400..500 => {
                     if attempt > 0 {
-                        self.keeper.cured();
+                        self.refresher.clear_refusals();
                     }
                     return Ok(answer);
                 }
@@ -82,7 +82,7 @@ impl Session {
         call: &Call,
         deadline: Deadline,
     ) -> Result<Answer, VaultError> {
-        let held = self.keeper.token(deadline).await?;
+        let held = self.refresher.token(deadline).await?;
         self.send(call, &held, deadline).await
     }
 
@@ -90,7 +90,7 @@ impl Session {
     pub(crate) fn denied(&self, call: &Call) -> VaultError {
         VaultError::Denied {
             path: call.target.path.clone(),
-            role: self.keeper.role(),
+            role: self.refresher.role(),
             capability: call.capability,
         }
     }
@@ -121,7 +121,7 @@ mod tests {
 
     async fn ask(server: &Server) -> Result<Answer, VaultError> {
         let session = server.session();
-        session.keeper.attempt().await.unwrap();
+        session.refresher.attempt().await.unwrap();
         session.ask(&Call::get("kv/x"), session.deadline()).await
     }
 
@@ -201,7 +201,7 @@ mod tests {
             })
             .await;
             let session = server.session();
-            session.keeper.attempt().await.unwrap();
+            session.refresher.attempt().await.unwrap();
             let mut call = Call::get("kv/x").put();
             call.is_repeatable = false;
             assert!(session.ask(&call, session.deadline()).await.unwrap_err().is_passing());
@@ -219,9 +219,9 @@ mod tests {
         })
         .await;
         let session = server.session();
-        session.keeper.attempt().await.unwrap();
+        session.refresher.attempt().await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(Arc::clone(&session.keeper).run(stop.clone()));
+        tasks.spawn(Arc::clone(&session.refresher).run(stop.clone()));
         let error = session.ask(&Call::get("kv/x"), session.deadline()).await.unwrap_err();
         assert!(matches!(error, VaultError::NoToken(_)), "{error:?}");
         let other = session.ask(&Call::get("kv/other"), session.deadline()).await.unwrap();

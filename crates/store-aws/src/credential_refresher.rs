@@ -1,8 +1,7 @@
-//! The keeper of the credentials: replaces them in the background well before they expire, so that
-//! no request waits for new ones while the old ones are good.
+//! Refreshes AWS credentials in the background well before they expire, so that no request waits for
+//! new ones while the old ones are good.
 
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::NOTICE;
 use crate::error::AwsError;
+use crate::sanitized::SanitizedError;
 use crate::session::{Deadline, OPERATION_TIMEOUT, chain_timeouts};
-use crate::told::Told;
 
 /// How long the sources of credentials may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
@@ -39,26 +38,25 @@ const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
 const ON_THE_WAY: Duration = Duration::from_millis(500);
 
 /// However often requests need other credentials, the sources are not asked more often than this.
-const PACE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The same for requests that were denied what they asked: twice as long after each.
-const DENIED_PACE: Duration = Duration::from_mins(1);
-const DENIED_PACE_MAX: Duration = Duration::from_hours(1);
+const DENIED_INTERVAL_MIN: Duration = Duration::from_mins(1);
+const DENIED_INTERVAL_MAX: Duration = Duration::from_hours(1);
 
 /// The longest wait after failures in a row.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// Holds credentials, hands them to the SDK, and looks after them.
-pub(crate) struct Keeper {
+pub(crate) struct CredentialRefresher {
     source: Source,
     clock: Arc<dyn Clock>,
-    standing: watch::Sender<Standing>,
+    state: watch::Sender<CredentialState>,
     /// The question to the sources, while it is not answered; locked by who waits for the answer.
     loading: Mutex<Option<JoinHandle<Answer>>>,
     denials: std::sync::Mutex<Denials>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    luck: RandomState,
 }
 
 /// Questions to the sources because something was denied.
@@ -70,7 +68,7 @@ struct Denials {
 }
 
 /// What the sources answer; none if the server ends before.
-type Answer = Option<Result<Credentials, Told>>;
+type Answer = Option<Result<Credentials, SanitizedError>>;
 
 /// Where credentials come from.
 pub(crate) enum Source {
@@ -81,7 +79,7 @@ pub(crate) enum Source {
 }
 
 /// A question to a source.
-pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Credentials, Told>> + Send>>;
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Credentials, SanitizedError>> + Send>>;
 
 impl Source {
     /// What the SDK finds in this region's environment.
@@ -95,7 +93,7 @@ impl Source {
 pub(crate) struct Generation(u64);
 
 #[derive(Clone, Default)]
-struct Standing {
+struct CredentialState {
     held: Option<Credentials>,
     generation: Generation,
     /// Since when there are these.
@@ -105,28 +103,28 @@ struct Standing {
     /// When somebody last learned what they answer, or that they do not.
     told_at: Option<Instant>,
     /// Why they gave nothing, if they did not.
-    trouble: Option<Told>,
+    trouble: Option<SanitizedError>,
     /// How often in a row.
     failures: u32,
     /// When to ask again, in time for the credentials not to expire.
     due_at: Option<Instant>,
 }
 
-impl Keeper {
+impl CredentialRefresher {
     pub(crate) fn new(
         source: Source,
         clock: Arc<dyn Clock>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let mut standing = Standing::default();
+        let mut state = CredentialState::default();
         if let Source::Given(credentials) = &source {
-            standing.held = Some(credentials.clone());
-            standing.generation = Generation(1);
+            state.held = Some(credentials.clone());
+            state.generation = Generation(1);
         }
-        let (standing, loading) = (watch::Sender::new(standing), Mutex::default());
+        let (state, loading) = (watch::Sender::new(state), Mutex::default());
         let denials = std::sync::Mutex::default();
-        Self { source, clock, standing, loading, denials, tasks, stop, luck: RandomState::new() }
+        Self { source, clock, state, loading, denials, tasks, stop }
     }
 
     /// Whether the configuration gives the credentials.
@@ -141,10 +139,10 @@ impl Keeper {
             return Ok(generation);
         }
         self.load_if(deadline, || self.valid().is_none() && !self.was_just_told()).await?;
-        match (self.valid(), &self.standing.borrow().trouble) {
+        match (self.valid(), &self.state.borrow().trouble) {
             (Some(generation), _) => Ok(generation),
             (None, Some(trouble)) => Err(AwsError::NoCredentials(trouble.clone())),
-            (None, None) => Err(AwsError::NoCredentials(Told::new(EXPIRED))),
+            (None, None) => Err(AwsError::NoCredentials(SanitizedError::new(EXPIRED))),
         }
     }
 
@@ -156,7 +154,7 @@ impl Keeper {
     ) -> Result<bool, AwsError> {
         let refused_at = self.clock.monotonic();
         // Whoever waited behind another load takes what that brought.
-        let is_new = || self.standing.borrow().asked_at.is_none_or(|at| at < refused_at);
+        let is_new = || self.state.borrow().asked_at.is_none_or(|at| at < refused_at);
         self.load_if(deadline, || self.generation() == refused && is_new()).await?;
         self.is_replaced(refused, true)
     }
@@ -177,9 +175,9 @@ impl Keeper {
 
     /// Whether there are later credentials; where it matters, why there are none.
     fn is_replaced(&self, old: Generation, is_trouble_told: bool) -> Result<bool, AwsError> {
-        let standing = self.standing.borrow();
-        match &standing.trouble {
-            _ if standing.generation > old => Ok(true),
+        let state = self.state.borrow();
+        match &state.trouble {
+            _ if state.generation > old => Ok(true),
             Some(trouble) if is_trouble_told => Err(AwsError::NoCredentials(trouble.clone())),
             _ => Ok(false),
         }
@@ -207,21 +205,22 @@ impl Keeper {
     }
 
     fn generation(&self) -> Generation {
-        self.standing.borrow().generation
+        self.state.borrow().generation
     }
 
     fn may_ask_about_denial(&self) -> bool {
         let now = self.clock.monotonic();
         let age = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
-        let held_for = age(self.standing.borrow().held_at);
+        let held_for = age(self.state.borrow().held_at);
         let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let pace = DENIED_PACE.saturating_mul(1 << denials.times.min(6)).min(DENIED_PACE_MAX);
-        if held_for.is_some_and(|time| time < DENIED_PACE)
+        let pace =
+            DENIED_INTERVAL_MIN.saturating_mul(1 << denials.times.min(6)).min(DENIED_INTERVAL_MAX);
+        if held_for.is_some_and(|time| time < DENIED_INTERVAL_MIN)
             || age(denials.asked_at).is_some_and(|time| time < pace)
         {
             return false;
         }
-        let is_rare = age(denials.asked_at).is_none_or(|time| time > DENIED_PACE_MAX * 2);
+        let is_rare = age(denials.asked_at).is_none_or(|time| time > DENIED_INTERVAL_MAX * 2);
         denials.times = if is_rare { 0 } else { denials.times.saturating_add(1) };
         denials.asked_at = Some(now);
         true
@@ -232,10 +231,10 @@ impl Keeper {
         if self.is_given() {
             return;
         }
-        let mut standing = self.standing.subscribe();
+        let mut state = self.state.subscribe();
         let look = async {
             loop {
-                let due_at = standing.borrow_and_update().due_at;
+                let due_at = state.borrow_and_update().due_at;
                 let due_in = due_at.map(|at| at.saturating_duration_since(self.clock.monotonic()));
                 tokio::select! {
                     () = sleep(due_in) => {
@@ -243,8 +242,8 @@ impl Keeper {
                         self.load(&mut loading).await;
                     }
                     // A request has asked meanwhile: the time is another one. The sender is a part
-                    // of this keeper, it does not end.
-                    _ = standing.changed() => {}
+                    // of this refresher, it does not end.
+                    _ = state.changed() => {}
                 }
             }
         };
@@ -252,23 +251,23 @@ impl Keeper {
     }
 
     fn valid(&self) -> Option<Generation> {
-        let standing = self.standing.borrow();
-        let expiry = standing.held.as_ref()?.expiry();
+        let state = self.state.borrow();
+        let expiry = state.held.as_ref()?.expiry();
         let is_valid = expiry.is_none_or(|expiry| expiry > self.clock.now() + ON_THE_WAY);
-        is_valid.then_some(standing.generation)
+        is_valid.then_some(state.generation)
     }
 
     fn was_just_told(&self) -> bool {
         let now = self.clock.monotonic();
-        let told_at = self.standing.borrow().told_at;
-        told_at.is_some_and(|at| now.saturating_duration_since(at) < PACE)
+        let told_at = self.state.borrow().told_at;
+        told_at.is_some_and(|at| now.saturating_duration_since(at) < MIN_INTERVAL)
     }
 
     async fn keep_pace(&self) {
         let now = self.clock.monotonic();
-        let asked_at = self.standing.borrow().asked_at;
+        let asked_at = self.state.borrow().asked_at;
         if let Some(since) = asked_at.map(|at| now.saturating_duration_since(at)) {
-            tokio::time::sleep(PACE.saturating_sub(since)).await;
+            tokio::time::sleep(MIN_INTERVAL.saturating_sub(since)).await;
         }
     }
 
@@ -283,7 +282,7 @@ impl Keeper {
         if loading.is_none() {
             self.keep_pace().await;
         }
-        self.standing.send_modify(|standing| standing.asked_at = Some(self.clock.monotonic()));
+        self.state.send_modify(|state| state.asked_at = Some(self.clock.monotonic()));
         let asking = loading.get_or_insert_with(|| {
             let asked = tokio::time::timeout(GIVE_UP_AFTER, ask());
             let stop = self.stop.clone();
@@ -294,36 +293,40 @@ impl Keeper {
         });
         let answer = match tokio::time::timeout(LOAD_TIMEOUT, &mut *asking).await {
             Ok(Ok(Some(answer))) => answer,
-            Ok(Ok(None)) => Err(Told::new("the server ends")),
-            Ok(Err(died)) => Err(Told::of(&died)),
+            Ok(Ok(None)) => Err(SanitizedError::new("the server ends")),
+            Ok(Err(died)) => Err(SanitizedError::of(&died)),
             Err(_) => Err(no_answer(LOAD_TIMEOUT)),
         };
         if asking.is_finished() {
             *loading = None;
         }
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        self.standing.send_modify(|standing| {
-            standing.told_at = Some(now);
-            let answer = answer.and_then(sendable).and_then(|it| standing.worth_having(it, wall));
-            let before = standing.generation;
+        self.state.send_modify(|state| {
+            state.told_at = Some(now);
+            let answer = answer.and_then(sendable).and_then(|it| state.worth_having(it, wall));
+            let before = state.generation;
             let due_in = match answer {
-                Ok(credentials) => standing.take(credentials, wall),
-                Err(error) => Some(standing.fail(error, wall, self.luck.hash_one(now))),
+                Ok(credentials) => state.take(credentials, wall),
+                Err(error) => Some(state.fail(error, wall, fastrand::f64())),
             };
-            if standing.generation > before {
-                standing.held_at = Some(now);
+            if state.generation > before {
+                state.held_at = Some(now);
             }
-            standing.due_at = due_in.and_then(|time| now.checked_add(time));
+            state.due_at = due_in.and_then(|time| now.checked_add(time));
         });
     }
 }
 
-impl Standing {
+impl CredentialState {
     /// Refuses credentials that have expired while there are others that have not.
-    fn worth_having(&self, new: Credentials, now: SystemTime) -> Result<Credentials, Told> {
+    fn worth_having(
+        &self,
+        new: Credentials,
+        now: SystemTime,
+    ) -> Result<Credentials, SanitizedError> {
         let has_expired = |it: &Credentials| it.expiry().is_some_and(|expiry| expiry <= now);
         if has_expired(&new) && self.held.as_ref().is_some_and(|held| !has_expired(held)) {
-            return Err(Told::new("the source gives credentials that have expired"));
+            return Err(SanitizedError::new("the source gives credentials that have expired"));
         }
         Ok(new)
     }
@@ -342,7 +345,7 @@ impl Standing {
     }
 
     /// Notes why there are no new ones; returns when to ask again.
-    fn fail(&mut self, error: Told, now: SystemTime, luck: u64) -> Duration {
+    fn fail(&mut self, error: SanitizedError, now: SystemTime, jitter: f64) -> Duration {
         if self.failures == 0 {
             let cause: &dyn std::error::Error = &error;
             let expiry = self.held.as_ref().and_then(Credentials::expiry);
@@ -351,29 +354,31 @@ impl Standing {
         }
         self.trouble = Some(error);
         self.failures = self.failures.saturating_add(1);
-        backoff(self.failures - 1, luck)
+        backoff(self.failures - 1, jitter)
     }
 }
 
-impl ProvideCredentials for Keeper {
+impl ProvideCredentials for CredentialRefresher {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        let held = self.standing.borrow().held.clone();
+        let held = self.state.borrow().held.clone();
         future::ProvideCredentials::ready(held.ok_or_else(CredentialsError::not_loaded_no_source))
     }
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for CredentialRefresher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("is_given", &self.is_given()).finish_non_exhaustive()
+        f.debug_struct("CredentialRefresher")
+            .field("is_given", &self.is_given())
+            .finish_non_exhaustive()
     }
 }
 
 /// Asks the SDK's chain, a new one each time: a chain remembers files that have been rotated since,
 /// sessions that were ended, failures, and credentials that it gives again when its source fails.
-async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credentials, Told> {
+async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credentials, SanitizedError> {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .region(region)
@@ -383,20 +388,22 @@ async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credential
         Some(chain) => chain.provide_credentials().await,
         None => Err(CredentialsError::not_loaded_no_source()),
     };
-    answer.map_err(|error| Told::of(&error))
+    answer.map_err(|error| SanitizedError::of(&error))
 }
 
 /// Refuses credentials that cannot be part of a request's head.
-fn sendable(credentials: Credentials) -> Result<Credentials, Told> {
+fn sendable(credentials: Credentials) -> Result<Credentials, SanitizedError> {
     let is_good = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_good(credentials.access_key_id()) && credentials.session_token().is_none_or(is_good) {
         return Ok(credentials);
     }
-    Err(Told::new("the credentials have a blank, a line end or another character that none have"))
+    Err(SanitizedError::new(
+        "the credentials have a blank, a line end or another character that none have",
+    ))
 }
 
-fn no_answer(within: Duration) -> Told {
-    Told::new(&format!("no source of credentials answered within {} s", within.as_secs()))
+fn no_answer(within: Duration) -> SanitizedError {
+    SanitizedError::new(&format!("no source of credentials answered within {} s", within.as_secs()))
 }
 
 /// Whether both are signed with alike. An expiry may be made up: the SDK puts it off for credentials
@@ -426,14 +433,13 @@ fn refresh_in(left: Duration, is_new: bool) -> Duration {
     } else {
         SAME_WAIT_MAX.min(left / 2)
     };
-    wait.max(PACE)
+    wait.max(MIN_INTERVAL)
 }
 
-/// Twice as long after each failure, of which the half is luck.
-fn backoff(failures: u32, luck: u64) -> Duration {
-    let whole = PACE.saturating_mul(1 << failures.min(6)).min(BACKOFF_MAX);
-    let share = u32::try_from(luck % 1024).unwrap_or(0);
-    (whole / 2 + whole / 2048 * share).max(PACE / 2)
+/// Exponential backoff: twice as long after each failure, of which the half is jitter (from 0 to 1).
+fn backoff(failures: u32, jitter: f64) -> Duration {
+    let whole = MIN_INTERVAL.saturating_mul(1 << failures.min(6)).min(BACKOFF_MAX);
+    whole.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).max(MIN_INTERVAL / 2)
 }
 
 /// Why there are none where a source did answer.
@@ -444,26 +450,26 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::canned::{Hands, keeper};
+    use crate::canned::{Hands, refresher};
 
     const S: Duration = Duration::from_secs(1);
 
     #[tokio::test]
     async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_ever_more_rarely() {
         let clock = Arc::new(Hands::new());
-        let (keeper, asked) = keeper(&clock);
+        let (refresher, asked) = refresher(&clock);
         let deadline = Deadline::of_operation();
         let times = || asked.load(Ordering::Relaxed);
-        let mut held = keeper.ready(deadline).await.unwrap();
+        let mut held = refresher.ready(deadline).await.unwrap();
         for (round, pace) in [(2, 60), (3, 60), (4, 120), (5, 240)] {
             clock.advance(pace - 1);
-            assert!(!keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            assert!(!refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             clock.advance(1);
-            assert!(keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             // Whoever was denied at the same time has the new ones too.
-            assert!(keeper.replace_denied(held, deadline).await.unwrap(), "{round}");
+            assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             assert_eq!(times(), round);
-            let next = keeper.ready(deadline).await.unwrap();
+            let next = refresher.ready(deadline).await.unwrap();
             assert!(next > held);
             held = next;
         }
@@ -479,7 +485,7 @@ mod tests {
         assert_eq!(refresh_in(S * 3600, false), S * 3300);
         assert_eq!(refresh_in(S * 60, false), S * 30);
         for is_new in [true, false] {
-            assert_eq!(refresh_in(Duration::ZERO, is_new), PACE);
+            assert_eq!(refresh_in(Duration::ZERO, is_new), MIN_INTERVAL);
         }
     }
 
@@ -487,19 +493,19 @@ mod tests {
     fn expired_credentials_do_not_replace_good_ones() {
         let now = SystemTime::UNIX_EPOCH + S * 1000;
         let credentials = |expiry| Credentials::new("A", "s", None, Some(expiry), "test");
-        let mut standing = Standing::default();
-        assert!(standing.worth_having(credentials(now - S), now).is_ok());
-        standing.take(credentials(now + S), now);
-        assert!(standing.worth_having(credentials(now - S), now).is_err());
-        assert!(standing.worth_having(credentials(now + S), now).is_ok());
-        assert!(standing.worth_having(credentials(now - S), now + S).is_ok());
+        let mut state = CredentialState::default();
+        assert!(state.worth_having(credentials(now - S), now).is_ok());
+        state.take(credentials(now + S), now);
+        assert!(state.worth_having(credentials(now - S), now).is_err());
+        assert!(state.worth_having(credentials(now + S), now).is_ok());
+        assert!(state.worth_having(credentials(now - S), now + S).is_ok());
     }
 
     #[test]
     fn failures_in_a_row_are_ever_farther_apart() {
         for (failures, whole) in [(0, 1), (1, 2), (5, 32), (6, 60), (60, 60)] {
-            assert_eq!(backoff(failures, 0), S * whole / 2);
-            let most = backoff(failures, 1023);
+            assert_eq!(backoff(failures, 0.0), S * whole / 2);
+            let most = backoff(failures, 1023.0 / 1024.0);
             assert!(most > S * whole * 9 / 10 && most < S * whole, "{failures}: {most:?}");
         }
     }

@@ -8,9 +8,9 @@ const TEXT_LEN_MAX: usize = 2048;
 
 /// An error of the SDK with all its causes, as a text. The SDK's own texts have many lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told(String);
+pub(crate) struct SanitizedError(String);
 
-impl Told {
+impl SanitizedError {
     pub(crate) fn new(text: &str) -> Self {
         Self(on_a_line(text))
     }
@@ -30,13 +30,13 @@ impl Told {
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for SanitizedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Error for Told {}
+impl Error for SanitizedError {}
 
 /// The SDK puts whole requests into some of its errors, with the secrets in them.
 fn without_requests(text: String) -> String {
@@ -76,7 +76,7 @@ mod tests {
     fn requests_are_not_told() {
         let text = "failed to apply endpoint `e` to request `Request { body: SdkBody { inner: \
                     Once(Some(b\"{\\\"SecretString\\\":\\\"hunter2";
-        let told = Told::of(&std::io::Error::other(text)).to_string();
+        let told = SanitizedError::of(&std::io::Error::other(text)).to_string();
         assert_eq!(told, "failed to apply endpoint `e` to request `…");
     }
 
@@ -90,6 +90,6 @@ mod tests {
             "io error: reset",
             Some(layer("reset", Some(layer("by peer", None).into())).into()),
         );
-        assert_eq!(Told::of(&error).to_string(), "io error: reset: by peer");
+        assert_eq!(SanitizedError::of(&error).to_string(), "io error: reset: by peer");
     }
 }

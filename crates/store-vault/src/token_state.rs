@@ -1,5 +1,6 @@
-//! The life of a token: when to log in, when to renew, when to wait. Pure: time comes in as an
-//! argument, and chance too (`luck`, from 0 to 1).
+//! The state of a token: decides when to log in, when to renew and when to back off.
+//!
+//! Pure: the time is an argument, and so is the jitter (from 0 to 1).
 
 use std::time::{Duration, Instant};
 
@@ -51,9 +52,9 @@ pub(crate) enum Refusal {
     Final,
 }
 
-/// The life of the tokens of one login.
+/// The state of the tokens of one login.
 #[derive(Debug, Default)]
-pub(crate) struct Life {
+pub(crate) struct TokenState {
     held: Option<Held>,
     logins: u64,
     failures: u32,
@@ -62,7 +63,7 @@ pub(crate) struct Life {
     /// How long after a login the next one is no cure for a refusal.
     cure_interval: Duration,
     /// A token that Vault did not accept and does not know, but which may be good all the same.
-    doubted: Option<Generation>,
+    suspect: Option<Generation>,
 }
 
 #[derive(Debug)]
@@ -77,7 +78,7 @@ struct Held {
     due: Step,
 }
 
-impl Life {
+impl TokenState {
     /// What is to be done now.
     pub(crate) fn step(&self, now: Instant) -> Step {
         let not_before = self.not_before.filter(|at| *at > now);
@@ -98,12 +99,12 @@ impl Life {
     }
 
     /// The token that is in use although Vault did not accept it.
-    pub(crate) fn doubted(&self) -> Option<Generation> {
-        self.doubted
+    pub(crate) fn suspect(&self) -> Option<Generation> {
+        self.suspect
     }
 
     /// A login brought a token; it was asked for at `asked_at`.
-    pub(crate) fn logged_in(&mut self, lease: Lease, asked_at: Instant, luck: f64) -> Generation {
+    pub(crate) fn logged_in(&mut self, lease: Lease, asked_at: Instant, jitter: f64) -> Generation {
         self.logins += 1;
         let generation = Generation(self.logins);
         self.settled();
@@ -113,19 +114,19 @@ impl Life {
             granted: lease.ttl,
             logged_in_at: asked_at,
             ends_at: lease.ttl.map(|ttl| asked_at + ttl),
-            due_at: lease.ttl.map(|ttl| asked_at + share(ttl, luck)),
+            due_at: lease.ttl.map(|ttl| asked_at + share(ttl, jitter)),
             due,
         });
         generation
     }
 
     /// The token was renewed.
-    pub(crate) fn renewed(&mut self, lease: Lease, asked_at: Instant, luck: f64) {
+    pub(crate) fn renewed(&mut self, lease: Lease, asked_at: Instant, jitter: f64) {
         self.settled();
         let Some(held) = &mut self.held else { return };
         if lease.ttl.is_some() || held.granted.is_none() {
             held.ends_at = lease.ttl.map(|ttl| asked_at + ttl);
-            held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, luck));
+            held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, jitter));
         }
         let is_shortened = match (lease.ttl, held.granted) {
             // Vault grants the whole time again, unless the token's greatest age comes first.
@@ -146,15 +147,15 @@ impl Life {
 
     /// A login or a renewal failed: the next attempt waits, longer each time, and no less than
     /// Vault asked for.
-    pub(crate) fn failed(&mut self, now: Instant, retry_after: Option<Duration>, luck: f64) {
+    pub(crate) fn failed(&mut self, now: Instant, retry_after: Option<Duration>, jitter: f64) {
         let wait = WAIT_MAX.min(WAIT_MIN * 4 / 3 * 2_u32.saturating_pow(self.failures.min(10)));
-        let wait = wait.mul_f64(0.75 + 0.25 * luck.clamp(0.0, 1.0)).max(WAIT_MIN);
+        let wait = wait.mul_f64(0.75 + 0.25 * jitter.clamp(0.0, 1.0)).max(WAIT_MIN);
         self.failures = self.failures.saturating_add(1);
         // A token that ends sooner is worth trying sooner.
-        let life = self.held.as_ref().and_then(|held| held.ends_at);
-        let life =
-            life.map(|end| end.saturating_duration_since(now)).filter(|left| !left.is_zero());
-        let wait = life.map_or(wait, |left| wait.min((left / 2).max(WAIT_URGENT)));
+        let ends_at = self.held.as_ref().and_then(|held| held.ends_at);
+        let left = ends_at.map(|end| end.saturating_duration_since(now));
+        let left = left.filter(|left| !left.is_zero());
+        let wait = left.map_or(wait, |left| wait.min((left / 2).max(WAIT_URGENT)));
         self.not_before = Some(now + wait.max(retry_after.unwrap_or_default().min(WAIT_MAX)));
     }
 
@@ -186,7 +187,7 @@ impl Life {
         }
         let is_replacing = held.due == Step::LogIn && held.due_at.is_some_and(|due| due <= now);
         if is_replacing {
-            self.doubted = Some(generation);
+            self.suspect = Some(generation);
             return Refusal::Replacing;
         }
         if age < cure_interval {
@@ -195,14 +196,14 @@ impl Life {
         // It may be good all the same, where its policies do not let it look itself up: it serves
         // until there is a better one.
         (held.due, held.due_at) = (Step::LogIn, Some(now));
-        self.doubted = Some(generation);
+        self.suspect = Some(generation);
         // If that does not help, it is not done again too soon.
         self.cure_interval = WAIT_MAX.min((cure_interval * 2).max(2 * FRESH));
         Refusal::Replacing
     }
 
     /// The login after a refusal helped.
-    pub(crate) fn cured(&mut self) {
+    pub(crate) fn clear_refusals(&mut self) {
         self.cure_interval = Duration::ZERO;
     }
 
@@ -219,8 +220,8 @@ impl Held {
 }
 
 /// When a token of this life is due.
-fn share(ttl: Duration, luck: f64) -> Duration {
-    ttl.mul_f64(RENEW_AT - RENEW_JITTER * luck.clamp(0.0, 1.0))
+fn share(ttl: Duration, jitter: f64) -> Duration {
+    ttl.mul_f64(RENEW_AT - RENEW_JITTER * jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -241,50 +242,50 @@ mod tests {
 
     #[test]
     fn a_token_is_renewed_at_four_fifths_of_its_life_again_and_again() {
-        let (mut life, t0) = (Life::default(), start());
-        assert_eq!(life.step(t0), Step::LogIn);
-        assert_eq!(life.usable(t0), None);
-        let first = life.logged_in(lease(100, true), t0, 0.0);
+        let (mut state, t0) = (TokenState::default(), start());
+        assert_eq!(state.step(t0), Step::LogIn);
+        assert_eq!(state.usable(t0), None);
+        let first = state.logged_in(lease(100, true), t0, 0.0);
         let mut now = t0;
         for _ in 0..50 {
-            assert_eq!(life.step(now), Step::Wait(Some(now + S * 80)));
+            assert_eq!(state.step(now), Step::Wait(Some(now + S * 80)));
             now += S * 80;
-            assert_eq!(life.step(now), Step::Renew);
-            assert_eq!(life.usable(now), Some(first));
-            life.renewed(lease(100, true), now, 0.0);
+            assert_eq!(state.step(now), Step::Renew);
+            assert_eq!(state.usable(now), Some(first));
+            state.renewed(lease(100, true), now, 0.0);
         }
     }
 
     #[test]
     fn jitter_makes_it_earlier_never_later() {
-        let (mut life, t0) = (Life::default(), start());
-        life.logged_in(lease(100, true), t0, 1.0);
-        assert_eq!(life.step(t0), Step::Wait(Some(t0 + S * 75)));
-        life.logged_in(lease(100, true), t0, 17.0);
-        assert_eq!(life.step(t0), Step::Wait(Some(t0 + S * 75)));
+        let (mut state, t0) = (TokenState::default(), start());
+        state.logged_in(lease(100, true), t0, 1.0);
+        assert_eq!(state.step(t0), Step::Wait(Some(t0 + S * 75)));
+        state.logged_in(lease(100, true), t0, 17.0);
+        assert_eq!(state.step(t0), Step::Wait(Some(t0 + S * 75)));
     }
 
     #[test]
     fn a_token_that_cannot_be_renewed_is_replaced_before_it_ends() {
-        let (mut life, t0) = (Life::default(), start());
-        let old = life.logged_in(lease(10, false), t0, 0.0);
-        assert_eq!(life.step(t0 + S * 8), Step::LogIn);
-        assert_eq!(life.usable(t0 + S * 8), Some(old));
-        let new = life.logged_in(lease(10, false), t0 + S * 8, 0.0);
+        let (mut state, t0) = (TokenState::default(), start());
+        let old = state.logged_in(lease(10, false), t0, 0.0);
+        assert_eq!(state.step(t0 + S * 8), Step::LogIn);
+        assert_eq!(state.usable(t0 + S * 8), Some(old));
+        let new = state.logged_in(lease(10, false), t0 + S * 8, 0.0);
         assert!(new > old);
-        assert_eq!(life.usable(t0 + S * 12), Some(new));
+        assert_eq!(state.usable(t0 + S * 12), Some(new));
     }
 
     #[test]
     fn a_renewal_that_grants_less_is_the_last() {
-        let (mut life, t0) = (Life::default(), start());
-        life.logged_in(lease(100, true), t0, 0.0);
-        life.renewed(lease(100, true), t0 + S * 80, 0.0);
-        assert_eq!(life.step(t0 + S * 160), Step::Renew);
-        life.renewed(lease(40, true), t0 + S * 160, 0.0);
-        assert_eq!(life.step(t0 + S * 160), Step::Wait(Some(t0 + S * 192)));
-        assert_eq!(life.step(t0 + S * 192), Step::LogIn);
-        assert!(life.usable(t0 + S * 192).is_some());
+        let (mut state, t0) = (TokenState::default(), start());
+        state.logged_in(lease(100, true), t0, 0.0);
+        state.renewed(lease(100, true), t0 + S * 80, 0.0);
+        assert_eq!(state.step(t0 + S * 160), Step::Renew);
+        state.renewed(lease(40, true), t0 + S * 160, 0.0);
+        assert_eq!(state.step(t0 + S * 160), Step::Wait(Some(t0 + S * 192)));
+        assert_eq!(state.step(t0 + S * 192), Step::LogIn);
+        assert!(state.usable(t0 + S * 192).is_some());
     }
 
     #[test]
@@ -292,70 +293,70 @@ mod tests {
         for (granted, renewed, due) in
             [(2, 2, Step::Renew), (2, 1, Step::LogIn), (5, 4, Step::LogIn)]
         {
-            let (mut life, t0) = (Life::default(), start());
-            life.logged_in(lease(granted, true), t0, 0.0);
-            life.renewed(lease(renewed, true), t0 + S, 0.0);
-            assert_eq!(life.step(t0 + S + S * renewed * 9 / 10), due);
+            let (mut state, t0) = (TokenState::default(), start());
+            state.logged_in(lease(granted, true), t0, 0.0);
+            state.renewed(lease(renewed, true), t0 + S, 0.0);
+            assert_eq!(state.step(t0 + S + S * renewed * 9 / 10), due);
         }
     }
 
     #[test]
     fn a_renewal_that_grants_nothing_leads_to_a_login() {
-        let (mut life, t0) = (Life::default(), start());
-        life.logged_in(lease(10, true), t0, 0.0);
-        life.renewed(lease(0, true), t0 + S * 8, 0.0);
-        assert_eq!(life.step(t0 + S * 8), Step::LogIn);
-        assert_eq!(life.usable(t0 + S * 10), None);
+        let (mut state, t0) = (TokenState::default(), start());
+        state.logged_in(lease(10, true), t0, 0.0);
+        state.renewed(lease(0, true), t0 + S * 8, 0.0);
+        assert_eq!(state.step(t0 + S * 8), Step::LogIn);
+        assert_eq!(state.usable(t0 + S * 10), None);
     }
 
     #[test]
     fn a_token_for_ever_is_left_alone() {
-        let (mut life, t0) = (Life::default(), start());
-        life.logged_in(lease(0, false), t0, 0.0);
-        assert_eq!(life.step(t0 + S * 1_000_000), Step::Wait(None));
-        assert!(life.usable(t0 + S * 1_000_000).is_some());
+        let (mut state, t0) = (TokenState::default(), start());
+        state.logged_in(lease(0, false), t0, 0.0);
+        assert_eq!(state.step(t0 + S * 1_000_000), Step::Wait(None));
+        assert!(state.usable(t0 + S * 1_000_000).is_some());
     }
 
     #[test]
     fn failures_wait_longer_each_time_from_a_second_to_a_minute() {
-        for luck in [0.0, 0.5, 1.0] {
-            let (mut life, mut now) = (Life::default(), start());
+        for jitter in [0.0, 0.5, 1.0] {
+            let (mut state, mut now) = (TokenState::default(), start());
             let mut waits = Vec::new();
             for _ in 0..12 {
-                life.failed(now, None, luck);
-                let Step::Wait(Some(until)) = life.step(now) else { panic!("no wait") };
+                state.failed(now, None, jitter);
+                let Step::Wait(Some(until)) = state.step(now) else { panic!("no wait") };
                 waits.push(until - now);
                 now = until;
-                assert_eq!(life.step(now), Step::LogIn);
+                assert_eq!(state.step(now), Step::LogIn);
             }
             assert!(waits.is_sorted(), "{waits:?}");
             assert!(waits[0] >= S && waits[0] < S * 2, "{waits:?}");
             assert!(waits[11] >= S * 45 && waits[11] <= S * 60, "{waits:?}");
-            life.logged_in(lease(10, true), now, luck);
-            life.failed(now + S * 20, None, luck);
-            assert!(matches!(life.step(now + S * 20), Step::Wait(Some(at)) if at < now + S * 22));
+            state.logged_in(lease(10, true), now, jitter);
+            state.failed(now + S * 20, None, jitter);
+            assert!(matches!(state.step(now + S * 20), Step::Wait(Some(at)) if at < now + S * 22));
         }
     }
 
     #[test]
     fn vault_s_wish_to_wait_is_heeded() {
-        let (mut life, now) = (Life::default(), start());
-        life.failed(now, Some(S * 30), 0.0);
-        assert_eq!(life.step(now), Step::Wait(Some(now + S * 30)));
-        life.failed(now, Some(Duration::MAX), 0.0);
-        assert_eq!(life.step(now), Step::Wait(Some(now + WAIT_MAX)));
+        let (mut state, now) = (TokenState::default(), start());
+        state.failed(now, Some(S * 30), 0.0);
+        assert_eq!(state.step(now), Step::Wait(Some(now + S * 30)));
+        state.failed(now, Some(Duration::MAX), 0.0);
+        assert_eq!(state.step(now), Step::Wait(Some(now + WAIT_MAX)));
     }
 
     #[test]
     fn a_renewal_that_fails_is_tried_again_while_the_token_lives_and_then_a_login() {
-        let (mut life, t0) = (Life::default(), start());
-        life.logged_in(lease(10, true), t0, 0.0);
+        let (mut state, t0) = (TokenState::default(), start());
+        state.logged_in(lease(10, true), t0, 0.0);
         let mut now = t0 + S * 8;
         let mut attempts = 0;
-        while life.usable(now).is_some() {
-            assert_eq!(life.step(now), Step::Renew);
-            life.failed(now, None, 0.0);
-            let Step::Wait(Some(until)) = life.step(now) else { panic!("no wait") };
+        while state.usable(now).is_some() {
+            assert_eq!(state.step(now), Step::Renew);
+            state.failed(now, None, 0.0);
+            let Step::Wait(Some(until)) = state.step(now) else { panic!("no wait") };
             now = until;
             attempts += 1;
             if attempts > 3 {
@@ -363,53 +364,53 @@ mod tests {
             }
         }
         assert!(attempts >= 2);
-        assert_eq!(life.usable(t0 + S * 10), None);
-        life.recovered();
-        assert_eq!(life.step(t0 + S * 10), Step::LogIn);
+        assert_eq!(state.usable(t0 + S * 10), None);
+        state.recovered();
+        assert_eq!(state.step(t0 + S * 10), Step::LogIn);
     }
 
     #[test]
     fn a_refused_renewal_leads_to_a_login_and_the_token_is_used_while_it_lasts() {
-        let (mut life, t0) = (Life::default(), start());
-        let old = life.logged_in(lease(10, true), t0, 0.0);
-        life.renewal_refused();
-        assert_eq!(life.step(t0 + S * 8), Step::LogIn);
-        life.failed(t0 + S * 8, None, 0.0);
-        assert_eq!(life.usable(t0 + S * 9), Some(old));
-        assert_eq!(life.usable(t0 + S * 10), None);
+        let (mut state, t0) = (TokenState::default(), start());
+        let old = state.logged_in(lease(10, true), t0, 0.0);
+        state.renewal_refused();
+        assert_eq!(state.step(t0 + S * 8), Step::LogIn);
+        state.failed(t0 + S * 8, None, 0.0);
+        assert_eq!(state.usable(t0 + S * 9), Some(old));
+        assert_eq!(state.usable(t0 + S * 10), None);
     }
 
     #[test]
     fn a_token_that_vault_does_not_know_is_replaced_unless_it_is_fresh() {
-        let (mut life, t0) = (Life::default(), start());
-        let old = life.logged_in(lease(100, true), t0, 0.0);
-        assert_eq!(life.refused(old, true, t0 + S), Refusal::Fresh);
-        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replacing);
-        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replacing);
-        assert_eq!(life.usable(t0 + S * 3), Some(old));
-        assert_eq!(life.doubted(), Some(old));
-        assert_eq!(life.step(t0 + S * 3), Step::LogIn);
-        let new = life.logged_in(lease(100, true), t0 + S * 3, 0.0);
-        assert_eq!(life.refused(old, true, t0 + S * 3), Refusal::Replaced);
-        assert_eq!(life.usable(t0 + S * 3), Some(new));
+        let (mut state, t0) = (TokenState::default(), start());
+        let old = state.logged_in(lease(100, true), t0, 0.0);
+        assert_eq!(state.refused(old, true, t0 + S), Refusal::Fresh);
+        assert_eq!(state.refused(old, true, t0 + S * 3), Refusal::Replacing);
+        assert_eq!(state.refused(old, true, t0 + S * 3), Refusal::Replacing);
+        assert_eq!(state.usable(t0 + S * 3), Some(old));
+        assert_eq!(state.suspect(), Some(old));
+        assert_eq!(state.step(t0 + S * 3), Step::LogIn);
+        let new = state.logged_in(lease(100, true), t0 + S * 3, 0.0);
+        assert_eq!(state.refused(old, true, t0 + S * 3), Refusal::Replaced);
+        assert_eq!(state.usable(t0 + S * 3), Some(new));
     }
 
     #[test]
     fn logins_that_do_not_help_are_not_repeated_without_end() {
-        let (mut life, t0) = (Life::default(), start());
+        let (mut state, t0) = (TokenState::default(), start());
         let (mut now, mut logins) = (t0, 0);
-        let mut current = life.logged_in(lease(3600, true), now, 0.0);
+        let mut current = state.logged_in(lease(3600, true), now, 0.0);
         while now < t0 + S * 600 {
             now += S;
-            if life.refused(current, false, now) == Refusal::Replacing {
-                current = life.logged_in(lease(3600, true), now, 0.0);
+            if state.refused(current, false, now) == Refusal::Replacing {
+                current = state.logged_in(lease(3600, true), now, 0.0);
                 logins += 1;
             }
         }
         assert!((10..=20).contains(&logins), "{logins}");
-        current = life.logged_in(lease(3600, true), now, 0.0);
-        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Final);
-        life.cured();
-        assert_eq!(life.refused(current, false, now + S * 50), Refusal::Replacing);
+        current = state.logged_in(lease(3600, true), now, 0.0);
+        assert_eq!(state.refused(current, false, now + S * 50), Refusal::Final);
+        state.clear_refusals();
+        assert_eq!(state.refused(current, false, now + S * 50), Refusal::Replacing);
     }
 }

@@ -1,7 +1,6 @@
-//! The keeper of the token: one task that logs in and renews, so that there is never more than one
-//! login under way.
+//! Refreshes the Vault token in the background: one task logs in and renews, so that there is never more
+//! than one login under way.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
-use crate::life::{Generation, Life, Refusal, Step};
 use crate::login::{Granted, Login, Token};
+use crate::token_state::{Generation, Refusal, Step, TokenState};
 use crate::transport::{Deadline, OPERATION_TIMEOUT, Transport};
 
 /// How long the return of the token may take when the server ends.
@@ -25,15 +24,14 @@ const FRESH_WAITS_MAX: u32 = 5;
 
 /// Keeps a token alive and hands it out.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct TokenRefresher {
     transport: Arc<Transport>,
     login: Login,
     clock: Arc<dyn Clock>,
-    life: Mutex<Life>,
+    state: Mutex<TokenState>,
     standing: watch::Sender<Standing>,
     /// Something happened that the task does not know of.
-    nudge: Notify,
-    luck: RandomState,
+    wake: Notify,
 }
 
 /// A token in use.
@@ -62,16 +60,15 @@ pub(crate) enum Verdict {
     Denied,
 }
 
-impl Keeper {
+impl TokenRefresher {
     pub(crate) fn new(transport: Arc<Transport>, login: Login, clock: Arc<dyn Clock>) -> Self {
         Self {
             transport,
             login,
             clock,
-            life: Mutex::default(),
+            state: Mutex::default(),
             standing: watch::Sender::default(),
-            nudge: Notify::new(),
-            luck: RandomState::new(),
+            wake: Notify::new(),
         }
     }
 
@@ -92,9 +89,9 @@ impl Keeper {
     }
 
     /// The same, of one that Vault has not refused since it was issued.
-    pub(crate) async fn undoubted_token(&self, deadline: Deadline) -> Result<Held, VaultError> {
-        let doubted = self.life().doubted();
-        self.token_after(doubted.unwrap_or(Generation(0)), deadline).await
+    pub(crate) async fn unsuspected_token(&self, deadline: Deadline) -> Result<Held, VaultError> {
+        let suspect = self.state().suspect();
+        self.token_after(suspect.unwrap_or(Generation(0)), deadline).await
     }
 
     /// The same, of a later login than that.
@@ -109,7 +106,7 @@ impl Keeper {
                 if let Some(result) = self.held(&standing.borrow_and_update(), generation) {
                     return result;
                 }
-                // The sender is a part of this keeper.
+                // The sender is a part of this refresher.
                 let _ = standing.changed().await;
             }
         };
@@ -120,7 +117,7 @@ impl Keeper {
     }
 
     fn held(&self, standing: &Standing, after: Generation) -> Option<Result<Held, VaultError>> {
-        let usable = self.life().usable(self.clock.monotonic());
+        let usable = self.state().usable(self.clock.monotonic());
         let held = standing
             .held
             .as_ref()
@@ -144,11 +141,11 @@ impl Keeper {
         }
         let may_be_fresh = attempt < FRESH_WAITS_MAX;
         let now = self.clock.monotonic();
-        let refusal = self.life().refused(held.generation, may_be_fresh, now);
+        let refusal = self.state().refused(held.generation, may_be_fresh, now);
         match refusal {
             Refusal::Replaced => Ok(Verdict::Again),
             Refusal::Replacing => {
-                self.nudge.notify_one();
+                self.wake.notify_one();
                 Ok(Verdict::AgainAfter(held.generation))
             }
             Refusal::Fresh => {
@@ -161,21 +158,21 @@ impl Keeper {
     }
 
     /// A request that was refused is accepted now.
-    pub(crate) fn cured(&self) {
-        self.life().cured();
+    pub(crate) fn clear_refusals(&self) {
+        self.state().clear_refusals();
     }
 
     /// Vault is healthy after it was not: what failed is tried again at once, and worth waiting for.
     pub(crate) fn recovered(&self) {
-        self.life().recovered();
+        self.state().recovered();
         self.standing.send_modify(|standing| standing.trouble = None);
-        self.nudge.notify_one();
+        self.wake.notify_one();
     }
 
     /// Does what is due now, if anything is: an attempt to log in or to renew.
     pub(crate) async fn attempt(&self) -> Result<(), Arc<VaultError>> {
         let asked_at = self.clock.monotonic();
-        let step = self.life().step(asked_at);
+        let step = self.state().step(asked_at);
         let deadline = self.transport.deadline();
         match step {
             Step::Wait(_) => return Ok(()),
@@ -204,7 +201,7 @@ impl Keeper {
     /// Revokes the token, if there is one, so that its lease does not outlive us.
     pub(crate) async fn give_back(&self) {
         let held = self.standing.borrow().held.clone();
-        let is_usable = self.life().usable(self.clock.monotonic()).is_some();
+        let is_usable = self.state().usable(self.clock.monotonic()).is_some();
         let Some(held) = held.filter(|_| is_usable) else { return };
         let deadline = self.transport.deadline();
         let revoked = self.login.revoke(&self.transport, &held.token, deadline);
@@ -215,16 +212,16 @@ impl Keeper {
 
     async fn next(&self) {
         let now = self.clock.monotonic();
-        let step = self.life().step(now);
+        let step = self.state().step(now);
         match step {
             Step::Wait(Some(until)) => {
                 let sleep = tokio::time::sleep(until.saturating_duration_since(now));
                 tokio::select! {
                     () = sleep => {}
-                    () = self.nudge.notified() => {}
+                    () = self.wake.notified() => {}
                 }
             }
-            Step::Wait(None) => self.nudge.notified().await,
+            Step::Wait(None) => self.wake.notified().await,
             // What fails is logged where it fails.
             Step::LogIn | Step::Renew => drop(self.attempt().await),
         }
@@ -232,8 +229,7 @@ impl Keeper {
 
     fn logged_in(&self, granted: Granted, asked_at: Instant) {
         let Granted { token, lease } = granted;
-        let luck = self.luck(asked_at);
-        let generation = self.life().logged_in(lease, asked_at, luck);
+        let generation = self.state().logged_in(lease, asked_at, fastrand::f64());
         let held = Some(Held { token, generation });
         self.standing.send_replace(Standing { held, trouble: None });
         let ttl_seconds = lease.ttl.map(|ttl| ttl.as_secs());
@@ -241,8 +237,7 @@ impl Keeper {
     }
 
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
-        let luck = self.luck(asked_at);
-        self.life().renewed(granted.lease, asked_at, luck);
+        self.state().renewed(granted.lease, asked_at, fastrand::f64());
         // Somebody may be waiting for a token that had ended meanwhile.
         self.standing.send_modify(|_| {});
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
@@ -253,7 +248,7 @@ impl Keeper {
         self.back_off(&error);
         let error = Arc::new(error);
         let cause: &dyn std::error::Error = &*error;
-        let has_token = self.life().usable(self.clock.monotonic()).is_some();
+        let has_token = self.state().usable(self.clock.monotonic()).is_some();
         tracing::error!(cause, has_token, "cannot log in to Vault");
         self.standing.send_modify(|standing| standing.trouble = Some(Arc::clone(&error)));
         error
@@ -268,7 +263,7 @@ impl Keeper {
             matches!(error, VaultError::LoginRefused { .. } | VaultError::Unavailable { .. });
         if is_answered && !is_later {
             tracing::warn!(cause, "Vault does not renew the token; logging in again");
-            self.life().renewal_refused();
+            self.state().renewal_refused();
         } else {
             tracing::error!(cause, "cannot renew the token for Vault");
             self.back_off(error);
@@ -277,16 +272,10 @@ impl Keeper {
 
     fn back_off(&self, error: &VaultError) {
         let now = self.clock.monotonic();
-        self.life().failed(now, error.retry_after(), self.luck(now));
+        self.state().failed(now, error.retry_after(), fastrand::f64());
     }
 
-    /// From 0 to 1, different for each server and each attempt.
-    fn luck(&self, now: Instant) -> f64 {
-        let share = u32::try_from(self.luck.hash_one(now) & 0xffff).unwrap_or(0);
-        f64::from(share) / f64::from(0xffff_u32)
-    }
-
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, TokenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
