@@ -6,6 +6,22 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
+/// Words that are not searched for by those who know the field, and what is.
+const PRIVATE_WORDS: [(&str, &str); 12] = [
+    ("bell", "wake flag"),
+    ("cured", "recovered"),
+    ("departure", "leader"),
+    ("exam", "suite"),
+    ("greet", "ping"),
+    ("keeper", "refresher"),
+    ("lane", "concurrency limit"),
+    ("landing", "result"),
+    ("luck", "jitter"),
+    ("nudge", "wake"),
+    ("sequel", "next step"),
+    ("stranger", "identity without a policy, unauthenticated peer"),
+];
+
 /// What each of our packages may depend on of ours. `kes` may depend on everything.
 const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("kes-fair", &[]),
@@ -166,6 +182,22 @@ fn files_are_short_and_named_after_nouns() {
 }
 
 #[test]
+fn words_are_those_of_the_field() {
+    let crates = sources();
+    let docs = files_of(&root().join("docs"), "md").into_iter();
+    for path in crates.chain(docs).chain([root().join("ARCHITECTURE.md")]) {
+        for (at, line) in read(&path).lines().enumerate() {
+            let line = line.to_lowercase();
+            let mut words = line.split(|c: char| !c.is_alphanumeric());
+            let private = words.find_map(|word| PRIVATE_WORDS.iter().find(|(not, _)| *not == word));
+            if let Some((not, but)) = private {
+                panic!("{}:{}: not '{not}', but {but}", path.display(), at + 1);
+            }
+        }
+    }
+}
+
+#[test]
 fn nothing_unwraps_outside_of_tests() {
     let shipped = |path: &PathBuf| path.iter().any(|part| part == "src") && !is_of_tests(path);
     for path in sources().filter(shipped) {
@@ -183,7 +215,7 @@ fn nothing_unwraps_outside_of_tests() {
 fn each_row_of_the_checklist_has_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
     let mut tests = String::new();
-    for path in rust_files(&folder) {
+    for path in files_of(&folder, "rs") {
         tests.push_str(&read(&path));
     }
     // 50 is about reloading.
@@ -204,16 +236,17 @@ fn is_of_tests(path: &Path) -> bool {
 
 /// Rust files of our crates.
 fn sources() -> impl Iterator<Item = PathBuf> {
-    rust_files(&root().join("crates")).into_iter()
+    files_of(&root().join("crates"), "rs").into_iter()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+/// Files with this extension in a folder and below.
+fn files_of(folder: &Path, wanted: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            files.append(&mut rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.append(&mut files_of(&path, wanted));
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             files.push(path);
         }
     }

@@ -117,14 +117,14 @@ impl PolicySet {
         self.identities.keys().chain(self.admin.identity()).copied().collect()
     }
 
-    /// What an identity is here: the admin, assigned to a policy, or a stranger.
+    /// What an identity is here: the admin, assigned to a policy, or neither.
     pub fn subject(&self, identity: &Identity) -> Subject {
         if self.admin.identity() == Some(identity) {
             Subject::Admin(*identity)
         } else {
             match self.identities.get(identity) {
                 Some(policy) => Subject::Assigned(*identity, Arc::clone(policy)),
-                None => Subject::Stranger(*identity),
+                None => Subject::WithoutPolicy(*identity),
             }
         }
     }
@@ -150,7 +150,7 @@ pub enum Subject {
     /// Assigned to exactly one policy.
     Assigned(Identity, Arc<Policy>),
     /// In no policy: may do nothing.
-    Stranger(Identity),
+    WithoutPolicy(Identity),
 }
 
 /// The caller may not do this.
@@ -162,7 +162,7 @@ impl Subject {
     /// Who it is.
     pub fn identity(&self) -> &Identity {
         match self {
-            Self::Admin(identity) | Self::Assigned(identity, _) | Self::Stranger(identity) => {
+            Self::Admin(identity) | Self::Assigned(identity, _) | Self::WithoutPolicy(identity) => {
                 identity
             }
         }
@@ -170,7 +170,7 @@ impl Subject {
 
     /// Whether the set knows the identity, as the admin or through a policy.
     pub fn is_known(&self) -> bool {
-        !matches!(self, Self::Stranger(_))
+        !matches!(self, Self::WithoutPolicy(_))
     }
 
     /// Decides whether the subject may call a path.
@@ -178,7 +178,7 @@ impl Subject {
         let grant = match self {
             Self::Admin(_) => Grant::Admin,
             Self::Assigned(_, policy) if policy.allows(path) => Grant::Policy(Arc::clone(policy)),
-            Self::Assigned(..) | Self::Stranger(_) => return Err(Denied),
+            Self::Assigned(..) | Self::WithoutPolicy(_) => return Err(Denied),
         };
         Ok(Permit { identity: Some(*self.identity()), grant })
     }

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::error::ApiError;
 
-/// How much of a path logs keep, in bytes. Valid ones are far shorter; strangers' can be as long as
+/// How much of a path logs keep, in bytes. Valid ones are far shorter; others can be as long as
 /// a request's head.
 const SHOWN_LEN_MAX: usize = 1024;
 

@@ -37,7 +37,7 @@ impl Health {
             return Ok(good.latency);
         }
         let deadline = Deadline::of_operation();
-        let verdict = match manager.greet(deadline).await {
+        let verdict = match manager.ping(deadline).await {
             Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
                 self.can_read(manager, deadline).await
             }

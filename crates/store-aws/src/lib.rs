@@ -114,9 +114,9 @@ impl AwsStore {
                 key.look(session, deadline).await;
             }
         };
-        let (greeting, ()) = tokio::join!(self.manager.greet(deadline), key);
+        let (ping, ()) = tokio::join!(self.manager.ping(deadline), key);
         let mut warnings: Vec<BoxError> = Vec::new();
-        match greeting {
+        match ping {
             Ok(()) => {}
             Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
                 warnings.push(Warning::NoList(error).into());

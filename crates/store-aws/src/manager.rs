@@ -209,7 +209,7 @@ impl Manager {
     }
 
     /// The cheapest request that shows that AWS is there and knows us.
-    pub(crate) async fn greet(&self, deadline: Deadline) -> Result<(), AwsError> {
+    pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), AwsError> {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
         let call = Call::new("secretsmanager:ListSecrets", "*");
         let output = self.session.ask(&call, deadline, send).await?;

@@ -1,4 +1,4 @@
-//! The exam of every store, on two emulators of AWS.
+//! The conformance suite of every store, on two emulators of AWS.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 

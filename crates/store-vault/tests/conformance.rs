@@ -1,4 +1,4 @@
-//! The exam of every store, on a real `OpenBao`.
+//! The conformance suite of every store, on a real `OpenBao`.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 

@@ -1,4 +1,4 @@
-//! The exam that every store passes: the contract of [`KeyStore`], clause by clause.
+//! The conformance suite that every store passes: the contract of [`KeyStore`], clause by clause.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -30,30 +30,30 @@ pub async fn run(store: Arc<dyn KeyStore>, profile: Profile) {
     assert_eq!(
         Handle::current().runtime_flavor(),
         RuntimeFlavor::MultiThread,
-        "the exam needs a multi-thread runtime"
+        "the suite needs a multi-thread runtime"
     );
-    let exam = Exam { store, run: format!("r{:016x}", RandomState::new().hash_one(())) };
-    exam.status().await;
-    exam.absent_names().await;
-    exam.values(profile).await;
-    exam.names().await;
-    exam.deletion().await;
+    let suite = Suite { store, run: format!("r{:016x}", RandomState::new().hash_one(())) };
+    suite.status().await;
+    suite.absent_names().await;
+    suite.values(profile).await;
+    suite.names().await;
+    suite.deletion().await;
     for round in 0..4 {
-        exam.race_to_create(round).await;
+        suite.race_to_create(round).await;
     }
-    exam.listings().await;
+    suite.listings().await;
 }
 
 const RACERS: usize = 32;
 const READERS: usize = 8;
 
-struct Exam {
+struct Suite {
     store: Arc<dyn KeyStore>,
     /// A head for the names of this run that no other run has.
     run: String,
 }
 
-impl Exam {
+impl Suite {
     fn name(&self, tail: &str) -> KeyName {
         name(&format!("{}{tail}", self.run))
     }

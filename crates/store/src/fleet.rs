@@ -1,4 +1,4 @@
-//! Several servers on one backend, for the exam.
+//! Several servers on one backend, for the suite.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use kes_types::{KeyName, Secret};
 use crate::{KeyStore, ListQuery, Page, StoreError};
 
 /// Sends each call to the next of several stores that share a backend, as a load balancer in
-/// front of several servers does; the exam holds the whole to the contract of one.
+/// front of several servers does; the suite holds the whole to the contract of one.
 #[derive(Debug)]
 pub struct Fleet {
     first: Arc<dyn KeyStore>,

@@ -12,7 +12,7 @@ async fn memory_store_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[should_panic(expected = "which exists")]
-async fn stores_that_do_not_share_a_backend_fail_the_exam() {
+async fn stores_that_do_not_share_a_backend_fail_the_suite() {
     let stores: [Arc<dyn KeyStore>; 2] =
         [Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())];
     let [first, second] = stores;

@@ -211,8 +211,8 @@ fn a_leaf_that_is_marked_ca_is_accepted_below_a_trusted_authority() {
     assert_eq!(client(&[root.der()], &[leaf.der(), middle.der()]), "");
     assert!(server(&[root.der()], &[leaf.der()], "vault").contains(UNKNOWN));
     assert!(server(&[root.der()], &[leaf.der(), middle.der()], "other").contains("not valid for"));
-    let stranger = Authority::new(marked_ca(params("middle")));
-    assert_ne!(server(&[root.der()], &[leaf.der(), stranger.der()], "vault"), "");
+    let foreign = Authority::new(marked_ca(params("middle")));
+    assert_ne!(server(&[root.der()], &[leaf.der(), foreign.der()], "vault"), "");
     let mut expired = marked_ca(params("vault"));
     expired.not_after = date_time_ymd(2025, 6, 1);
     let expired = middle.issue(&expired);

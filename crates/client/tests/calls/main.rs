@@ -62,11 +62,11 @@ async fn servers_that_cannot_be_connected_to_are_passed_over() {
     // Bound, but nobody listens: connections are refused.
     let closed = TcpSocket::new_v4().unwrap();
     closed.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let stranger = Peer::start("h2", &person, json(200, "")).await;
+    let untrusted = Peer::start("h2", &person, json(200, "")).await;
     let server = Peer::start("h2", &person, json(200, "")).await;
     let refused = endpoint(closed.local_addr().unwrap());
     let trust = ServerTrust::Certificates(vec![server.certificate.clone()]);
-    let mut endpoints = vec![refused, stranger.endpoint.clone(), server.endpoint.clone()];
+    let mut endpoints = vec![refused, untrusted.endpoint.clone(), server.endpoint.clone()];
     let client = person.client_of(endpoints.clone(), trust.clone(), Timeouts::default());
     client.create_key(&name()).await.unwrap();
     let expected = Seen {
@@ -78,7 +78,7 @@ async fn servers_that_cannot_be_connected_to_are_passed_over() {
         certificate: person.certificate.clone(),
     };
     assert_eq!(server.seen(), [expected]);
-    assert!(stranger.seen().is_empty());
+    assert!(untrusted.seen().is_empty());
 
     endpoints.pop();
     let client = person.client_of(endpoints, trust, Timeouts::default());

@@ -22,7 +22,7 @@ pub(crate) fn own(call: Call) -> Outcome {
     let info = info(&call, subject).ok_or_else(unknown)?;
     let (allow, deny) = match subject {
         Subject::Assigned(_, policy) => (rules(policy.allow()), rules(policy.deny())),
-        Subject::Admin(_) | Subject::Stranger(_) => (RuleSet::new(), RuleSet::new()),
+        Subject::Admin(_) | Subject::WithoutPolicy(_) => (RuleSet::new(), RuleSet::new()),
     };
     answer::json(&SelfInfo { identity: *subject.identity(), info, allow, deny })
 }
@@ -36,7 +36,7 @@ pub(crate) fn list(call: Call) -> Outcome {
     answer::json(&IdentityPage { identities: identities.collect(), continue_at: String::new() })
 }
 
-/// What is known of an identity; nothing of a stranger.
+/// What is known of an identity; nothing of one without a policy.
 fn info(call: &Call, subject: &Subject) -> Option<IdentityInfo> {
     let admin = IdentityInfo {
         admin: true,
@@ -52,7 +52,7 @@ fn info(call: &Call, subject: &Subject) -> Option<IdentityInfo> {
             created_by: Some(call.snapshot.policies.admin().as_str().to_owned()),
             ..admin
         }),
-        Subject::Stranger(_) => None,
+        Subject::WithoutPolicy(_) => None,
     }
 }
 
