@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use kes_types::wire::message;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::budget::{Client, ConnectionBudget, Held, SMALL_LEN};
+use crate::budget::{Client, Held, SMALL_LEN};
 use crate::error::ApiError;
+use crate::peer::Peer;
 
 /// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
 const DISCARDED_MAX: usize = 64 << 10;
@@ -37,7 +39,8 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     /// The lowest rate, bytes a second.
     pub(crate) rate: usize,
-    pub(crate) budget: ConnectionBudget,
+    /// Whose connection it came on, with the memory that this may hold.
+    pub(crate) peer: Arc<Peer>,
     pub(crate) client: Client,
 }
 
@@ -111,8 +114,8 @@ impl RequestBody {
     /// Holds memory for an answer of up to `bytes`.
     pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
         let before = std::mem::replace(&mut self.waits, Waits::Turn);
-        let BodyLimits { budget, client, .. } = &self.limits;
-        self.held = Some(Box::new(budget.hold(client, bytes).await?));
+        let BodyLimits { peer, client, .. } = &self.limits;
+        self.held = Some(Box::new(peer.budget.hold(client, bytes).await?));
         self.waits = before;
         Ok(())
     }
@@ -197,7 +200,8 @@ impl RequestBody {
                 }
                 (Poll::Pending, Some(deadline)) => Poll::Ready(Err(deadline)),
             });
-            match soon.await {
+            let soon = soon.await;
+            match soon {
                 Ok(data) => return data,
                 Err(deadline) => {
                     if let Ok(data) = tokio::time::timeout_at(deadline, data).await {
@@ -255,12 +259,14 @@ impl RequestBody {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::net::SocketAddr;
 
     use axum::http::StatusCode;
     use futures_util::{poll, stream};
     use kes_types::wire::{EncryptRequest, GenerateRequest};
 
     use super::*;
+    use crate::accounts::Accounts;
     use crate::budget::Budget;
     use crate::layer::limit;
     use crate::shutdown::Stop;
@@ -269,8 +275,9 @@ mod tests {
 
     fn limits(bytes_max: usize, budget: usize) -> BodyLimits {
         let budget = Budget::new(budget, budget, 10, Stop::new());
-        let budget = ConnectionBudget::new(&budget);
-        BodyLimits { bytes_max, rate: 16 << 10, budget, client: None }
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Peer::new(address, &[[0; 0]; 0], Accounts::new(10, 10), &budget);
+        BodyLimits { bytes_max, rate: 16 << 10, peer: Arc::new(peer), client: None }
     }
 
     fn body(text: impl Into<Body>, limits: &BodyLimits) -> RequestBody {

@@ -32,11 +32,8 @@ pub(crate) struct Budget {
 }
 
 /// The budget of one connection, within that of the server.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectionBudget(Arc<Connection>);
-
 #[derive(Debug)]
-struct Connection {
+pub(crate) struct ConnectionBudget {
     server: Arc<Budget>,
     /// Made by the first large body or answer.
     own: OnceLock<Arc<FairSemaphore<()>>>,
@@ -72,13 +69,13 @@ impl Budget {
 impl ConnectionBudget {
     /// The budget of a new connection.
     pub(crate) fn new(server: &Arc<Budget>) -> Self {
-        Self(Arc::new(Connection { server: Arc::clone(server), own: OnceLock::new() }))
+        Self { server: Arc::clone(server), own: OnceLock::new() }
     }
 
     /// Waits until `bytes` may be held: the connection's turn first, then the client's.
     pub(crate) async fn hold(&self, client: &Client, bytes: usize) -> Result<Held, ApiError> {
         let busy = |_| ApiError::too_many_requests();
-        let Connection { server, own } = &*self.0;
+        let Self { server, own } = self;
         let new = || FairSemaphore::new(server.per_connection, Share::All, server.waiting_max);
         let connection = own.get_or_init(new).acquire(&(), bytes).map_err(busy)?;
         let turn = async {

@@ -8,12 +8,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::{BoxError, Router};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::poll;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -66,14 +66,14 @@ pub(crate) async fn serve(
     app: Arc<App>,
     router: Router,
     stream: TcpStream,
-    address: SocketAddr,
+    mut address: SocketAddr,
     mut slot: Slot,
 ) {
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    address.set_ip(address.ip().to_canonical());
     let closed = slot.closed();
     let work = async {
         // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
-        let Some(tls) = Box::pin(handshake(&app, stream, address, &slot)).await else { return };
+        let tls = Box::pin(handshake(&app, stream, address, &slot)).await?;
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Peer::new(address, certificates, Arc::clone(&app.accounts), &app.budget);
         let snapshot = app.live.load();
@@ -88,15 +88,26 @@ pub(crate) async fn serve(
             app.refusals.note(address, &Refusal::too_many_connections(), detail.as_deref());
         }
         let open = Open { address, verdict, activity, closed: slot.closed() };
-        requests(&app, router, tls, peer, open).await;
+        Some((requests(&app, router, tls, peer, open), verdict))
     };
-    let end = async {
-        tokio::select! {
-            () = closed.cancelled() => app.refusals.note(address, &Refusal::evicted(), None),
-            () = app.stop.hard().cancelled() => {}
-        }
+    let is_cut = cut(&app, address, Some(&closed));
+    let Some(Some((requests, verdict))) = run_until_cancelled(pin!(is_cut), pin!(work)).await
+    else {
+        return;
     };
-    run_until_cancelled(pin!(end), pin!(work)).await;
+    // One that is served is asked to end, and not cut off: its first token is not needed any more.
+    let closed = (verdict != Verdict::Served).then_some(closed);
+    let is_cut = cut(&app, address, closed.as_ref());
+    run_until_cancelled(pin!(is_cut), pin!(requests)).await;
+}
+
+/// Returns when a connection is to end at once: in favour of another, or with the server.
+async fn cut(app: &App, address: SocketAddr, closed: Option<&CancellationToken>) {
+    let closed = OptionFuture::from(closed.map(CancellationToken::cancelled));
+    tokio::select! {
+        Some(()) = closed => app.refusals.note(address, &Refusal::evicted(), None),
+        () = app.stop.hard().cancelled() => {}
+    }
 }
 
 /// A connection after its handshake.
@@ -189,7 +200,6 @@ fn requests(
             (limits.streams_without_policy, STREAM_WINDOW_MIN, CONNECTION_WINDOW_MIN)
         };
         let connection = http2::Builder::new(streams.clone())
-            .timer(TokioTimer::new())
             .max_concurrent_streams(u32::try_from(streams_max).unwrap_or(u32::MAX))
             .initial_stream_window_size(window)
             .initial_connection_window_size(connection_window)
@@ -204,7 +214,6 @@ fn requests(
         Box::pin(drive(app, Box::pin(connection), open))
     } else {
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
             .header_read_timeout(None)
             // hyper takes 100 headers unless told otherwise, and is faster for not being told.
             .max_buf_size(READ_BUFFER_LEN)
@@ -219,37 +228,37 @@ async fn drive(
     mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,
     open: Open,
 ) {
-    let Open { address, verdict, activity, closed } = open;
-    let idle_timeout = match verdict {
+    // Not taken apart: each field would have a second place in the future.
+    let idle_timeout = match open.verdict {
         Verdict::Served => app.limits.idle_timeout,
         Verdict::Refused | Verdict::WithoutPolicy => app.limits.idle_timeout_without_policy,
     };
     let finish = async {
         tokio::select! {
             () = app.stop.soft().cancelled() => {}
-            () = closed.cancelled() => {}
-            () = activity.idle_for(idle_timeout) => {}
+            () = open.closed.cancelled() => {}
+            () = open.activity.idle_for(idle_timeout) => {}
         }
     };
     if let Some(result) = run_until_cancelled(pin!(finish), connection.as_mut()).await {
         return ended(result);
     }
-    if closed.is_cancelled() {
-        tracing::debug!(peer = %address, "an idle connection is closed for a new one");
+    if open.closed.is_cancelled() {
+        tracing::debug!(peer = %open.address, "an idle connection is closed for a new one");
     }
-    if activity.is_overdue() {
-        app.refusals.note(address, &Refusal::not_taken(), None);
+    if open.activity.is_overdue() {
+        app.refusals.note(open.address, &Refusal::not_taken(), None);
     }
     connection.as_mut().finish();
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
     // client that has none and does not close its end is not waited for, nor is one that does not
     // take its answers.
-    let quiet = if closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
+    let quiet = if open.closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
     // HTTP/2's GOAWAY says which requests a client may send again.
     if let Poll::Ready(result) = poll!(connection.as_mut()) {
         return ended(result);
     }
-    let done = activity.done(quiet);
+    let done = open.activity.done(quiet);
     if let Some(result) = run_until_cancelled(pin!(done), connection.as_mut()).await {
         ended(result);
     } else {

@@ -23,7 +23,7 @@ use crate::activity::Activity;
 use crate::answer::{self, Answer, SentBody};
 use crate::app::App;
 use crate::body::{BodyLimits, RequestBody, Source, Waits};
-use crate::budget::{ConnectionBudget, SMALL_LEN};
+use crate::budget::SMALL_LEN;
 use crate::changes::Waiting;
 use crate::error::ApiError;
 use crate::handler::Call;
@@ -170,7 +170,7 @@ async fn routed(app: &Arc<App>, route: Option<&'static Route>, request: Request)
             answer(Waiting::default()).await
         }
     } else {
-        let limits = body_limits(app, 0, &peer.budget, None);
+        let limits = body_limits(app, 0, &peer, None);
         RequestBody::new(body, limits).discard().await;
         ApiError::no_such_route().to_response()
     };
@@ -181,10 +181,10 @@ async fn routed(app: &Arc<App>, route: Option<&'static Route>, request: Request)
 fn body_limits(
     app: &App,
     bytes_max: usize,
-    connection: &ConnectionBudget,
+    peer: &Arc<Peer>,
     client: Option<Identity>,
 ) -> BodyLimits {
-    BodyLimits { bytes_max, rate: app.limits.body_rate, budget: connection.clone(), client }
+    BodyLimits { bytes_max, rate: app.limits.body_rate, peer: Arc::clone(peer), client }
 }
 
 /// Answers a request whose route is known.
@@ -192,14 +192,14 @@ fn serve(
     app: &Arc<App>,
     snapshot: Arc<Snapshot>,
     route: &'static Route,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     target: Target,
     (head, body): (&Parts, Source),
     waiting: Waiting,
 ) -> impl Future<Output = Answer> + Send + use<> {
     let mut caller = peer.caller(&snapshot, &head.headers);
     let trace = trace::begin(app, &head.method, target, &caller, waiting);
-    let limits = body_limits(app, route.body_max, &peer.budget, caller.known_identity());
+    let limits = body_limits(app, route.body_max, peer, caller.known_identity());
     let slot = app.accounts.begin(caller.account.take());
     let body = RequestBody::new(body, limits);
     // Nothing below looks at headers: but for its path, the head does not wait with a slow body.
