@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Words that are not searched for by those who know the field, and what is.
+/// Words that the field does not use, and what it uses instead.
 const PRIVATE_WORDS: [(&str, &str); 12] = [
     ("bell", "wake flag"),
     ("cured", "recovered"),

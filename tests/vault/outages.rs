@@ -120,7 +120,7 @@ async fn a_vault_that_hangs_does_not_gather_requests() {
         });
     }
     let statuses = clients.join_all().await;
-    // Vault was asked in vain, or it was nobody's turn to ask it any more.
+    // A call to Vault failed, or the request waited for its turn to make one.
     assert!(statuses.iter().all(|status| [502, 429].contains(status)), "{statuses:?}");
     assert!(statuses.iter().filter(|status| **status == 502).count() >= CALLS, "{statuses:?}");
     // HTTP/1.1 takes a connection for each call; of these there is a bounded number at a time.

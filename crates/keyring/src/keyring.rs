@@ -109,7 +109,7 @@ impl Keyring {
             Found::Read { flight, first_fresh } => (flight, first_fresh),
         };
         let mut waited_for = flight.id;
-        let result = async {
+        let read = async {
             loop {
                 waited_for = flight.id;
                 let id = flight.id;
@@ -125,8 +125,8 @@ impl Keyring {
                 };
             }
         };
-        let completed = tokio::time::timeout(GET_TIMEOUT, result).await;
-        completed.unwrap_or_else(|_| {
+        let result = tokio::time::timeout(GET_TIMEOUT, read).await;
+        result.unwrap_or_else(|_| {
             if self.shard(name).flights.is_waiting(name, waited_for) {
                 return Err(Arc::new(GetError::Busy(name.clone(), Busy)));
             }

@@ -96,18 +96,18 @@ mod tests {
     #[test]
     fn each_identity_has_its_own_limit_and_there_is_one_for_all() {
         let accounts = Accounts::new(5, 3);
-        let who = |seed: u8| accounts.of(&Identity::of_public_key(&[seed]));
-        let (first, second) = (who(1), who(2));
-        let mut held: Vec<_> =
-            (0..3).map(|_| accounts.begin(Some(Arc::clone(&first))).unwrap()).collect();
-        assert!(accounts.begin(Some(who(1))).is_none());
-        held.push(accounts.begin(Some(Arc::clone(&second))).unwrap());
+        let (first, second) = (1, 2);
+        let of = |seed: u8| accounts.of(&Identity::of_public_key(&[seed]));
+        // As connections do, these keep the accounts when no request is left.
+        let _connections = (of(first), of(second));
+        let begin = |seed| accounts.begin(Some(of(seed)));
+        let mut held: Vec<_> = (0..3).map(|_| begin(first).unwrap()).collect();
+        assert!(begin(first).is_none());
+        held.push(begin(second).unwrap());
         held.push(accounts.begin(None).unwrap());
-        assert!(
-            accounts.begin(Some(Arc::clone(&second))).is_none() && accounts.begin(None).is_none()
-        );
+        assert!(begin(second).is_none() && accounts.begin(None).is_none());
         held.clear();
-        assert!(accounts.begin(Some(Arc::clone(&first))).is_some());
+        assert!(begin(first).is_some());
     }
 
     #[test]

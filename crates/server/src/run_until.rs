@@ -1,4 +1,4 @@
-//! Runs a future until another one ends, and polls each only when it was woken itself.
+//! Runs a future until another one ends, and polls that one only when it was woken itself.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,8 +10,9 @@ use futures_util::task::AtomicWaker;
 
 /// Runs `work` to its end, or until `cancelled` is ready: then `None`.
 ///
-/// In a `select!` both futures are polled at each wake. Here a wake of `work` does not poll `cancelled`, which
-/// holds timers. On HTTP/1.1 that is 1.4 instead of 1.8 of the floor (`docs/performance.md`).
+/// In a `select!` both futures are polled at each wake. Here a wake of `work` does not poll
+/// `cancelled`, which holds timers. On HTTP/1.1 that is 1.4 instead of 1.8 of the floor
+/// (`docs/performance.md`).
 pub(crate) fn run_until_cancelled<T>(
     mut cancelled: Pin<&mut impl Future<Output = ()>>,
     mut work: Pin<&mut impl Future<Output = T>>,

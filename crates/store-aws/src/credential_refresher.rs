@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::NOTICE;
+use crate::backoff;
 use crate::error::AwsError;
 use crate::sanitized::SanitizedError;
 use crate::session::{Deadline, OPERATION_TIMEOUT, chain_timeouts};
@@ -101,9 +102,9 @@ struct CredentialState {
     /// When the sources were asked last.
     asked_at: Option<Instant>,
     /// When somebody last learned what they answer, or that they do not.
-    told_at: Option<Instant>,
+    answered_at: Option<Instant>,
     /// Why they gave nothing, if they did not.
-    trouble: Option<SanitizedError>,
+    last_error: Option<SanitizedError>,
     /// How often in a row.
     failures: u32,
     /// When to ask again, in time for the credentials not to expire.
@@ -138,10 +139,10 @@ impl CredentialRefresher {
         if let Some(generation) = self.valid() {
             return Ok(generation);
         }
-        self.load_if(deadline, || self.valid().is_none() && !self.was_just_told()).await?;
-        match (self.valid(), &self.state.borrow().trouble) {
+        self.load_if(deadline, || self.valid().is_none() && !self.was_just_answered()).await?;
+        match (self.valid(), &self.state.borrow().last_error) {
             (Some(generation), _) => Ok(generation),
-            (None, Some(trouble)) => Err(AwsError::NoCredentials(trouble.clone())),
+            (None, Some(last_error)) => Err(AwsError::NoCredentials(last_error.clone())),
             (None, None) => Err(AwsError::NoCredentials(SanitizedError::new(EXPIRED))),
         }
     }
@@ -174,11 +175,11 @@ impl CredentialRefresher {
     }
 
     /// Whether there are later credentials; where it matters, why there are none.
-    fn is_replaced(&self, old: Generation, is_trouble_told: bool) -> Result<bool, AwsError> {
+    fn is_replaced(&self, old: Generation, is_answered: bool) -> Result<bool, AwsError> {
         let state = self.state.borrow();
-        match &state.trouble {
+        match &state.last_error {
             _ if state.generation > old => Ok(true),
-            Some(trouble) if is_trouble_told => Err(AwsError::NoCredentials(trouble.clone())),
+            Some(last_error) if is_answered => Err(AwsError::NoCredentials(last_error.clone())),
             _ => Ok(false),
         }
     }
@@ -213,10 +214,10 @@ impl CredentialRefresher {
         let age = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let held_for = age(self.state.borrow().held_at);
         let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let pace =
+        let interval =
             DENIED_INTERVAL_MIN.saturating_mul(1 << denials.times.min(6)).min(DENIED_INTERVAL_MAX);
         if held_for.is_some_and(|time| time < DENIED_INTERVAL_MIN)
-            || age(denials.asked_at).is_some_and(|time| time < pace)
+            || age(denials.asked_at).is_some_and(|time| time < interval)
         {
             return false;
         }
@@ -257,13 +258,13 @@ impl CredentialRefresher {
         is_valid.then_some(state.generation)
     }
 
-    fn was_just_told(&self) -> bool {
+    fn was_just_answered(&self) -> bool {
         let now = self.clock.monotonic();
-        let told_at = self.state.borrow().told_at;
-        told_at.is_some_and(|at| now.saturating_duration_since(at) < MIN_INTERVAL)
+        let answered_at = self.state.borrow().answered_at;
+        answered_at.is_some_and(|at| now.saturating_duration_since(at) < MIN_INTERVAL)
     }
 
-    async fn keep_pace(&self) {
+    async fn wait_for_interval(&self) {
         let now = self.clock.monotonic();
         let asked_at = self.state.borrow().asked_at;
         if let Some(since) = asked_at.map(|at| now.saturating_duration_since(at)) {
@@ -280,7 +281,7 @@ impl CredentialRefresher {
             *loading = None;
         }
         if loading.is_none() {
-            self.keep_pace().await;
+            self.wait_for_interval().await;
         }
         self.state.send_modify(|state| state.asked_at = Some(self.clock.monotonic()));
         let asking = loading.get_or_insert_with(|| {
@@ -302,7 +303,7 @@ impl CredentialRefresher {
         }
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
         self.state.send_modify(|state| {
-            state.told_at = Some(now);
+            state.answered_at = Some(now);
             let answer = answer.and_then(sendable).and_then(|it| state.worth_having(it, wall));
             let before = state.generation;
             let due_in = match answer {
@@ -336,7 +337,7 @@ impl CredentialState {
         if std::mem::take(&mut self.failures) > 0 {
             tracing::warn!(target: NOTICE, "the AWS credentials can be refreshed again");
         }
-        self.trouble = None;
+        self.last_error = None;
         let is_new = !self.held.as_ref().is_some_and(|held| are_same(held, &credentials));
         let expiry = credentials.expiry();
         self.held = Some(credentials);
@@ -352,9 +353,9 @@ impl CredentialState {
             let left_seconds = expiry.map(|expiry| left(expiry, now).as_secs());
             tracing::error!(cause, left_seconds, "the AWS credentials cannot be refreshed");
         }
-        self.trouble = Some(error);
+        self.last_error = Some(error);
         self.failures = self.failures.saturating_add(1);
-        backoff(self.failures - 1, jitter)
+        backoff::delay(MIN_INTERVAL, self.failures - 1, BACKOFF_MAX, jitter)
     }
 }
 
@@ -436,12 +437,6 @@ fn refresh_in(left: Duration, is_new: bool) -> Duration {
     wait.max(MIN_INTERVAL)
 }
 
-/// Exponential backoff: twice as long after each failure, of which the half is jitter (from 0 to 1).
-fn backoff(failures: u32, jitter: f64) -> Duration {
-    let whole = MIN_INTERVAL.saturating_mul(1 << failures.min(6)).min(BACKOFF_MAX);
-    whole.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)).max(MIN_INTERVAL / 2)
-}
-
 /// Why there are none where a source did answer.
 const EXPIRED: &str = "the credentials have expired, and their source gives no others";
 
@@ -461,8 +456,8 @@ mod tests {
         let deadline = Deadline::of_operation();
         let times = || asked.load(Ordering::Relaxed);
         let mut held = refresher.ready(deadline).await.unwrap();
-        for (round, pace) in [(2, 60), (3, 60), (4, 120), (5, 240)] {
-            clock.advance(pace - 1);
+        for (round, interval) in [(2, 60), (3, 60), (4, 120), (5, 240)] {
+            clock.advance(interval - 1);
             assert!(!refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             clock.advance(1);
             assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
@@ -499,14 +494,5 @@ mod tests {
         assert!(state.worth_having(credentials(now - S), now).is_err());
         assert!(state.worth_having(credentials(now + S), now).is_ok());
         assert!(state.worth_having(credentials(now - S), now + S).is_ok());
-    }
-
-    #[test]
-    fn failures_in_a_row_are_ever_farther_apart() {
-        for (failures, whole) in [(0, 1), (1, 2), (5, 32), (6, 60), (60, 60)] {
-            assert_eq!(backoff(failures, 0.0), S * whole / 2);
-            let most = backoff(failures, 1023.0 / 1024.0);
-            assert!(most > S * whole * 9 / 10 && most < S * whole, "{failures}: {most:?}");
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kes_store::{ListQuery, Page};
 use kes_types::{KeyName, Secret};
 
+use crate::backoff;
 use crate::error::AwsError;
 use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
 use crate::refusal::Refusal;
@@ -324,14 +325,13 @@ impl Backoff {
     }
 
     /// Waits before the next attempt; no if there is none, for want of time or because there were
-    /// enough. A half of each wait is jitter: those who were refused together must not come back
-    /// together.
+    /// enough.
     async fn wait(&mut self, deadline: Deadline) -> bool {
         if self.is_over() {
             return false;
         }
-        let whole = BACKOFF_MIN * (1 << self.done);
+        let delay = backoff::delay(BACKOFF_MIN, self.done, Duration::MAX, fastrand::f64());
         self.done += 1;
-        deadline.wait(whole.mul_f64(0.5 + 0.5 * fastrand::f64())).await
+        deadline.wait(delay).await
     }
 }

@@ -4,6 +4,7 @@
 //! key of AWS KMS. `keys.rs` says what Secrets Manager's answers mean, `refusal.rs` what its errors
 //! do, `credential_refresher.rs` when credentials are replaced.
 
+mod backoff;
 mod call;
 #[cfg(test)]
 mod canned;

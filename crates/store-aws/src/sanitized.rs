@@ -73,15 +73,15 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_not_told() {
+    fn requests_are_left_out() {
         let text = "failed to apply endpoint `e` to request `Request { body: SdkBody { inner: \
                     Once(Some(b\"{\\\"SecretString\\\":\\\"hunter2";
-        let told = SanitizedError::of(&std::io::Error::other(text)).to_string();
-        assert_eq!(told, "failed to apply endpoint `e` to request `…");
+        let text = SanitizedError::of(&std::io::Error::other(text)).to_string();
+        assert_eq!(text, "failed to apply endpoint `e` to request `…");
     }
 
     #[test]
-    fn an_error_is_told_with_its_causes_once_each() {
+    fn an_error_is_shown_with_its_causes_once_each() {
         #[derive(Debug, thiserror::Error)]
         #[error("{0}")]
         struct Layer(&'static str, #[source] Option<Box<Self>>);

@@ -47,7 +47,7 @@ const READ_MAX: usize = 3;
 /// How long a deletion for good may take.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// The waits between them: twice as long each time, by jitter shorter.
+/// The waits between them: the SDK doubles them each time and shortens them by jitter.
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 

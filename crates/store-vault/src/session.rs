@@ -66,7 +66,7 @@ impl Session {
                 }
                 200..300 | 400..500 => {
                     if attempt > 0 {
-                        self.refresher.clear_refusals();
+                        self.refresher.login_helped();
                     }
                     return Ok(answer);
                 }

@@ -1,5 +1,5 @@
-//! Refreshes the Vault token in the background: one task logs in and renews, so that there is never more
-//! than one login under way.
+//! Refreshes the Vault token in the background: one task logs in and renews, so that there is never
+//! more than one login under way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) struct TokenRefresher {
     login: Login,
     clock: Arc<dyn Clock>,
     state: Mutex<TokenState>,
-    standing: watch::Sender<Standing>,
+    status: watch::Sender<TokenStatus>,
     /// Something happened that the task does not know of.
     wake: Notify,
 }
@@ -43,10 +43,10 @@ pub(crate) struct Held {
 
 /// What everybody may know.
 #[derive(Clone, Debug, Default)]
-struct Standing {
+struct TokenStatus {
     held: Option<Held>,
     /// Why the last login failed, if it did.
-    trouble: Option<Arc<VaultError>>,
+    last_error: Option<Arc<VaultError>>,
 }
 
 /// What is to be made of a 403.
@@ -67,7 +67,7 @@ impl TokenRefresher {
             login,
             clock,
             state: Mutex::default(),
-            standing: watch::Sender::default(),
+            status: watch::Sender::default(),
             wake: Notify::new(),
         }
     }
@@ -100,14 +100,14 @@ impl TokenRefresher {
         generation: Generation,
         deadline: Deadline,
     ) -> Result<Held, VaultError> {
-        let mut standing = self.standing.subscribe();
+        let mut status = self.status.subscribe();
         let usable = async {
             loop {
-                if let Some(result) = self.held(&standing.borrow_and_update(), generation) {
+                if let Some(result) = self.held(&status.borrow_and_update(), generation) {
                     return result;
                 }
                 // The sender is a part of this refresher.
-                let _ = standing.changed().await;
+                let _ = status.changed().await;
             }
         };
         match self.transport.within(deadline, usable).await {
@@ -116,15 +116,15 @@ impl TokenRefresher {
         }
     }
 
-    fn held(&self, standing: &Standing, after: Generation) -> Option<Result<Held, VaultError>> {
+    fn held(&self, status: &TokenStatus, after: Generation) -> Option<Result<Held, VaultError>> {
         let usable = self.state().usable(self.clock.monotonic());
-        let held = standing
+        let held = status
             .held
             .as_ref()
             .filter(|held| Some(held.generation) == usable && held.generation > after);
-        match (held, &standing.trouble) {
+        match (held, &status.last_error) {
             (Some(held), _) => Some(Ok(held.clone())),
-            (None, Some(trouble)) => Some(Err(VaultError::NoToken(Arc::clone(trouble)))),
+            (None, Some(last_error)) => Some(Err(VaultError::NoToken(Arc::clone(last_error)))),
             (None, None) => None,
         }
     }
@@ -158,14 +158,14 @@ impl TokenRefresher {
     }
 
     /// A request that was refused is accepted now.
-    pub(crate) fn clear_refusals(&self) {
-        self.state().clear_refusals();
+    pub(crate) fn login_helped(&self) {
+        self.state().login_helped();
     }
 
     /// Vault is healthy after it was not: what failed is tried again at once, and worth waiting for.
     pub(crate) fn recovered(&self) {
         self.state().recovered();
-        self.standing.send_modify(|standing| standing.trouble = None);
+        self.status.send_modify(|status| status.last_error = None);
         self.wake.notify_one();
     }
 
@@ -181,7 +181,7 @@ impl TokenRefresher {
                 Err(error) => return Err(self.not_logged_in(error)),
             },
             Step::Renew => {
-                let held = self.standing.borrow().held.clone();
+                let held = self.status.borrow().held.clone();
                 let Some(held) = held else { return Ok(()) };
                 match self.login.renew(&self.transport, &held.token, deadline).await {
                     Ok(granted) => self.renewed(&granted, asked_at),
@@ -200,7 +200,7 @@ impl TokenRefresher {
 
     /// Revokes the token, if there is one, so that its lease does not outlive us.
     pub(crate) async fn give_back(&self) {
-        let held = self.standing.borrow().held.clone();
+        let held = self.status.borrow().held.clone();
         let is_usable = self.state().usable(self.clock.monotonic()).is_some();
         let Some(held) = held.filter(|_| is_usable) else { return };
         let deadline = self.transport.deadline();
@@ -231,7 +231,7 @@ impl TokenRefresher {
         let Granted { token, lease } = granted;
         let generation = self.state().logged_in(lease, asked_at, fastrand::f64());
         let held = Some(Held { token, generation });
-        self.standing.send_replace(Standing { held, trouble: None });
+        self.status.send_replace(TokenStatus { held, last_error: None });
         let ttl_seconds = lease.ttl.map(|ttl| ttl.as_secs());
         tracing::info!(ttl_seconds, is_renewable = lease.is_renewable, "logged in to Vault");
     }
@@ -239,7 +239,7 @@ impl TokenRefresher {
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
         self.state().renewed(granted.lease, asked_at, fastrand::f64());
         // Somebody may be waiting for a token that had ended meanwhile.
-        self.standing.send_modify(|_| {});
+        self.status.send_modify(|_| {});
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
         tracing::debug!(ttl_seconds, "renewed the token for Vault");
     }
@@ -250,7 +250,7 @@ impl TokenRefresher {
         let cause: &dyn std::error::Error = &*error;
         let has_token = self.state().usable(self.clock.monotonic()).is_some();
         tracing::error!(cause, has_token, "cannot log in to Vault");
-        self.standing.send_modify(|standing| standing.trouble = Some(Arc::clone(&error)));
+        self.status.send_modify(|status| status.last_error = Some(Arc::clone(&error)));
         error
     }
 

@@ -61,7 +61,7 @@ pub(crate) struct TokenState {
     /// No attempt before this.
     not_before: Option<Instant>,
     /// How long after a login the next one is no cure for a refusal.
-    cure_interval: Duration,
+    login_interval: Duration,
     /// A token that Vault did not accept and does not know, but which may be good all the same.
     suspect: Option<Generation>,
 }
@@ -173,7 +173,7 @@ impl TokenState {
         may_be_fresh: bool,
         now: Instant,
     ) -> Refusal {
-        let cure_interval = self.cure_interval;
+        let login_interval = self.login_interval;
         let Some(held) = &mut self.held else { return Refusal::Replacing };
         if held.generation != generation {
             return Refusal::Replaced;
@@ -190,7 +190,7 @@ impl TokenState {
             self.suspect = Some(generation);
             return Refusal::Replacing;
         }
-        if age < cure_interval {
+        if age < login_interval {
             return Refusal::Final;
         }
         // It may be good all the same, where its policies do not let it look itself up: it serves
@@ -198,13 +198,13 @@ impl TokenState {
         (held.due, held.due_at) = (Step::LogIn, Some(now));
         self.suspect = Some(generation);
         // If that does not help, it is not done again too soon.
-        self.cure_interval = WAIT_MAX.min((cure_interval * 2).max(2 * FRESH));
+        self.login_interval = WAIT_MAX.min((login_interval * 2).max(2 * FRESH));
         Refusal::Replacing
     }
 
     /// The login after a refusal helped.
-    pub(crate) fn clear_refusals(&mut self) {
-        self.cure_interval = Duration::ZERO;
+    pub(crate) fn login_helped(&mut self) {
+        self.login_interval = Duration::ZERO;
     }
 
     fn settled(&mut self) {
@@ -410,7 +410,7 @@ mod tests {
         assert!((10..=20).contains(&logins), "{logins}");
         current = state.logged_in(lease(3600, true), now, 0.0);
         assert_eq!(state.refused(current, false, now + S * 50), Refusal::Final);
-        state.clear_refusals();
+        state.login_helped();
         assert_eq!(state.refused(current, false, now + S * 50), Refusal::Replacing);
     }
 }
