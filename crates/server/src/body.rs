@@ -200,8 +200,7 @@ impl RequestBody {
                 }
                 (Poll::Pending, Some(deadline)) => Poll::Ready(Err(deadline)),
             });
-            let soon = soon.await;
-            match soon {
+            match soon.await {
                 Ok(data) => return data,
                 Err(deadline) => {
                     if let Ok(data) = tokio::time::timeout_at(deadline, data).await {

@@ -228,37 +228,37 @@ async fn drive(
     mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,
     open: Open,
 ) {
-    // Not taken apart: each field would have a second place in the future.
-    let idle_timeout = match open.verdict {
+    let Open { address, verdict, activity, closed } = open;
+    let idle_timeout = match verdict {
         Verdict::Served => app.limits.idle_timeout,
         Verdict::Refused | Verdict::WithoutPolicy => app.limits.idle_timeout_without_policy,
     };
     let finish = async {
         tokio::select! {
             () = app.stop.soft().cancelled() => {}
-            () = open.closed.cancelled() => {}
-            () = open.activity.idle_for(idle_timeout) => {}
+            () = closed.cancelled() => {}
+            () = activity.idle_for(idle_timeout) => {}
         }
     };
     if let Some(result) = run_until_cancelled(pin!(finish), connection.as_mut()).await {
         return ended(result);
     }
-    if open.closed.is_cancelled() {
-        tracing::debug!(peer = %open.address, "an idle connection is closed for a new one");
+    if closed.is_cancelled() {
+        tracing::debug!(peer = %address, "an idle connection is closed for a new one");
     }
-    if open.activity.is_overdue() {
-        app.refusals.note(open.address, &Refusal::not_taken(), None);
+    if activity.is_overdue() {
+        app.refusals.note(address, &Refusal::not_taken(), None);
     }
     connection.as_mut().finish();
     // Accepted requests are answered, in the time that the server as a whole has to drain. A
     // client that has none and does not close its end is not waited for, nor is one that does not
     // take its answers.
-    let quiet = if open.closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
+    let quiet = if closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
     // HTTP/2's GOAWAY says which requests a client may send again.
     if let Poll::Ready(result) = poll!(connection.as_mut()) {
         return ended(result);
     }
-    let done = open.activity.done(quiet);
+    let done = activity.done(quiet);
     if let Some(result) = run_until_cancelled(pin!(done), connection.as_mut()).await {
         ended(result);
     } else {

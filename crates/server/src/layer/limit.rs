@@ -18,11 +18,9 @@ pub(crate) async fn within<T>(
 ) -> Result<T, ApiError> {
     let Some(timeout) = timeout else { return work.await };
     // Work that waits for a body without a timer of its own is polled once more when the body is late.
-    let early = timeout_at(begun + timeout.min(GRACE), work.as_mut()).await;
-    // A statement each, so that the future has room for one timer and not for two.
-    let outcome = match early {
+    match timeout_at(begun + timeout.min(GRACE), work.as_mut()).await {
         Err(_) if timeout > GRACE => timeout_at(begun + timeout, work).await,
-        early => early,
-    };
-    outcome.unwrap_or_else(|_| Err(ApiError::timed_out(failed)))
+        outcome => outcome,
+    }
+    .unwrap_or_else(|_| Err(ApiError::timed_out(failed)))
 }
