@@ -121,7 +121,7 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
     }
 
     let (admin, log) = (start.live.policies.admin().as_str().to_owned(), start.live.log.clone());
-    let server = Server::new(kes_server::Parts {
+    let server = Server::new(kes_server::ServerDeps {
         live: start.live,
         keyring,
         clock,

@@ -1,56 +1,26 @@
-//! The HTTP face of the key server.
+//! The HTTP server: sockets, TLS, routes, authorization, handlers, logs, metrics and shutdown.
 //!
-//! A request's way: [`listener`] → [`connection`] → [`router`] → [`handler`] → keyring → store.
-//! What is known travels down as an argument, what happened travels up as a return value.
+//! The way of a request: [`connection::listener`] → [`connection::serve`] → [`http::service`] →
+//! [`http::handler`] → keyring → key store. The folders:
+//!
+//! - `connection/`: from an accepted socket to requests: TLS, the caller's identity, HTTP/1.1 and h2, timeouts;
+//! - `http/`: from a request to its response: path, routes, layers, bodies, handlers, errors;
+//! - `limit/`: what clients may hold at once: connections, handshakes, requests, memory;
+//! - `log/`: the audit log, the error log, and the folding of repeated lines;
+//! - `state/`: what requests share: the configuration in force, metrics, changes in progress, shutdown.
 
-mod accounts;
-mod activity;
-mod admission;
-mod answer;
-mod app;
-mod audit;
-mod backlog;
-mod body;
-mod budget;
-mod changes;
 mod connection;
-mod error;
-mod failures;
-mod fold;
-mod folded;
-mod handler;
-mod head;
-mod layer;
-mod listener;
-mod live;
+mod http;
+mod limit;
 mod log;
-mod metrics;
-mod multiplex;
-mod page;
-mod peer;
-mod prefix;
-mod protocol;
-mod refusal;
-mod refusals;
-mod route;
-mod router;
-mod run_until;
 mod server;
-mod shutdown;
-mod system;
-mod target;
-mod timed_io;
-mod tls;
-mod turns;
-mod validity;
-mod wipe;
-mod wire;
+mod state;
 
-pub use app::BuildInfo;
-pub use live::SnapshotError;
-pub use log::ErrorLog;
-pub use server::{BindError, Bound, Parts, Server};
-pub use shutdown::Stop;
-pub use tls::TlsError;
 #[cfg(feature = "count")]
-pub use wire::counted as count;
+pub use connection::socket::counted as count;
+pub use connection::tls::TlsError;
+pub use log::stream::ErrorLog;
+pub use server::{BindError, Bound, Server, ServerDeps};
+pub use state::app::BuildInfo;
+pub use state::shutdown::Stop;
+pub use state::snapshot::SnapshotError;

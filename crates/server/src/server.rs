@@ -13,27 +13,29 @@ use kes_types::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::Accounts;
-use crate::app::{App, BuildInfo};
-use crate::audit::AuditLog;
-use crate::budget::Budget;
-use crate::changes::Changes;
-use crate::failures::Failures;
-use crate::live::{Live, Snapshot, SnapshotError};
-use crate::log::ErrorLog;
-use crate::metrics::Metrics;
-use crate::refusals::Refusals;
-use crate::router;
-use crate::shutdown::Stop;
-use crate::system::System;
-use crate::turns::Turns;
-use crate::{listener, log, validity};
+use crate::connection::listener;
+use crate::http::router;
+use crate::limit::accounts::Accounts;
+use crate::limit::budget::Budget;
+use crate::limit::handshakes::Turns;
+use crate::log::audit::AuditLog;
+use crate::log::failures::Failures;
+use crate::log::refusals::Refusals;
+use crate::log::stream;
+use crate::log::stream::ErrorLog;
+use crate::state::app::{App, BuildInfo};
+use crate::state::changes::Changes;
+use crate::state::expiry;
+use crate::state::metrics::Metrics;
+use crate::state::shutdown::Stop;
+use crate::state::snapshot::{Live, Snapshot, SnapshotError};
+use crate::state::system::System;
 
 /// How long the end of the server waits for what is left when all connections are gone.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// What a server is made of.
-pub struct Parts {
+pub struct ServerDeps {
     /// What a reload may replace: policies, TLS, API settings, log levels.
     pub live: kes_config::Live,
     /// Where keys come from.
@@ -90,37 +92,37 @@ pub enum BindError {
 
 impl Server {
     /// Puts a server together; nothing is listened on yet.
-    pub fn new(parts: Parts) -> Result<Self, BindError> {
-        let since = Timestamp::from(parts.clock.now());
-        let snapshot = Snapshot::new(1, since, parts.live, parts.keyring)?;
-        let limits = parts.limits;
-        let failures = Failures::new(Arc::clone(&parts.clock));
+    pub fn new(deps: ServerDeps) -> Result<Self, BindError> {
+        let since = Timestamp::from(deps.clock.now());
+        let snapshot = Snapshot::new(1, since, deps.live, deps.keyring)?;
+        let limits = deps.limits;
+        let failures = Failures::new(Arc::clone(&deps.clock));
         let app = App {
             live: Live::new(snapshot),
             metrics: Metrics::new().map_err(BindError::Metrics)?,
-            audit: AuditLog::new(parts.audit_output, &parts.tasks, Arc::clone(&failures)),
+            audit: AuditLog::new(deps.audit_output, &deps.tasks, Arc::clone(&failures)),
             changes: Changes::default(),
             failures,
-            errors: parts.errors,
-            refusals: Refusals::new(Arc::clone(&parts.clock)),
-            streams: Arc::new(log::StreamLimits::new(&limits)),
+            errors: deps.errors,
+            refusals: Refusals::new(Arc::clone(&deps.clock)),
+            streams: Arc::new(stream::StreamLimits::new(&limits)),
             budget: Budget::new(
                 limits.payload,
                 limits.payload_per_connection,
                 limits.requests_per_identity,
-                parts.stop.clone(),
+                deps.stop.clone(),
             ),
             accounts: Accounts::new(limits.requests, limits.requests_per_identity),
             handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
-            started: parts.clock.monotonic(),
-            clock: parts.clock,
-            stop: parts.stop,
-            build: parts.build,
+            started: deps.clock.monotonic(),
+            clock: deps.clock,
+            stop: deps.stop,
+            build: deps.build,
             limits,
             requests: AtomicU64::new(0),
             system: System::new(),
         };
-        Ok(Self { app: Arc::new(app), tasks: parts.tasks })
+        Ok(Self { app: Arc::new(app), tasks: deps.tasks })
     }
 
     /// Listens on the first of the addresses that can be bound.
@@ -152,7 +154,7 @@ impl Bound {
         tasks.spawn(reporting);
         let reporting = Arc::clone(&app.failures).report_until(app.stop.soft().clone());
         tasks.spawn(reporting);
-        tasks.spawn(validity::warn_until_stopped(Arc::clone(&app)));
+        tasks.spawn(expiry::warn_until_stopped(Arc::clone(&app)));
 
         let router = router::router(Arc::clone(&app));
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;

@@ -82,7 +82,7 @@ impl Subject {
             random: Arc::new(SystemRandom::new()),
             tasks: tasks.clone(),
         });
-        let parts = kes_server::Parts {
+        let deps = kes_server::ServerDeps {
             live,
             keyring: Arc::new(keyring),
             clock,
@@ -94,7 +94,7 @@ impl Subject {
             limits: Limits::default(),
         };
         let within = runtime.enter();
-        let server = Server::new(parts).expect("the configuration can be used");
+        let server = Server::new(deps).expect("the configuration can be used");
         let loopback = "127.0.0.1:0".parse().expect("an address");
         let bound = server.bind(&[loopback]).expect("a port is free");
         let address = bound.address().expect("it is bound").to_string();

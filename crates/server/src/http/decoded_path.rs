@@ -1,0 +1,151 @@
+//! What a request is aimed at: its path, decoded once.
+
+use std::borrow::Cow;
+
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::http::error::ApiError;
+
+/// How much of a path logs keep, in bytes. Valid ones are far shorter; others can be as long as
+/// a request's head.
+const SHOWN_LEN_MAX: usize = 1024;
+
+/// What stays as it is when a decoded path is written again for the router.
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+/// The percent-decoded path of a request, without its query. Policies, names and the audit log
+/// see this; nothing is decoded again.
+#[derive(Clone, Debug)]
+pub(crate) struct DecodedPath(Path);
+
+#[derive(Clone, Debug)]
+enum Path {
+    /// The request's own, which has nothing to decode; to clone it copies nothing.
+    Plain(PathAndQuery),
+    Decoded(Box<str>),
+}
+
+impl DecodedPath {
+    /// Decodes a request's path: malformed encoding is a 400; empty, `.` and `..` segments match
+    /// no route.
+    pub(crate) fn parse(uri: &Uri) -> Result<Self, ApiError> {
+        let target = Self(match (decode(uri.path())?, uri.path_and_query()) {
+            (Cow::Borrowed(_), Some(path)) => Path::Plain(path.clone()),
+            (path, _) => Path::Decoded(path.into()),
+        });
+        let path = target.as_str();
+        if !path.starts_with('/') || has_odd_segment(path) {
+            return Err(ApiError::no_such_route());
+        }
+        Ok(target)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match &self.0 {
+            Path::Plain(path) => path.path(),
+            Path::Decoded(path) => path,
+        }
+    }
+
+    /// The path for a log: its beginning, where it is longer than any valid one.
+    pub(crate) fn shown(&self) -> &str {
+        let path = self.as_str();
+        path.get(..path.floor_char_boundary(SHOWN_LEN_MAX)).unwrap_or("")
+    }
+
+    /// Rewrites `uri` so that its one and only decoding is this target. Without percent signs it
+    /// is that already.
+    pub(crate) fn apply_to(&self, uri: &mut Uri) -> Result<(), ApiError> {
+        if !uri.path().contains('%') {
+            return Ok(());
+        }
+        let path = utf8_percent_encode(self.as_str(), KEPT).to_string();
+        let path = PathAndQuery::try_from(path).map_err(|_| ApiError::malformed_path())?;
+        *uri = Uri::from(path);
+        Ok(())
+    }
+}
+
+fn decode(path: &str) -> Result<Cow<'_, str>, ApiError> {
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    if !has_whole_escapes(path) {
+        return Err(ApiError::malformed_path());
+    }
+    percent_decode_str(path).decode_utf8().map_err(|_| ApiError::malformed_path())
+}
+
+/// Whether two hex digits follow each percent sign.
+pub(crate) fn has_whole_escapes(text: &str) -> bool {
+    text.split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether a segment is empty (the last may be), `.` or `..`.
+fn has_odd_segment(path: &str) -> bool {
+    let path = path.as_bytes();
+    path.windows(2).any(|pair| pair == b"//")
+        || path.split(|byte| *byte == b'/').any(|segment| segment == b"." || segment == b"..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(path: &str) -> Option<String> {
+        DecodedPath::parse(&path.parse().unwrap()).ok().map(|target| target.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_loses_its_query() {
+        assert_eq!(parse("/v1/key/describe/my%2Da?enclave=x").unwrap(), "/v1/key/describe/my-a");
+        assert_eq!(parse("/v1/key/describe/a%252Fb").unwrap(), "/v1/key/describe/a%2Fb");
+        assert_eq!(parse("/v1/key/list/").unwrap(), "/v1/key/list/");
+        assert_eq!(parse("/v1/key/list/%2A").unwrap(), "/v1/key/list/*");
+    }
+
+    #[test]
+    fn odd_segments_match_no_route_however_they_are_written() {
+        for path in [
+            "/v1//status",
+            "/v1/./status",
+            "/v1/x/../status",
+            "/v1/x/%2e%2E/status",
+            "/v1%2F/status",
+        ] {
+            assert_eq!(parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn logs_keep_the_beginning_of_a_long_path() {
+        let path = format!("/v1/key/describe/{}", "%C3%A4".repeat(SHOWN_LEN_MAX));
+        let target = DecodedPath::parse(&path.parse().unwrap()).unwrap();
+        assert!(target.as_str().starts_with(target.shown()));
+        assert!((SHOWN_LEN_MAX - 1..=SHOWN_LEN_MAX).contains(&target.shown().len()));
+    }
+
+    #[test]
+    fn malformed_encoding_is_refused() {
+        for path in ["/v1/%", "/v1/%2", "/v1/%zz", "/v1/%ff"] {
+            let error = DecodedPath::parse(&path.parse().unwrap()).unwrap_err();
+            assert_eq!(error.status().as_u16(), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rewritten_uri_decodes_to_the_same_target() {
+        for path in ["/v1/key/describe/a%252Fb", "/v1/key%2Flist/%2A", "/v1/key/list/%C3%A4%20%3F"]
+        {
+            let mut uri: Uri = path.parse().unwrap();
+            let target = DecodedPath::parse(&uri).unwrap();
+            target.apply_to(&mut uri).unwrap();
+            assert_eq!(DecodedPath::parse(&uri).unwrap().as_str(), target.as_str());
+        }
+    }
+}

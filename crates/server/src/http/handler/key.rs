@@ -1,0 +1,138 @@
+//! Keys: managing them and using them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::StatusCode;
+use kes_crypto::ImportError;
+use kes_store::ListQuery;
+use kes_types::wire::{
+    Base64, DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, GenerateRequest,
+    GenerateResponse, HmacRequest, HmacResponse, ImportRequest, KeyInfo, KeyPage, message,
+};
+use kes_types::{Algorithm, KeyName};
+
+use super::Call;
+use crate::http::error::{ApiError, ApiResult, StoreOperation};
+use crate::http::page;
+use crate::http::request_body::RequestBody;
+use crate::http::response;
+use crate::log::refusal::Refusal;
+
+/// `PUT /v1/key/create/<name>`.
+pub(crate) async fn create(call: Call) -> ApiResult {
+    let name = call.key_name()?;
+    call.keyring().create(&call.permit, &name).await.map_err(ApiError::create)?;
+    Ok(response::empty())
+}
+
+/// `PUT /v1/key/import/<name>`.
+pub(crate) async fn import(call: Call, body: &mut RequestBody) -> ApiResult {
+    let name = call.key_name()?;
+    let request: ImportRequest = body.json(message::IMPORT_INVALID).await?;
+    let not_acceptable = |message: String| ApiError::new(StatusCode::NOT_ACCEPTABLE, message);
+    let algorithm = Algorithm::parse(&request.cipher)
+        .map_err(|_| not_acceptable(format!("algorithm '{}' is not supported", request.cipher)))?;
+    let key = call.keyring().imported(&call.permit, &request.key, algorithm);
+    let key = key.map_err(|error| match error {
+        ImportError::Size => not_acceptable(format!("invalid key size for '{}'", request.cipher)),
+        ImportError::Random(error) => ApiError::internal(error),
+    })?;
+    call.keyring().import(&call.permit, &name, key).await.map_err(ApiError::create)?;
+    Ok(response::empty())
+}
+
+/// `GET /v1/key/describe/<name>`.
+pub(crate) async fn describe(call: Call) -> ApiResult {
+    let name = call.key_name()?;
+    let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
+    response::json(&KeyInfo {
+        name,
+        algorithm: key.algorithm().as_str().to_owned(),
+        created_at: key.created_at(),
+        created_by: key.created_by().map(ToOwned::to_owned),
+    })
+}
+
+/// `GET /v1/key/list/<pattern>`.
+pub(crate) async fn list(call: Call) -> ApiResult {
+    let pattern = call.pattern()?;
+    let query = ListQuery {
+        prefix: pattern.prefix().to_owned(),
+        from: None,
+        limit: kes_keyring::Keyring::PAGE_NAMES_MAX,
+    };
+    let found = call.keyring().list(&call.permit, &query).await;
+    let found = found.map_err(|error| ApiError::call(StoreOperation::List, error))?;
+    let (names, rest) = page::cut(found.names, KeyName::as_str);
+    let continue_at = rest.or(found.next).map(|name| name.to_string()).unwrap_or_default();
+    response::json(&KeyPage { names, continue_at })
+}
+
+/// `DELETE /v1/key/delete/<name>`.
+pub(crate) async fn delete(call: Call) -> ApiResult {
+    let name = call.key_name()?;
+    let deleted = call.keyring().delete(&call.permit, &name).await;
+    deleted.map_err(|error| ApiError::call(StoreOperation::Delete, error))?;
+    Ok(response::empty())
+}
+
+/// `PUT /v1/key/generate/<name>`.
+pub(crate) async fn generate(call: Call, body: &mut RequestBody) -> ApiResult {
+    let name = call.key_name()?;
+    let request: GenerateRequest = body.json(message::BODY_INVALID).await?;
+    let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
+    let random = call.keyring().random();
+    let data_key = key.generate_data_key(&request.context.0, random).map_err(ApiError::internal)?;
+    response::json(&GenerateResponse {
+        plaintext: data_key.plaintext,
+        ciphertext: Base64(data_key.ciphertext),
+    })
+}
+
+/// `PUT /v1/key/encrypt/<name>`.
+pub(crate) async fn encrypt(call: Call, body: &mut RequestBody) -> ApiResult {
+    let name = call.key_name()?;
+    let request: EncryptRequest = body.json(message::BODY_INVALID).await?;
+    let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
+    let random = call.keyring().random();
+    let sealed = key.seal(request.plaintext.expose(), &request.context.0, random);
+    let ciphertext = Base64(sealed.map_err(ApiError::internal)?);
+    response::json(&EncryptResponse { ciphertext })
+}
+
+/// `PUT /v1/key/decrypt/<name>`.
+pub(crate) async fn decrypt(call: Call, body: &mut RequestBody) -> ApiResult {
+    let name = call.key_name()?;
+    let request: DecryptRequest = body.json(message::BODY_INVALID).await?;
+    let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
+    let opened = key.open(&request.ciphertext.0, &request.context.0);
+    let plaintext = opened.map_err(|_| not_authentic(&call, &name, &request.ciphertext.0))?;
+    response::json(&DecryptResponse { plaintext })
+}
+
+/// `PUT /v1/key/hmac/<name>`.
+pub(crate) async fn hmac(call: Call, body: &mut RequestBody) -> ApiResult {
+    let name = call.key_name()?;
+    let request: HmacRequest = body.json(message::BODY_INVALID).await?;
+    let key = call.keyring().get(&call.permit, &name).await.map_err(ApiError::key)?;
+    let hmac = key.hmac(request.message.expose());
+    let hmac = hmac.map_err(|_| ApiError::new(StatusCode::CONFLICT, message::NO_HMAC))?;
+    response::json(&HmacResponse { hmac })
+}
+
+/// The client is told no more than that; the operator is told which key and what the ciphertext
+/// looks like, and no guess.
+fn not_authentic(call: &Call, name: &KeyName, ciphertext: &[u8]) -> ApiError {
+    let refusal = Refusal::new(
+        "decryption failed",
+        format!("a ciphertext is not authentic under the key '{}' and its context", name.as_str()),
+        "decrypt with the key and the context that it was encrypted with",
+    );
+    let (form, len) = (kes_crypto::ciphertext_form(ciphertext), ciphertext.len());
+    let identity = call.permit.identity().map(ToString::to_string).unwrap_or_default();
+    let detail = format!("request {}, {form:?}, {len} bytes, identity {identity}", call.id);
+    // An address that was written by us.
+    let ip = call.caller.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    call.app.refusals.note_of(ip, &refusal, Some(&detail));
+    ApiError::bad_request(message::NOT_AUTHENTIC)
+}

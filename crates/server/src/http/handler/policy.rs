@@ -1,0 +1,52 @@
+//! Policies, read only: they come from the configuration.
+
+use kes_policy::{Pattern, Policy};
+use kes_types::PolicyName;
+use kes_types::wire::{PolicyInfo, PolicyPage, PolicyRules, Rule, RuleSet, message};
+
+use super::Call;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::page;
+use crate::http::response;
+
+/// `GET /v1/policy/describe/<name>`.
+pub(crate) fn describe(call: Call) -> ApiResult {
+    let policy = find(&call)?;
+    response::json(&PolicyInfo {
+        name: policy.name().clone(),
+        created_at: call.snapshot.since,
+        created_by: call.snapshot.policies.admin().as_str().to_owned(),
+    })
+}
+
+/// `GET /v1/policy/read/<name>`.
+pub(crate) fn read(call: Call) -> ApiResult {
+    let policy = find(&call)?;
+    response::json(&PolicyRules {
+        name: policy.name().clone(),
+        allow: rules(policy.allow()),
+        deny: rules(policy.deny()),
+        created_at: call.snapshot.since,
+        created_by: call.snapshot.policies.admin().as_str().to_owned(),
+    })
+}
+
+/// `GET /v1/policy/list/<pattern>`.
+pub(crate) fn list(call: Call) -> ApiResult {
+    let pattern = call.pattern()?;
+    let names = call.snapshot.policies.policies().map(|policy| policy.name().clone());
+    let names = names.filter(|name| pattern.matches(name.as_str())).collect();
+    let (names, rest) = page::cut(names, PolicyName::as_str);
+    let continue_at = rest.map(|name| name.to_string()).unwrap_or_default();
+    response::json(&PolicyPage { names, continue_at })
+}
+
+/// Patterns as the wire writes them.
+pub(crate) fn rules(patterns: &[Pattern]) -> RuleSet {
+    patterns.iter().map(|pattern| (pattern.as_str().to_owned(), Rule {})).collect()
+}
+
+fn find(call: &Call) -> Result<&Policy, ApiError> {
+    let policy = call.snapshot.policies.policy(&call.policy_name()?);
+    policy.map(|policy| &**policy).ok_or_else(|| ApiError::not_found(message::POLICY_NOT_FOUND))
+}

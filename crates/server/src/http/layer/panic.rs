@@ -1,0 +1,40 @@
+//! A panic in a handler is a 500, not the end of a connection.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+
+use crate::http::error::{ApiError, ApiResult};
+
+/// Runs `work` and turns a panic into an error that the layers outside see.
+pub(crate) async fn guard(work: impl Future<Output = ApiResult>) -> ApiResult {
+    // What the handler shared with others is behind locks that are left whole, or immutable.
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(payload) => Err(ApiError::internal(Panicked(describe(&*payload)))),
+    }
+}
+
+fn describe(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked: {0}")]
+struct Panicked(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_without_its_text() {
+        let outcome = guard(async { panic!("secret detail") }).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.status().as_u16(), 500);
+        assert_eq!(error.message(), "internal server error");
+        assert!(error.causes().to_string().contains("secret detail"));
+    }
+}

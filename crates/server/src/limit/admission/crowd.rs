@@ -1,0 +1,160 @@
+//! Connections that are not known, counted by their source prefix.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Id, PATIENCE};
+use crate::limit::prefix::Prefix;
+
+/// Groups that are looked at for a connection to close: those that have most.
+const GROUPS_MAX: usize = 8;
+
+/// Connections by prefix.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    groups: HashMap<Prefix, Group>,
+    /// The prefixes by the number of their connections.
+    sizes: BTreeSet<(usize, Prefix)>,
+    len: usize,
+}
+
+/// The connections of a prefix.
+#[derive(Debug, Default)]
+struct Group {
+    members: HashMap<Id, Member>,
+    /// Those whose `ClientHello` is waited for, by the time since when.
+    silent: BTreeSet<(Instant, Id)>,
+    /// Those that wait for their turn, oldest first.
+    waiting: BTreeSet<Id>,
+    /// Those that were served, and whose client is waited for.
+    served: BTreeSet<(Instant, Id)>,
+}
+
+#[derive(Debug)]
+struct Member {
+    closed: CancellationToken,
+    stage: Stage,
+}
+
+/// How far a handshake is.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The client is waited for, since then.
+    Silent(Instant),
+    Waiting,
+    /// The same after its first turn.
+    Served(Instant),
+}
+
+impl Crowd {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a connection whose client is waited for.
+    pub(super) fn insert(&mut self, prefix: Prefix, id: Id, closed: CancellationToken) {
+        let stage = Stage::Silent(Instant::now());
+        self.change(prefix, |group| group.add(id, Member { closed, stage }));
+    }
+
+    /// The client has sent its `ClientHello`: the handshake waits for its turn.
+    pub(super) fn heard(&mut self, prefix: Prefix, id: Id) {
+        self.advance(prefix, id, Stage::Waiting);
+    }
+
+    /// The handshake has had its turn: its client is waited for.
+    pub(super) fn served(&mut self, prefix: Prefix, id: Id) {
+        self.advance(prefix, id, Stage::Served(Instant::now()));
+    }
+
+    fn advance(&mut self, prefix: Prefix, id: Id, stage: Stage) {
+        if let Some(group) = self.groups.get_mut(&prefix)
+            && let Some(closed) = group.remove(id)
+        {
+            group.add(id, Member { closed, stage });
+        }
+    }
+
+    /// Removes a connection; returns whether it was there.
+    pub(super) fn remove(&mut self, prefix: Prefix, id: Id) -> bool {
+        self.change(prefix, |group| group.remove(id).is_some())
+    }
+
+    /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello`
+    /// has been waited for longest; else, of those that were served and had a moment, the one whose
+    /// client has been; else the youngest that waits for its turn. Returns whether there is one.
+    pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
+        let now = Instant::now();
+        self.close(|group| {
+            let is_other = |id: &Id| Some(*id) != newcomer;
+            let silent = group.silent.iter().map(|(_, id)| *id).find(is_other);
+            let served = || {
+                let (since, id) = group.served.first()?;
+                (now.saturating_duration_since(*since) >= PATIENCE).then_some(*id)
+            };
+            let youngest = || group.waiting.iter().rev().copied().find(is_other);
+            silent.or_else(served).or_else(youngest)
+        })
+    }
+
+    /// Closes the connection of the prefix that has most which has been there for longest, but not the
+    /// newcomer.
+    pub(super) fn close_oldest(&mut self, newcomer: Option<Id>) -> bool {
+        self.close(|group| group.silent.iter().map(|(_, id)| *id).find(|id| Some(*id) != newcomer))
+    }
+
+    /// Closes what `choose` finds in one of the largest groups.
+    fn close(&mut self, choose: impl Fn(&Group) -> Option<Id>) -> bool {
+        let found = self.sizes.iter().rev().take(GROUPS_MAX).find_map(|(_, prefix)| {
+            let id = choose(self.groups.get(prefix)?)?;
+            Some((*prefix, id))
+        });
+        let Some((prefix, id)) = found else { return false };
+        if let Some(closed) = self.change(prefix, |group| group.remove(id)) {
+            closed.cancel();
+        }
+        true
+    }
+
+    /// Changes a group and counts anew.
+    fn change<T>(&mut self, prefix: Prefix, change: impl FnOnce(&mut Group) -> T) -> T {
+        let group = self.groups.entry(prefix).or_default();
+        let before = group.members.len();
+        let result = change(group);
+        let after = group.members.len();
+        if after == 0 {
+            self.groups.remove(&prefix);
+        }
+        if before != after {
+            self.sizes.remove(&(before, prefix));
+            if after > 0 {
+                self.sizes.insert((after, prefix));
+            }
+            self.len = self.len + after - before;
+        }
+        result
+    }
+}
+
+impl Group {
+    fn add(&mut self, id: Id, member: Member) {
+        match member.stage {
+            Stage::Silent(since) => self.silent.insert((since, id)),
+            Stage::Waiting => self.waiting.insert(id),
+            Stage::Served(since) => self.served.insert((since, id)),
+        };
+        self.members.insert(id, member);
+    }
+
+    fn remove(&mut self, id: Id) -> Option<CancellationToken> {
+        let Member { closed, stage } = self.members.remove(&id)?;
+        match stage {
+            Stage::Silent(since) => self.silent.remove(&(since, id)),
+            Stage::Waiting => self.waiting.remove(&id),
+            Stage::Served(since) => self.served.remove(&(since, id)),
+        };
+        Some(closed)
+    }
+}

@@ -1,0 +1,463 @@
+//! Which connections there are, and which is closed for a new one.
+//!
+//! A connection is accepted first; then, if there are too many, another is closed. Three pools have
+//! limits of their own: unfinished handshakes, peers without a policy, and known identities, each of
+//! which holds at most its share. Before a peer is known it is counted by its source prefix, and
+//! the prefix that has most gives way. A known identity that has too many gives way by itself: its
+//! longest idle connection is closed.
+
+mod crowd;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kes_config::Limits;
+use kes_types::Identity;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::crowd::Crowd;
+use crate::connection::activity::Activity;
+use crate::limit::prefix::Prefix;
+
+/// A client whose handshake was served is waited for this long when others want its slot.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Connections that were closed and have not ended, beyond which none is accepted until some have: they
+/// hold descriptors, and need time to run.
+const CLOSING_MAX: usize = 64;
+
+/// Numbers connections in the order of their arrival.
+type Id = u64;
+
+/// Counts connections.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: Limits,
+    state: Mutex<State>,
+    /// A connection that was closed has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: Id,
+    handshakes: Crowd,
+    without_policy: Crowd,
+    known: HashMap<Identity, BTreeMap<Id, Known>>,
+    /// Connections of known identities, but for the admin's.
+    known_len: usize,
+    admin_len: usize,
+    /// Connections that were closed and have not ended.
+    closing: usize,
+}
+
+/// A connection of a known identity.
+#[derive(Debug)]
+struct Known {
+    closed: CancellationToken,
+    activity: Arc<Activity>,
+    is_admin: bool,
+}
+
+/// A connection's slot, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    admission: Arc<Admission>,
+    id: Id,
+    closed: CancellationToken,
+    prefix: Prefix,
+    /// Of a known identity.
+    identity: Option<Identity>,
+}
+
+/// What a connection may do after its handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Its identity is known and holds no more than its share.
+    Served,
+    /// Its identity holds more connections than it may, none of which is idle.
+    Refused,
+    /// It has no policy.
+    WithoutPolicy,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default(), ended: Notify::new() })
+    }
+
+    /// Gives a connection that was accepted its slot, and closes another where there are too many. None
+    /// if no other can be closed: then this one is.
+    pub(crate) fn accept(self: &Arc<Self>, ip: IpAddr) -> Option<Slot> {
+        let (closed, prefix) = (CancellationToken::new(), Prefix::of(ip));
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        state.handshakes.insert(prefix, id, closed.clone());
+        let (limits, newcomer) = (&self.limits, Some(id));
+        let has_room = (state.handshakes.len() <= limits.handshakes
+            || state.close_handshake(newcomer))
+            && (state.len() <= limits.connections || state.close_any(newcomer));
+        if !has_room {
+            state.handshakes.remove(prefix, id);
+            return None;
+        }
+        drop(state);
+        Some(Slot { admission: Arc::clone(self), id, closed, prefix, identity: None })
+    }
+
+    /// Waits until those that were closed have ended, but for a few.
+    pub(crate) async fn closed_have_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.lock().closing <= CLOSING_MAX {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Closes half of the connections that are not known: the process is out of descriptors or memory.
+    pub(crate) fn close_half(&self) {
+        let mut state = self.lock();
+        for _ in 0..state.without_policy.len().div_ceil(2) {
+            state.close_without_policy(None);
+        }
+        for _ in 0..state.handshakes.len().div_ceil(2) {
+            state.close_handshake(None);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn len(&self) -> usize {
+        self.handshakes.len() + self.without_policy.len() + self.known_len + self.admin_len
+    }
+
+    /// Closes a handshake other than the newcomer.
+    fn close_handshake(&mut self, newcomer: Option<Id>) -> bool {
+        let is_closed = self.handshakes.close_one(newcomer);
+        self.closing += usize::from(is_closed);
+        is_closed
+    }
+
+    /// Closes a connection without a policy other than the newcomer.
+    fn close_without_policy(&mut self, newcomer: Option<Id>) -> bool {
+        let is_closed = self.without_policy.close_oldest(newcomer);
+        self.closing += usize::from(is_closed);
+        is_closed
+    }
+
+    /// Closes a connection other than the newcomer: one without a policy, an unfinished handshake, or
+    /// an idle one of the identity that has most.
+    fn close_any(&mut self, newcomer: Option<Id>) -> bool {
+        self.close_without_policy(None)
+            || self.close_handshake(newcomer)
+            || self.close_idle_of_largest(0)
+    }
+
+    /// Closes the longest idle connection of the identity that has most, more than `than`, and an
+    /// idle one.
+    fn close_idle_of_largest(&mut self, than: usize) -> bool {
+        let mut sizes: Vec<_> =
+            self.known.iter().map(|(identity, own)| (own.len(), *identity)).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        let mut larger = sizes.into_iter().take_while(|(len, _)| *len > than);
+        larger.any(|(_, identity)| self.close_idle_of(&identity))
+    }
+
+    /// Closes the longest idle connection of an identity, if one is idle.
+    fn close_idle_of(&mut self, identity: &Identity) -> bool {
+        let own = self.known.get(identity).into_iter().flatten();
+        let idle = own.filter_map(|(id, known)| Some((known.activity.idle()?, *id)));
+        let Some((_, id)) = idle.max() else { return false };
+        if let Some(known) = self.remove_known(identity, id) {
+            known.closed.cancel();
+            self.closing += 1;
+        }
+        true
+    }
+
+    fn insert_known(&mut self, identity: Identity, id: Id, known: Known) {
+        let count = if known.is_admin { &mut self.admin_len } else { &mut self.known_len };
+        *count += 1;
+        self.known.entry(identity).or_default().insert(id, known);
+    }
+
+    fn remove_known(&mut self, identity: &Identity, id: Id) -> Option<Known> {
+        let own = self.known.get_mut(identity)?;
+        let known = own.remove(&id)?;
+        if own.is_empty() {
+            self.known.remove(identity);
+        }
+        let count = if known.is_admin { &mut self.admin_len } else { &mut self.known_len };
+        *count -= 1;
+        Some(known)
+    }
+
+    /// Whether an identity may have one more connection, after one of its idle ones, or of an identity
+    /// that has more, was closed.
+    fn has_share(&mut self, limits: &Limits, identity: &Identity, is_admin: bool) -> bool {
+        let own_len = |state: &Self| state.known.get(identity).map_or(0, BTreeMap::len);
+        if own_len(self) >= limits.connections_per_identity && !self.close_idle_of(identity) {
+            return false;
+        }
+        let known_max = limits.connections.saturating_sub(limits.connections_reserved);
+        is_admin || self.known_len < known_max || {
+            let own_len = own_len(self);
+            self.close_idle_of_largest(own_len) || self.close_idle_of(identity)
+        }
+    }
+}
+
+impl Slot {
+    /// Cancelled when the connection is to end in favour of another. One that is identified and served
+    /// gets another token, and may end what it is doing.
+    pub(crate) fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
+    /// The source prefix that the connection is counted by.
+    pub(crate) fn prefix(&self) -> Prefix {
+        self.prefix
+    }
+
+    /// The client has sent its `ClientHello`: the handshake waits for its turn.
+    pub(crate) fn heard(&self) {
+        self.admission.lock().handshakes.heard(self.prefix, self.id);
+    }
+
+    /// The handshake has had its first turn.
+    pub(crate) fn served(&self) {
+        self.admission.lock().handshakes.served(self.prefix, self.id);
+    }
+
+    /// The handshake has ended, with this identity if it is known.
+    pub(crate) fn identify(
+        &mut self,
+        identity: Option<Identity>,
+        is_admin: bool,
+        activity: &Arc<Activity>,
+    ) -> Verdict {
+        let admission = Arc::clone(&self.admission);
+        let mut state = admission.lock();
+        if !state.handshakes.remove(self.prefix, self.id) {
+            // Closed a moment ago.
+            return Verdict::WithoutPolicy;
+        }
+        if let Some(identity) = identity
+            && state.has_share(&admission.limits, &identity, is_admin)
+        {
+            // From now on it ends by itself: its client may just have sent a request.
+            self.closed = CancellationToken::new();
+            let (closed, activity) = (self.closed.clone(), Arc::clone(activity));
+            state.insert_known(identity, self.id, Known { closed, activity, is_admin });
+            self.identity = Some(identity);
+            return Verdict::Served;
+        }
+        state.without_policy.insert(self.prefix, self.id, self.closed.clone());
+        if state.without_policy.len() > admission.limits.connections_without_policy {
+            state.close_without_policy(Some(self.id));
+        }
+        if identity.is_some() { Verdict::Refused } else { Verdict::WithoutPolicy }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.admission.lock();
+        if self.closed.is_cancelled() {
+            state.closing -= 1;
+            self.admission.ended.notify_one();
+        }
+        match self.identity {
+            Some(identity) => drop(state.remove_known(&identity, self.id)),
+            None => {
+                let _ = state.handshakes.remove(self.prefix, self.id)
+                    || state.without_policy.remove(self.prefix, self.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn admission(connections: usize) -> Arc<Admission> {
+        Admission::new(Limits::default().with_connections(connections))
+    }
+
+    fn accept(admission: &Arc<Admission>, last: u8) -> Slot {
+        admission.accept([192, 0, 2, last].into()).unwrap()
+    }
+
+    fn who(seed: u8) -> Identity {
+        Identity::of_public_key(&[seed])
+    }
+
+    fn known(admission: &Arc<Admission>, seed: u8, activity: &Arc<Activity>) -> (Slot, Verdict) {
+        let mut slot = accept(admission, seed);
+        let verdict = slot.identify(Some(who(seed)), seed == 0, activity);
+        (slot, verdict)
+    }
+
+    fn idle() -> Arc<Activity> {
+        Activity::new(S)
+    }
+
+    fn is_closed(slot: &Slot) -> bool {
+        slot.closed.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_prefix_that_has_most_gives_way_first_those_that_let_us_wait() {
+        let admission = admission(32);
+        let crowd: Vec<_> = (0..7).map(|_| accept(&admission, 1)).collect();
+        tokio::time::advance(PATIENCE).await;
+        crowd[0].heard();
+        crowd[1].heard();
+        crowd[1].served();
+        let other = accept(&admission, 2);
+        tokio::time::advance(PATIENCE).await;
+        // The ninth handshake: the one whose client has been waited for longest goes.
+        let second = accept(&admission, 2);
+        assert!(is_closed(&crowd[2]) && crowd.iter().filter(|slot| is_closed(slot)).count() == 1);
+        let third = accept(&admission, 2);
+        assert!(is_closed(&crowd[3]) && !is_closed(&other));
+        // Where no client lets us wait, the youngest that waits for its turn goes.
+        for slot in crowd.iter().skip(4) {
+            slot.heard();
+        }
+        let fourth = accept(&admission, 1);
+        assert!(is_closed(&crowd[1]));
+        fourth.heard();
+        let fifth = accept(&admission, 1);
+        assert!(is_closed(&fourth) && !is_closed(&crowd[0]));
+        assert!(![&other, &second, &third, &fifth].into_iter().any(is_closed));
+        drop((crowd, fourth));
+        assert_eq!(admission.lock().closing, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_is_let_in_at_once_and_the_larger_prefix_pays() {
+        let admission = admission(32);
+        let crowd: Vec<_> = (0..8).map(|last| accept(&admission, 1 + last / 4)).collect();
+        let newcomer = accept(&admission, 3);
+        assert_eq!(crowd.iter().filter(|slot| is_closed(slot)).count(), 1);
+        assert!(!is_closed(&newcomer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_have_begun_a_moment_ago_the_newcomer_goes() {
+        let admission = admission(16);
+        let begun: Vec<_> = (0..4).map(|_| accept(&admission, 1)).collect();
+        for slot in &begun {
+            slot.heard();
+            slot.served();
+        }
+        assert!(admission.accept([192, 0, 2, 1].into()).is_none());
+        assert!(!begun.iter().any(is_closed));
+        drop(begun);
+        accept(&admission, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_closed_have_to_end_before_more_are_accepted() {
+        let admission = admission(16);
+        let mut slots = Vec::new();
+        while admission.lock().closing <= CLOSING_MAX {
+            admission.closed_have_ended().await;
+            slots.push(accept(&admission, 1));
+        }
+        let mut waiting = pin!(admission.closed_have_ended());
+        assert!(poll!(&mut waiting).is_pending());
+        drop(slots);
+        waiting.await;
+        assert_eq!(admission.lock().closing, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_without_a_policy_have_a_pool_apart() {
+        let admission = admission(16);
+        let mut peers: Vec<_> = (0..6).map(|_| accept_without_policy(&admission, 1)).collect();
+        assert_eq!(peers.iter().filter(|slot| is_closed(slot)).count(), 2);
+        assert!(is_closed(&peers[0]) && is_closed(&peers[1]));
+        let other = accept_without_policy(&admission, 2);
+        assert!(is_closed(&peers[2]) && !is_closed(&other));
+        // Handshakes do not count among them.
+        let handshakes: Vec<_> = (0..4).map(|_| accept(&admission, 1)).collect();
+        assert!(!is_closed(&peers[3]) && !handshakes.iter().any(is_closed));
+        peers.clear();
+    }
+
+    fn accept_without_policy(admission: &Arc<Admission>, last: u8) -> Slot {
+        let mut slot = accept(admission, last);
+        assert_eq!(slot.identify(None, false, &idle()), Verdict::WithoutPolicy);
+        slot
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_identity_holds_its_share_and_its_longest_idle_connection_goes() {
+        let admission = admission(16);
+        let busy = idle();
+        let _request = busy.begin();
+        let (_busy, _) = known(&admission, 1, &busy);
+        let old = known(&admission, 1, &idle()).0;
+        tokio::time::advance(S).await;
+        let young: Vec<_> = (0..2).map(|_| known(&admission, 1, &idle()).0).collect();
+        let (_next, verdict) = known(&admission, 1, &busy);
+        assert_eq!(verdict, Verdict::Served);
+        assert!(is_closed(&old) && !young.iter().any(is_closed));
+        let _all_busy: Vec<_> = (0..2).map(|_| known(&admission, 1, &busy)).collect();
+        let (refused, verdict) = known(&admission, 1, &busy);
+        assert_eq!(verdict, Verdict::Refused);
+        assert!(!is_closed(&refused));
+        assert_eq!(known(&admission, 2, &busy).1, Verdict::Served);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_slots_are_for_newcomers_and_the_admin() {
+        let admission = admission(64);
+        let busy = idle();
+        let _request = busy.begin();
+        let mut all = Vec::new();
+        for seed in 1..=4 {
+            all.extend((0..16).map(|_| known(&admission, seed, &busy)));
+        }
+        let served = all.iter().filter(|(_, verdict)| *verdict == Verdict::Served).count();
+        assert_eq!(served, 64 - 4);
+        assert_eq!(known(&admission, 5, &busy).1, Verdict::Refused);
+        let (admin, verdict) = known(&admission, 0, &busy);
+        assert_eq!((is_closed(&admin), verdict), (false, Verdict::Served));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_takes_the_place_of_an_idle_connection_when_all_are_known() {
+        let admission = admission(64);
+        let mut all = Vec::new();
+        for seed in 1..=4 {
+            all.extend((0..16).map(|_| known(&admission, seed, &idle()).0));
+        }
+        let (newcomer, verdict) = known(&admission, 5, &idle());
+        assert_eq!((is_closed(&newcomer), verdict), (false, Verdict::Served));
+        let closed = all.iter().filter(|slot| is_closed(slot)).count();
+        assert_eq!(closed, 5);
+        drop((all, newcomer));
+        let state = admission.lock();
+        assert_eq!((state.len(), state.known.len()), (0, 0));
+    }
+}

@@ -1,0 +1,231 @@
+//! Lines on their way to somebody who reads them a batch at a time.
+//!
+//! To wake a reader for each line costs more than the request that the line is about. So a reader that
+//! has just got a batch rests for a moment, unless much gathers meanwhile; one that has nothing to
+//! read is woken by the first line.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a reader rests after a batch.
+const REST: Duration = Duration::from_millis(10);
+
+/// What ends its rest.
+const BATCH_LEN: usize = 64 << 10;
+
+/// The largest room that is kept for lines to come.
+const SPARE_LEN_MAX: usize = 4 * BATCH_LEN;
+
+/// A bounded buffer of lines with one reader.
+#[derive(Debug)]
+pub(crate) struct LineBuffer {
+    state: Mutex<State>,
+    len_max: usize,
+    readable: Notify,
+    writable: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: Vec<u8>,
+    lost: u64,
+    /// The length at which the reader wants to be woken; none while it is awake.
+    wake_at: Option<usize>,
+    is_closed: bool,
+}
+
+/// What a reader gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Whole lines.
+    pub(crate) lines: Vec<u8>,
+    /// Lines that went missing, when none has followed them yet.
+    pub(crate) lost: u64,
+}
+
+impl LineBuffer {
+    /// Holds up to `len_max` bytes.
+    pub(crate) fn new(len_max: usize) -> Self {
+        let state = State { lines: Vec::new(), lost: 0, wake_at: None, is_closed: false };
+        let (readable, writable) = (Notify::new(), Notify::new());
+        Self { state: Mutex::new(state), len_max, readable, writable }
+    }
+
+    /// Adds a line if there is room; counts it as lost if not, and returns `false`. `after_loss`
+    /// makes the line for a reader that has missed so many before it.
+    pub(crate) fn push(&self, line: &[u8], after_loss: impl FnOnce(u64) -> Vec<u8>) -> bool {
+        let mut state = self.lock();
+        if state.is_closed || state.lines.len() + line.len() > self.len_max {
+            state.lost += 1;
+            return false;
+        }
+        match std::mem::take(&mut state.lost) {
+            0 => state.lines.extend_from_slice(line),
+            lost => state.lines.extend_from_slice(&after_loss(lost)),
+        }
+        let len = state.lines.len();
+        let is_awaited = state.wake_at.take_if(|wake_at| len >= *wake_at).is_some();
+        drop(state);
+        if is_awaited {
+            self.readable.notify_one();
+        }
+        true
+    }
+
+    /// Whether no more than half of the room is taken, or none is given any more.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.is_closed || state.lines.len() <= self.len_max / 2
+    }
+
+    /// Waits until there is room.
+    pub(crate) async fn room(&self) {
+        loop {
+            let writable = self.writable.notified();
+            if self.has_room() {
+                return;
+            }
+            writable.await;
+        }
+    }
+
+    /// Lets the reader go when it has read what there is.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.readable.notify_one();
+        self.writable.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reader's place: until when it rests, and room for the next lines.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    until: Option<Instant>,
+    spare: Vec<u8>,
+}
+
+impl Rest {
+    /// Gives the room of a batch back that was read, unless it is uncommonly large.
+    pub(crate) fn give_back(&mut self, mut lines: Vec<u8>) {
+        if lines.capacity() <= SPARE_LEN_MAX {
+            lines.clear();
+            self.spare = lines;
+        }
+    }
+
+    /// Waits for a batch; none when the backlog is closed and empty. What was not read when this
+    /// is dropped stays.
+    pub(crate) async fn next_batch(&mut self, backlog: &LineBuffer) -> Option<Batch> {
+        loop {
+            let until = self.until.filter(|until| *until > Instant::now());
+            {
+                let mut state = backlog.lock();
+                let is_due = until.is_none() || state.is_closed || state.lines.len() >= BATCH_LEN;
+                if is_due && !(state.lines.is_empty() && state.lost == 0) {
+                    let spare = std::mem::take(&mut self.spare);
+                    let lines = std::mem::replace(&mut state.lines, spare);
+                    let lost = if lines.is_empty() { std::mem::take(&mut state.lost) } else { 0 };
+                    state.wake_at = None;
+                    drop(state);
+                    backlog.writable.notify_waiters();
+                    self.until = Some(Instant::now() + REST);
+                    return Some(Batch { lines, lost });
+                }
+                if state.is_closed {
+                    return None;
+                }
+                state.wake_at = Some(if until.is_some() { BATCH_LEN } else { 1 });
+            }
+            match until {
+                None => backlog.readable.notified().await,
+                Some(until) => {
+                    // Either way there is something to look at.
+                    let _ = tokio::time::timeout_at(until, backlog.readable.notified()).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    fn line(backlog: &LineBuffer, text: &str) {
+        backlog.push(text.as_bytes(), |lost| format!("{lost} before {text}").into_bytes());
+    }
+
+    fn batch(lines: &str) -> Batch {
+        Batch { lines: lines.as_bytes().to_vec(), lost: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_line_wakes_and_the_next_ones_are_gathered() {
+        let (backlog, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+        {
+            let mut next = Box::pin(rest.next_batch(&backlog));
+            assert!(poll!(&mut next).is_pending());
+            line(&backlog, "a\n");
+            assert_eq!(next.await, Some(batch("a\n")));
+        }
+        let begin = Instant::now();
+        let mut next = Box::pin(rest.next_batch(&backlog));
+        line(&backlog, "b\n");
+        assert!(poll!(&mut next).is_pending());
+        line(&backlog, "c\n");
+        assert_eq!(next.await, Some(batch("b\nc\n")));
+        assert!(begin.elapsed() >= REST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_batch_ends_the_rest() {
+        let (backlog, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+        line(&backlog, "a\n");
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("a\n")));
+        let mut next = Box::pin(rest.next_batch(&backlog));
+        assert!(poll!(&mut next).is_pending());
+        let long = "x".repeat(BATCH_LEN);
+        line(&backlog, &long);
+        assert!(poll!(&mut next).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_room_is_counted_and_told_with_the_next_line_or_by_itself() {
+        let (backlog, mut rest) = (LineBuffer::new(4), Rest::default());
+        for text in ["ab", "cd", "ef", "gh"] {
+            line(&backlog, text);
+        }
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abcd")));
+        line(&backlog, "ij");
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("2 before ij")));
+        for text in ["ab", "cd", "ef"] {
+            line(&backlog, text);
+        }
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abcd")));
+        let gap = Batch { lines: Vec::new(), lost: 1 };
+        assert_eq!(rest.next_batch(&backlog).await, Some(gap));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_backlog_is_read_to_its_end_and_room_comes_with_reading() {
+        let (backlog, mut rest) = (LineBuffer::new(4), Rest::default());
+        line(&backlog, "abc");
+        let mut room = Box::pin(backlog.room());
+        assert!(poll!(&mut room).is_pending());
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abc")));
+        tokio::time::timeout(REST, room).await.unwrap();
+        line(&backlog, "abc");
+        backlog.close();
+        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abc")));
+        assert_eq!(rest.next_batch(&backlog).await, None);
+    }
+}
