@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::listener;
-use crate::http::router;
+use crate::http::service;
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
 use crate::limit::handshakes::Turns;
@@ -154,9 +154,13 @@ impl Bound {
         tasks.spawn(reporting);
         let reporting = Arc::clone(&app.failures).report_until(app.stop.soft().clone());
         tasks.spawn(reporting);
-        tasks.spawn(expiry::warn_until_stopped(Arc::clone(&app)));
+        let warning = Arc::clone(&app);
+        tasks.spawn(async move {
+            let in_force = || warning.live.load().certificates.clone();
+            expiry::warn_daily(&*warning.clock, warning.stop.soft(), in_force).await;
+        });
 
-        let router = router::router(Arc::clone(&app));
+        let router = service::router();
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
 
         connections.close();

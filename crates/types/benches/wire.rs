@@ -74,6 +74,7 @@ fn audit_event() -> Result<impl Serialize, Box<dyn Error>> {
             ip: "192.0.2.17".into(),
             path: "/v1/key/decrypt/minio-default-key".into(),
             identity: Some(Identity::of_public_key(b"caller")),
+            policy: Some("minio".into()),
             proxy_ip: None,
         },
         response: AuditResponse { code: 200, time: 84_512 },

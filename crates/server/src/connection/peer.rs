@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
 use kes_policy::Subject;
-use kes_types::Identity;
 use kes_types::wire::message;
+use kes_types::{Identity, PolicyName};
 use percent_encoding::percent_decode_str;
 
 use crate::http::decoded_path::has_whole_escapes;
@@ -75,6 +75,14 @@ impl Caller {
         let known = self.subject.as_ref().ok().filter(|subject| subject.is_known());
         known.map(|subject| *subject.identity())
     }
+
+    /// The policy that the identity is assigned to, if there is one.
+    pub(crate) fn policy(&self) -> Option<&PolicyName> {
+        match &self.subject {
+            Ok(Subject::Assigned(_, policy)) => Some(policy.name()),
+            _ => None,
+        }
+    }
 }
 
 impl Peer {
@@ -109,32 +117,39 @@ impl Peer {
         self.identity.is_ok_and(|identity| snapshot.proxy.identities.contains(&identity))
     }
 
-    /// Who sent a request with these headers. A forwarded identity is that of the request alone.
-    pub(crate) fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Caller {
+    /// The sender of the connection's requests; none for a TLS proxy, which forwards those of others.
+    pub(crate) fn caller(&self, snapshot: &Snapshot) -> Option<Caller> {
         let ip = Arc::clone(&self.ip);
         let identity = match self.identity {
             Ok(identity) => identity,
             Err(reason) => {
                 let unidentified = self.unidentified(reason.into(), reason.refusal());
-                return Caller { subject: Err(unidentified), ip, proxy_ip: None, account: None };
+                let subject = Err(unidentified);
+                return Some(Caller { subject, ip, proxy_ip: None, account: None });
             }
         };
         if self.forwards(snapshot) {
-            let client: Arc<str> =
-                forwarded_for(headers).map_or_else(|| Arc::clone(&ip), |ip| ip.to_string().into());
-            let subject = self.forwarded(snapshot, headers).map_err(|mut unidentified| {
-                unidentified.detail = Some(format!("forwarded for {client}"));
-                unidentified
-            });
-            let known = subject.as_ref().ok().filter(|subject| subject.is_known());
-            let account = known.map(|subject| self.accounts.of(subject.identity()));
-            return Caller { subject, ip: client, proxy_ip: Some(ip), account };
+            return None;
         }
         let subject = self.subject(snapshot, identity);
         let account = subject
             .is_known()
             .then(|| Arc::clone(self.account.get_or_init(|| self.accounts.of(&identity))));
-        Caller { subject: Ok(subject), ip, proxy_ip: None, account }
+        Some(Caller { subject: Ok(subject), ip, proxy_ip: None, account })
+    }
+
+    /// The sender of a request that the peer, a TLS proxy, forwards with these headers.
+    pub(crate) fn forwarded_caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Caller {
+        let proxy_ip = Arc::clone(&self.ip);
+        let ip = forwarded_for(headers).map(|ip| ip.to_string().into());
+        let ip: Arc<str> = ip.unwrap_or_else(|| Arc::clone(&proxy_ip));
+        let subject = self.forwarded(snapshot, headers).map_err(|mut unidentified| {
+            unidentified.detail = Some(format!("forwarded for {ip}"));
+            unidentified
+        });
+        let known = subject.as_ref().ok().filter(|subject| subject.is_known());
+        let account = known.map(|subject| self.accounts.of(subject.identity()));
+        Caller { subject, ip, proxy_ip: Some(proxy_ip), account }
     }
 
     /// Resolves the identity, anew only when the configuration's generation has changed.

@@ -28,8 +28,7 @@ use crate::connection::run_until::run_until_cancelled;
 use crate::connection::socket::Wire;
 use crate::connection::timed_io::{IoTimes, TimedIo};
 use crate::http::head;
-use crate::http::response::SentBody;
-use crate::http::router::Front;
+use crate::http::service::{ConnectionService, HttpBody};
 use crate::limit::admission::{Slot, Verdict};
 use crate::log::refusal::Refusal;
 use crate::state::app::App;
@@ -185,8 +184,9 @@ fn requests(
     let is_known = open.verdict == Verdict::Served;
     let (activity, limits) = (Arc::clone(&open.activity), &app.limits);
     let is_refused = open.verdict == Verdict::Refused;
-    let front = Front::new(Arc::clone(app), router, peer, Arc::clone(&activity), is_refused);
-    let service = service_fn(move |request| front.answer(request));
+    let service =
+        ConnectionService::new(Arc::clone(app), router, peer, Arc::clone(&activity), is_refused);
+    let service = service_fn(move |request| service.respond(request));
     let (write, write_rate) = (limits.write_timeout, limits.write_rate);
     // Streams share an h2 connection, so that a head's time is not the connection's.
     let head = (!is_h2).then_some(limits.head_timeout);
@@ -276,7 +276,7 @@ type Io = TokioIo<TimedIo<TlsStream<Wire>>>;
 
 impl<S> Http for http1::Connection<Io, S>
 where
-    S: HttpService<Incoming, ResBody = SentBody, Error: Into<BoxError>>,
+    S: HttpService<Incoming, ResBody = HttpBody, Error: Into<BoxError>>,
 {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -285,7 +285,7 @@ where
 
 impl<S> Http for Multiplexed<http2::Connection<Io, S, NewStreams>>
 where
-    S: HttpService<Incoming, ResBody = SentBody, Error: Into<BoxError>, Future: Send + 'static>,
+    S: HttpService<Incoming, ResBody = HttpBody, Error: Into<BoxError>, Future: Send + 'static>,
 {
     fn finish(mut self: Pin<&mut Self>) {
         Pin::new(self.connection()).graceful_shutdown();

@@ -1,20 +1,16 @@
-//! What a request is aimed at: its path, decoded once.
+//! The path of a request, percent-decoded once.
 
 use std::borrow::Cow;
 
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use crate::http::error::ApiError;
 
 /// How much of a path logs keep, in bytes. Valid ones are far shorter; others can be as long as
 /// a request's head.
 const SHOWN_LEN_MAX: usize = 1024;
-
-/// What stays as it is when a decoded path is written again for the router.
-const KEPT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
 /// The percent-decoded path of a request, without its query. Policies, names and the audit log
 /// see this; nothing is decoded again.
@@ -54,18 +50,6 @@ impl DecodedPath {
     pub(crate) fn shown(&self) -> &str {
         let path = self.as_str();
         path.get(..path.floor_char_boundary(SHOWN_LEN_MAX)).unwrap_or("")
-    }
-
-    /// Rewrites `uri` so that its one and only decoding is this target. Without percent signs it
-    /// is that already.
-    pub(crate) fn apply_to(&self, uri: &mut Uri) -> Result<(), ApiError> {
-        if !uri.path().contains('%') {
-            return Ok(());
-        }
-        let path = utf8_percent_encode(self.as_str(), KEPT).to_string();
-        let path = PathAndQuery::try_from(path).map_err(|_| ApiError::malformed_path())?;
-        *uri = Uri::from(path);
-        Ok(())
     }
 }
 
@@ -135,17 +119,6 @@ mod tests {
         for path in ["/v1/%", "/v1/%2", "/v1/%zz", "/v1/%ff"] {
             let error = DecodedPath::parse(&path.parse().unwrap()).unwrap_err();
             assert_eq!(error.status().as_u16(), 400, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_rewritten_uri_decodes_to_the_same_target() {
-        for path in ["/v1/key/describe/a%252Fb", "/v1/key%2Flist/%2A", "/v1/key/list/%C3%A4%20%3F"]
-        {
-            let mut uri: Uri = path.parse().unwrap();
-            let target = DecodedPath::parse(&uri).unwrap();
-            target.apply_to(&mut uri).unwrap();
-            assert_eq!(DecodedPath::parse(&uri).unwrap().as_str(), target.as_str());
         }
     }
 }

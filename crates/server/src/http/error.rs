@@ -5,12 +5,10 @@ use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use kes_keyring::{CallError, CreateError, GetError};
 use kes_store::StoreError;
-use kes_types::wire::{ErrorBody, message};
-
-use crate::http::response::{self, ApiResponse};
+use kes_types::wire::message;
 
 /// A failed request: status and message are the wire's words, the cause is for our log.
 #[derive(Clone, Debug)]
@@ -19,12 +17,9 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     allow: Option<&'static str>,
     /// What follows the request on its HTTP/1.1 connection cannot be read.
-    closes: bool,
+    closes_connection: bool,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
-
-/// What a handler gives back.
-pub(crate) type ApiResult = Result<ApiResponse, ApiError>;
 
 /// What was being done when the store failed; it chooses the words of a 502.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +43,7 @@ impl StoreOperation {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), allow: None, closes: false, cause: None }
+        Self { status, message: message.into(), allow: None, closes_connection: false, cause: None }
     }
 
     fn because(mut self, cause: Arc<dyn StdError + Send + Sync>) -> Self {
@@ -79,7 +74,7 @@ impl ApiError {
     /// A head of HTTP/1.1 that is too long, or that others may read in another way. The connection is
     /// closed after the answer.
     pub(crate) fn head(status: StatusCode, message: &'static str) -> Self {
-        Self { closes: true, ..Self::new(status, message) }
+        Self { closes_connection: true, ..Self::new(status, message) }
     }
 
     pub(crate) fn body_too_large() -> Self {
@@ -193,18 +188,14 @@ impl ApiError {
         Causes(self.cause.as_deref().map(|cause| cause as &dyn StdError))
     }
 
-    /// The answer.
-    pub(crate) fn to_response(&self) -> ApiResponse {
-        let error = ErrorBody { message: self.message.clone().into_owned() };
-        let mut response = response::json(&error).unwrap_or_else(|_| response::empty());
-        *response.status_mut() = self.status;
-        if self.closes {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        response
+    /// The value of the `Allow` header, where there is one.
+    pub(crate) fn allow(&self) -> Option<&'static str> {
+        self.allow
+    }
+
+    /// Whether an HTTP/1.1 connection has to end with this response.
+    pub(crate) fn closes_connection(&self) -> bool {
+        self.closes_connection
     }
 }
 

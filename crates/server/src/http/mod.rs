@@ -1,12 +1,14 @@
 //! Requests: paths, routes, layers, bodies, handlers and errors.
 
 pub(crate) mod decoded_path;
+mod dispatch;
 pub(crate) mod error;
-pub(crate) mod handler;
+mod handler;
 pub(crate) mod head;
-pub(crate) mod layer;
+mod layer;
 pub(crate) mod page;
+pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod route;
-pub(crate) mod router;
+pub(crate) mod service;

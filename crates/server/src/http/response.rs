@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, Response, header};
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use http_body_util::Either;
+use kes_types::wire::ErrorBody;
 use tokio::time::Instant;
 
 use crate::connection::activity::{Activity, InFlight};
@@ -24,6 +25,9 @@ const PIECE_LEN: usize = 16 << 10;
 
 /// An answer before it leaves.
 pub(crate) type ApiResponse = Response<ResponseBody>;
+
+/// What a handler returns.
+pub(crate) type ApiResult = Result<ApiResponse, ApiError>;
 
 /// The body of an answer: all of it, or one that comes by and by.
 pub(crate) type ResponseBody = Either<Whole, Body>;
@@ -221,6 +225,20 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<ApiResponse, ApiErro
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// The response to a request that failed: status, message and headers of the error, never its cause.
+pub(crate) fn of_error(error: &ApiError) -> ApiResponse {
+    let body = ErrorBody { message: error.message().to_owned() };
+    let mut response = json(&body).unwrap_or_else(|_| empty());
+    *response.status_mut() = error.status();
+    if error.closes_connection() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(allow) = error.allow() {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
 }
 
 /// An empty answer with status 200; clients that never read it must be able to reuse their

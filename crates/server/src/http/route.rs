@@ -1,30 +1,32 @@
-//! The one route table. It builds the router, answers `/v1/api` and drives the tests.
+//! The table of routes: the path, method, limits and access of each.
+//!
+//! [`crate::http::dispatch`] calls their handlers; the configuration in force has their settings
+//! ([`crate::state::snapshot::Snapshot`]).
 
 use std::time::Duration;
 
 use axum::http::Method;
-use futures_util::future::BoxFuture;
 use kes_types::path;
 use kes_types::wire::message;
 
-use crate::http::error::{ApiResult, StoreOperation};
-use crate::http::handler::{Call, identity, key, log, policy, status};
+use crate::http::error::StoreOperation;
 use crate::http::page;
-use crate::http::request_body::RequestBody;
 
-/// A route: what it is called by, its limits, who may call it and who answers.
+/// A route of the API: its path, its limits and its access.
 #[derive(Debug)]
 pub(crate) struct Route {
+    pub(crate) id: RouteId,
     pub(crate) verb: Verb,
     /// The path; one that ends in `/` is followed by a name or a pattern.
     pub(crate) path: &'static str,
     /// The longest body in bytes; 0 means that a body is ignored.
     pub(crate) body_max: usize,
-    /// Memory in bytes for the longest answer, where it does not follow from the body: held before the
-    /// answer is made.
-    pub(crate) answer_max: usize,
-    /// The longest time to an answer; none for endless answers.
+    /// Memory in bytes for the longest response, where it does not follow from the body: held before
+    /// the response is made.
+    pub(crate) response_max: usize,
+    /// The longest time to a response, unless the configuration says otherwise; none for streams.
     pub(crate) timeout: Option<Duration>,
+    /// Which callers it is for, unless the configuration says otherwise.
     pub(crate) access: Access,
     /// The message of a 504 when the timeout is reached.
     pub(crate) failed: &'static str,
@@ -32,13 +34,36 @@ pub(crate) struct Route {
     pub(crate) is_measured: bool,
     /// Whether it creates, imports or deletes a key: such requests are in the audit log by default.
     pub(crate) is_change: bool,
-    /// Whether it is called all the time, so that the router's share of a request counts.
+    /// Whether it is on the data path: its requests are not sent through axum's router.
     pub(crate) is_hot: bool,
-    pub(crate) handle: Handle,
 }
 
-/// Answers a call. The body is the caller's, so that what a handler leaves can be discarded.
-pub(crate) type Handle = for<'a> fn(Call, &'a mut RequestBody) -> BoxFuture<'a, ApiResult>;
+/// Identifies a route, and with it the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteId {
+    Version,
+    Ready,
+    Status,
+    Metrics,
+    Api,
+    KeyCreate,
+    KeyImport,
+    KeyDescribe,
+    KeyList,
+    KeyDelete,
+    KeyGenerate,
+    KeyEncrypt,
+    KeyDecrypt,
+    KeyHmac,
+    PolicyDescribe,
+    PolicyRead,
+    PolicyList,
+    IdentityDescribe,
+    IdentityList,
+    IdentitySelf,
+    LogError,
+    LogAudit,
+}
 
 /// The methods of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +92,7 @@ impl Verb {
         }
     }
 
-    /// The method as `/v1/api` tells it.
+    /// The method in the response of `/v1/api`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -77,14 +102,14 @@ impl Verb {
     }
 }
 
-/// Who may call a route.
+/// Which callers a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Anybody who gets through the handshake.
+    /// Every client that completes the TLS handshake.
     Open,
-    /// Whoever shows a certificate.
+    /// Every client with a certificate.
     Certificate,
-    /// Whom a policy allows, and the admin.
+    /// Clients that a policy allows, and the admin.
     Policy,
 }
 
@@ -96,30 +121,25 @@ const READ: &str = StoreOperation::Read.failed();
 const NO_ANSWER: &str = "request timed out";
 
 impl Route {
-    const fn get(path: &'static str, timeout: Option<Duration>, handle: Handle) -> Self {
+    const fn get(id: RouteId, path: &'static str) -> Self {
         Self {
+            id,
             verb: Verb::Get,
             path,
             body_max: 0,
-            answer_max: 0,
-            timeout,
+            response_max: 0,
+            timeout: NORMAL,
             access: Access::Policy,
             failed: NO_ANSWER,
             is_measured: false,
             is_change: false,
             is_hot: false,
-            handle,
         }
     }
 
-    const fn put(path: &'static str, body_max: usize, handle: Handle) -> Self {
-        Self {
-            verb: Verb::Put,
-            body_max,
-            failed: READ,
-            is_measured: true,
-            ..Self::get(path, NORMAL, handle)
-        }
+    const fn put(id: RouteId, path: &'static str, body_max: usize) -> Self {
+        let route = Self::get(id, path);
+        Self { verb: Verb::Put, body_max, failed: READ, is_measured: true, ..route }
     }
 
     const fn measured(self) -> Self {
@@ -130,12 +150,12 @@ impl Route {
         Self { is_change: true, ..self }
     }
 
-    /// A list: its names, and the text that is made of them.
+    /// Returns a list: its names, and the text that is made of them.
     const fn listing(self) -> Self {
-        Self { answer_max: 2 * page::BODY_LEN_MAX, ..self }
+        Self { response_max: 2 * page::BODY_LEN_MAX, ..self }
     }
 
-    const fn hot_one(self) -> Self {
+    const fn hot(self) -> Self {
         Self { is_hot: true, ..self }
     }
 
@@ -147,117 +167,100 @@ impl Route {
         Self { access, ..self }
     }
 
-    /// The hot route of a decoded path; others are the router's to find, which finds the same for
-    /// these.
-    pub(crate) fn hot(path: &str) -> Option<&'static Self> {
-        ROUTES.iter().filter(|route| route.is_hot).find(|route| {
-            path.strip_prefix(route.path)
-                .is_some_and(|argument| argument.is_empty() || route.path.ends_with('/'))
-        })
+    const fn timeout(self, timeout: Option<Duration>) -> Self {
+        Self { timeout, ..self }
     }
 
-    /// What follows the route's path: a name, an identity, a pattern.
-    pub(crate) fn argument_of<'a>(&self, path: &'a str) -> &'a str {
-        path.strip_prefix(self.path).unwrap_or("")
+    /// The route's argument in a percent-decoded path, if the path is this route's: what follows the
+    /// route's own path, slashes included, a name, an identity or a pattern.
+    pub(crate) fn argument_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match path.strip_prefix(self.path) {
+            Some(argument) if argument.is_empty() || self.path.ends_with('/') => Some(argument),
+            None if self.bare_list_path() == Some(path) => Some(""),
+            _ => None,
+        }
     }
 
     /// The path of a list route without its last slash, by which it can be called too.
     pub(crate) fn bare_list_path(&self) -> Option<&'static str> {
         self.path.strip_suffix('/').filter(|path| path.ends_with("/list"))
     }
-
-    /// The paths that the router knows the route by.
-    pub(crate) fn router_paths(&self) -> Vec<String> {
-        let mut paths = vec![self.path.to_owned()];
-        if self.path.ends_with('/') {
-            paths.push(format!("{}{{*argument}}", self.path));
-        }
-        paths.extend(self.bare_list_path().map(ToOwned::to_owned));
-        paths
-    }
 }
 
-/// Every route of the API.
+/// Every route of the API, in the order of `/v1/api`.
 pub(crate) static ROUTES: &[Route] = &[
-    Route::get(path::VERSION, SHORT, |call, _| Box::pin(async { status::version(call) }))
-        .access(Access::Open),
-    Route::get(path::READY, NORMAL, |call, _| Box::pin(status::ready(call)))
-        .failing_with(message::STORE_UNREACHABLE)
-        .hot_one(),
-    Route::get(path::STATUS, NORMAL, |call, _| Box::pin(status::status(call)))
-        .failing_with(message::STORE_UNREACHABLE)
-        .hot_one(),
-    Route::get(path::METRICS, NORMAL, |call, _| Box::pin(async { status::metrics(call) })),
-    Route::get(path::API, SHORT, |call, _| Box::pin(async { status::api(call) })),
-    Route::put(path::KEY_CREATE, 0, |call, _| Box::pin(key::create(call)))
+    Route::get(RouteId::Version, path::VERSION).timeout(SHORT).access(Access::Open),
+    Route::get(RouteId::Ready, path::READY).failing_with(message::STORE_UNREACHABLE).hot(),
+    Route::get(RouteId::Status, path::STATUS).failing_with(message::STORE_UNREACHABLE).hot(),
+    Route::get(RouteId::Metrics, path::METRICS),
+    Route::get(RouteId::Api, path::API).timeout(SHORT),
+    Route::put(RouteId::KeyCreate, path::KEY_CREATE, 0)
         .failing_with(StoreOperation::Create.failed())
         .change(),
-    Route::put(path::KEY_IMPORT, BODY_MAX, |call, body| Box::pin(key::import(call, body)))
+    Route::put(RouteId::KeyImport, path::KEY_IMPORT, BODY_MAX)
         .failing_with(StoreOperation::Create.failed())
         .change(),
-    Route::get(path::KEY_DESCRIBE, NORMAL, |call, _| Box::pin(key::describe(call)))
-        .failing_with(READ)
-        .measured(),
-    Route::get(path::KEY_LIST, NORMAL, |call, _| Box::pin(key::list(call)))
+    Route::get(RouteId::KeyDescribe, path::KEY_DESCRIBE).failing_with(READ).measured(),
+    Route::get(RouteId::KeyList, path::KEY_LIST)
         .failing_with(StoreOperation::List.failed())
         .listing()
         .measured(),
-    Route {
-        verb: Verb::Delete,
-        ..Route::get(path::KEY_DELETE, NORMAL, |call, _| Box::pin(key::delete(call)))
-    }
-    .failing_with(StoreOperation::Delete.failed())
-    .measured()
-    .change(),
-    Route::put(path::KEY_GENERATE, BODY_MAX, |call, body| Box::pin(key::generate(call, body)))
-        .hot_one(),
-    Route::put(path::KEY_ENCRYPT, BODY_MAX, |call, body| Box::pin(key::encrypt(call, body)))
-        .hot_one(),
-    Route::put(path::KEY_DECRYPT, BODY_MAX, |call, body| Box::pin(key::decrypt(call, body)))
-        .hot_one(),
-    Route::put(path::KEY_HMAC, BODY_MAX, |call, body| Box::pin(key::hmac(call, body))),
-    Route::get(path::POLICY_DESCRIBE, NORMAL, |call, _| Box::pin(async { policy::describe(call) }))
-        .measured(),
-    Route::get(path::POLICY_READ, NORMAL, |call, _| Box::pin(async { policy::read(call) }))
-        .listing()
-        .measured(),
-    Route::get(path::POLICY_LIST, NORMAL, |call, _| Box::pin(async { policy::list(call) }))
-        .listing()
-        .measured(),
-    Route::get(path::IDENTITY_DESCRIBE, NORMAL, |call, _| {
-        Box::pin(async { identity::describe(call) })
-    })
-    .measured(),
-    Route::get(path::IDENTITY_LIST, NORMAL, |call, _| Box::pin(async { identity::list(call) }))
-        .listing()
-        .measured(),
-    Route::get(path::IDENTITY_SELF, NORMAL, |call, _| Box::pin(async { identity::own(call) }))
+    Route { verb: Verb::Delete, ..Route::get(RouteId::KeyDelete, path::KEY_DELETE) }
+        .failing_with(StoreOperation::Delete.failed())
+        .measured()
+        .change(),
+    Route::put(RouteId::KeyGenerate, path::KEY_GENERATE, BODY_MAX).hot(),
+    Route::put(RouteId::KeyEncrypt, path::KEY_ENCRYPT, BODY_MAX).hot(),
+    Route::put(RouteId::KeyDecrypt, path::KEY_DECRYPT, BODY_MAX).hot(),
+    Route::put(RouteId::KeyHmac, path::KEY_HMAC, BODY_MAX),
+    Route::get(RouteId::PolicyDescribe, path::POLICY_DESCRIBE).measured(),
+    Route::get(RouteId::PolicyRead, path::POLICY_READ).listing().measured(),
+    Route::get(RouteId::PolicyList, path::POLICY_LIST).listing().measured(),
+    Route::get(RouteId::IdentityDescribe, path::IDENTITY_DESCRIBE).measured(),
+    Route::get(RouteId::IdentityList, path::IDENTITY_LIST).listing().measured(),
+    Route::get(RouteId::IdentitySelf, path::IDENTITY_SELF)
         .access(Access::Certificate)
         .listing()
         .measured(),
-    Route::get(path::LOG_ERROR, None, |call, _| Box::pin(async { log::error(call) })),
-    Route::get(path::LOG_AUDIT, None, |call, _| Box::pin(async { log::audit(call) })),
+    Route::get(RouteId::LogError, path::LOG_ERROR).timeout(None),
+    Route::get(RouteId::LogAudit, path::LOG_AUDIT).timeout(None),
 ];
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
-    use axum::body::Body;
-    use axum::http::{Request, Uri};
-    use axum::routing::any;
-    use tower::ServiceExt as _;
-
     use super::*;
-    use crate::http::decoded_path::DecodedPath;
+
+    /// The route of a path and its argument.
+    fn find(path: &str) -> Option<(RouteId, &str)> {
+        ROUTES.iter().find_map(|route| Some((route.id, route.argument_of(path)?)))
+    }
 
     #[test]
-    fn paths_are_unique_and_list_routes_answer_without_their_slash() {
-        let mut paths: Vec<_> = ROUTES.iter().flat_map(Route::router_paths).collect();
-        assert!(paths.contains(&"/v1/key/list".to_owned()));
-        paths.sort();
-        let count = paths.len();
-        paths.dedup();
-        assert_eq!(paths.len(), count);
+    fn each_path_is_that_of_one_route() {
+        for route in ROUTES {
+            for path in [Some(route.path), route.bare_list_path()].into_iter().flatten() {
+                let found = ROUTES.iter().filter(|route| route.argument_of(path).is_some());
+                assert_eq!(found.map(|route| route.id).collect::<Vec<_>>(), [route.id], "{path}");
+            }
+            assert_eq!(ROUTES.iter().filter(|other| other.id == route.id).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_path_has_its_route_and_argument_or_none() {
+        assert_eq!(find("/v1/status"), Some((RouteId::Status, "")));
+        assert_eq!(find("/v1/key/create/"), Some((RouteId::KeyCreate, "")));
+        assert_eq!(find("/v1/key/create/a"), Some((RouteId::KeyCreate, "a")));
+        assert_eq!(find("/v1/key/create/a/b/"), Some((RouteId::KeyCreate, "a/b/")));
+        assert_eq!(find("/v1/key/decrypt/ä"), Some((RouteId::KeyDecrypt, "ä")));
+        assert_eq!(find("/v1/key/list"), Some((RouteId::KeyList, "")));
+        assert_eq!(find("/v1/key/list/"), Some((RouteId::KeyList, "")));
+        assert_eq!(find("/v1/key/list/a*"), Some((RouteId::KeyList, "a*")));
+        for path in
+            ["/", "", "/v1/status/", "/v1/statusx", "/v1/key/create", "/v1/key/listx", "/v1"]
+        {
+            assert_eq!(find(path), None, "{path}");
+        }
     }
 
     #[test]
@@ -269,53 +272,18 @@ mod tests {
         assert_eq!(routes, known);
     }
 
-    #[tokio::test]
-    async fn a_hot_route_is_the_one_that_the_router_finds() {
-        let mut router = Router::new();
-        for route in ROUTES {
-            for path in route.router_paths() {
-                router = router.route(&path, any(move || async { route.path }));
-            }
-        }
-        let router = router.fallback(|| async { "" });
-        let ends = [
-            "", "/", "a", "a/", "a/b", "a/b/", "*", "%2F", "a%2Fb", "%25", "/a", "?q=/a", "%C3%A4",
-        ];
-        let starts = ROUTES.iter().flat_map(Route::router_paths);
-        for start in starts.filter(|path| !path.contains('{')).chain(["/".to_owned()]) {
-            for end in ends {
-                let mut uri: Uri = format!("{start}{end}").parse().unwrap();
-                let Ok(target) = DecodedPath::parse(&uri) else { continue };
-                target.apply_to(&mut uri).unwrap();
-                let request = Request::builder().uri(uri.clone()).body(Body::empty()).unwrap();
-                let found = router.clone().oneshot(request).await.unwrap().into_body();
-                let found = axum::body::to_bytes(found, 100).await.unwrap();
-                let named = ROUTES.iter().find(|route| *route.path.as_bytes() == *found);
-                let hot = Route::hot(target.as_str()).map(|route| route.path);
-                let expected = named.filter(|route| route.is_hot).map(|route| route.path);
-                assert_eq!(hot, expected, "{uri}");
-            }
-        }
-    }
-
     #[test]
     fn routes_that_create_import_or_delete_keys_are_changes() {
         let changes = ROUTES.iter().filter(|route| route.is_change).map(|route| route.path);
         let expected = [path::KEY_CREATE, path::KEY_IMPORT, path::KEY_DELETE];
         assert_eq!(changes.collect::<Vec<_>>(), expected);
-        // Those that are found without the router do not run in a task of their own.
-        assert!(!ROUTES.iter().any(|route| route.is_change && route.is_hot));
     }
 
     #[test]
     fn only_log_streams_have_no_timeout() {
         for route in ROUTES {
-            assert_eq!(
-                route.timeout.is_none(),
-                route.path.starts_with("/v1/log/"),
-                "{}",
-                route.path
-            );
+            let is_stream = route.path.starts_with("/v1/log/");
+            assert_eq!(route.timeout.is_none(), is_stream, "{}", route.path);
         }
     }
 }

@@ -3,5 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod admission;
 pub(crate) mod budget;
+mod by_prefix;
+mod connections;
 pub(crate) mod handshakes;
 pub(crate) mod prefix;

@@ -43,7 +43,13 @@ impl LogLine for AuditEvent<'_> {
 
 /// What stands for an event where there is none but a gap.
 fn no_event() -> AuditEvent<'static> {
-    let request = AuditRequest { ip: "".into(), path: "".into(), identity: None, proxy_ip: None };
+    let request = AuditRequest {
+        ip: "".into(),
+        path: "".into(),
+        identity: None,
+        policy: None,
+        proxy_ip: None,
+    };
     let response = AuditResponse { code: 0, time: 0 };
     AuditEvent { time: Timestamp::ZERO, request, response, client_gone: false, lost: 0 }
 }
@@ -126,7 +132,7 @@ const JSON_LEN: usize = 512;
 /// pays for it. On standard output it begins with a message and the method.
 fn json(method: Option<&str>, event: &AuditEvent<'_>, lost: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(JSON_LEN);
-    let AuditRequest { ip, path, identity, proxy_ip } = &event.request;
+    let AuditRequest { ip, path, identity, policy, proxy_ip } = &event.request;
     let AuditResponse { code, time } = event.response;
     match method {
         Some(method) => {
@@ -140,6 +146,9 @@ fn json(method: Option<&str>, event: &AuditEvent<'_>, lost: u64) -> Vec<u8> {
     add(&mut json, r#","path":"#, path);
     if let Some(identity) = identity {
         plain(&mut json, r#","identity":"#, identity.text(&mut [0; Identity::TEXT_LEN]));
+    }
+    if let Some(policy) = policy {
+        plain(&mut json, r#","policy":"#, policy);
     }
     if let Some(proxy_ip) = proxy_ip {
         plain(&mut json, r#","proxy_ip":"#, proxy_ip);
@@ -367,7 +376,13 @@ mod tests {
             ("/v1/key/list/\"\n\u{e4}", Some(Identity::of_public_key(b"a")), None, true, 7),
             ("", Some(Identity::of_public_key(b"b")), Some("192.0.2.1".into()), true, 0),
         ] {
-            let request = AuditRequest { ip: "::1".into(), path: path.into(), identity, proxy_ip };
+            let request = AuditRequest {
+                ip: "::1".into(),
+                path: path.into(),
+                identity,
+                policy: Some("a-b".into()),
+                proxy_ip,
+            };
             let response = AuditResponse { code: 200, time: 12_345 };
             let event = AuditEvent { time, request, response, client_gone, lost };
             let plain = serde_json::to_value(&event).unwrap();

@@ -13,7 +13,8 @@ use kes_config::Limits;
 use kes_types::wire::ErrorEvent;
 use kes_types::{Identity, escape};
 
-use crate::http::error::{ApiError, ApiResult};
+use crate::http::error::ApiError;
+use crate::http::response::ApiResult;
 use crate::http::response::ResponseBody;
 use crate::log::line_buffer::{LineBuffer, Rest};
 use crate::state::shutdown::Stop;

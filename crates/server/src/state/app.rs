@@ -15,7 +15,7 @@ use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
 use crate::log::stream::{ErrorLog, StreamLimits};
 use crate::state::changes::Changes;
-use crate::state::metrics::Metrics;
+use crate::state::metrics::{Metrics, Scrape};
 use crate::state::shutdown::Stop;
 use crate::state::snapshot::Live;
 use crate::state::system::System;
@@ -60,5 +60,15 @@ impl App {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.clock.monotonic().saturating_duration_since(self.started)
+    }
+
+    /// The values of a scrape of the metrics.
+    pub(crate) fn scrape(&self) -> Scrape {
+        Scrape {
+            process: self.system.figures(self.clock.monotonic()),
+            error_events: self.errors.0.events(),
+            audit_events: self.audit.hub.events(),
+            up_time: self.uptime(),
+        }
     }
 }

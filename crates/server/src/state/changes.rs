@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::error::ApiError;
-use crate::http::response::ApiResponse;
 
 /// Owner of the tasks of changes.
 #[derive(Debug, Default)]
@@ -22,9 +21,12 @@ pub(crate) struct Waiting(Option<Weak<()>>);
 
 impl Changes {
     /// Runs a request to its end, or until [`Self::cut_off`], whether this future lives or not.
-    pub(crate) async fn run<F>(&self, request: impl FnOnce(Waiting) -> F) -> ApiResponse
+    pub(crate) async fn run<F>(
+        &self,
+        request: impl FnOnce(Waiting) -> F,
+    ) -> Result<F::Output, ApiError>
     where
-        F: Future<Output = ApiResponse> + Send + 'static,
+        F: Future<Output: Send> + Send + 'static,
     {
         let caller = Arc::new(());
         let request = request(Waiting(Some(Arc::downgrade(&caller))));
@@ -38,7 +40,7 @@ impl Changes {
             }
         };
         drop(caller);
-        answer.unwrap_or_else(|error| error.to_response())
+        answer
     }
 
     /// Waits for those that run when no connection is left.
@@ -72,7 +74,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::http::response;
 
     #[tokio::test]
     async fn a_change_runs_to_its_end_and_knows_whether_its_caller_waits() {
@@ -83,7 +84,7 @@ mod tests {
             let mut answer = Box::pin(changes.run(|caller| async move {
                 let _ = begin.await;
                 let _ = tell.send(caller.has_ended());
-                response::empty()
+                7
             }));
             assert!(poll!(&mut answer).is_pending());
             if is_gone {
@@ -91,7 +92,7 @@ mod tests {
                 go.send(()).unwrap();
             } else {
                 go.send(()).unwrap();
-                assert_eq!(answer.await.status().as_u16(), 200);
+                assert_eq!(answer.await.unwrap(), 7);
             }
             assert_eq!(told.await, Ok(is_gone));
         }
@@ -101,10 +102,10 @@ mod tests {
     #[tokio::test]
     async fn a_change_that_does_not_end_is_cut_off() {
         let changes = Changes::default();
-        let mut answer = Box::pin(changes.run(|_| std::future::pending()));
+        let mut answer = Box::pin(changes.run(|_| std::future::pending::<()>()));
         assert!(poll!(&mut answer).is_pending());
         changes.cut_off().await;
-        assert_eq!(answer.await.status().as_u16(), 500);
+        assert_eq!(answer.await.unwrap_err().status().as_u16(), 500);
     }
 
     #[test]

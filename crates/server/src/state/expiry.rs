@@ -1,13 +1,10 @@
 //! Warnings about the server's own certificates: those that have expired, soon will, or are not valid
 //! yet.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kes_types::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
-
-use crate::state::app::App;
 
 /// How often certificates are looked at.
 const INTERVAL: Duration = Duration::from_hours(24);
@@ -51,15 +48,13 @@ pub(crate) fn server_certificates(chain: &[Vec<u8>]) -> Vec<ServerCertificate> {
     chain.iter().enumerate().filter_map(read).collect()
 }
 
-/// Warns at once and once a day, until the server ends, about the certificates in force.
-pub(crate) async fn warn_until_stopped(app: Arc<App>) {
-    let stop = app.stop.soft().clone();
-    check_daily(&*app.clock, &stop, |now| {
-        for certificate in &app.live.load().certificates {
-            certificate.warn(now);
-        }
-    })
-    .await;
+/// Warns at once and once a day, until `stop`, about the certificates in force.
+pub(crate) async fn warn_daily(
+    clock: &dyn Clock,
+    stop: &CancellationToken,
+    in_force: impl Fn() -> Vec<ServerCertificate> + Send + Sync,
+) {
+    check_daily(clock, stop, |now| in_force().iter().for_each(|it| it.warn(now))).await;
 }
 
 async fn check_daily(

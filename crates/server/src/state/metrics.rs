@@ -1,6 +1,7 @@
 //! Figures that clients and dashboards read at `/v1/metrics`.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use prometheus::{
@@ -8,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::state::app::App;
+use crate::state::system::Figures;
 
 /// Upper bounds of the response time's buckets, in seconds.
 const BUCKETS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 10.0];
@@ -28,7 +29,17 @@ pub(crate) struct Metrics {
     scrape: Mutex<()>,
 }
 
-/// Figures that are taken when somebody asks.
+/// Values that are read for each scrape.
+#[derive(Debug)]
+pub(crate) struct Scrape {
+    pub(crate) process: Figures,
+    pub(crate) error_events: u64,
+    pub(crate) audit_events: u64,
+    /// Since the start.
+    pub(crate) up_time: Duration,
+}
+
+/// Metrics that are set for each scrape.
 #[derive(Debug)]
 struct SystemMetrics {
     error_events: IntCounter,
@@ -91,10 +102,10 @@ impl Metrics {
     }
 
     /// Prometheus text format 0.0.4.
-    pub(crate) fn text(&self, app: &App) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn text(&self, scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
         // One scrape at a time: counters that are kept elsewhere are set anew.
         let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
-        self.system.refresh(app);
+        self.system.refresh(scrape);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -131,19 +142,19 @@ impl SystemMetrics {
         })
     }
 
-    fn refresh(&self, app: &App) {
-        let figures = app.system.figures(app.clock.monotonic());
+    fn refresh(&self, scrape: &Scrape) {
+        let Scrape { process, error_events, audit_events, up_time } = scrape;
         let as_gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.error_events.reset();
-        self.error_events.inc_by(app.errors.0.events());
+        self.error_events.inc_by(*error_events);
         self.audit_events.reset();
-        self.audit_events.inc_by(app.audit.hub.events());
-        self.up_time.set(app.uptime().as_secs_f64());
-        self.num_cpu.set(as_gauge(figures.cpus as u64));
-        self.num_cpu_used.set(as_gauge(figures.cpus_used as u64));
-        self.num_threads.set(as_gauge(figures.threads));
-        self.mem_heap_used.set(as_gauge(figures.heap_bytes));
+        self.audit_events.inc_by(*audit_events);
+        self.up_time.set(up_time.as_secs_f64());
+        self.num_cpu.set(as_gauge(process.cpus as u64));
+        self.num_cpu_used.set(as_gauge(process.cpus_used as u64));
+        self.num_threads.set(as_gauge(process.threads));
+        self.mem_heap_used.set(as_gauge(process.heap_bytes));
         self.mem_heap_objects.set(0);
-        self.mem_stack_used.set(as_gauge(figures.stack_bytes));
+        self.mem_stack_used.set(as_gauge(process.stack_bytes));
     }
 }

@@ -31,12 +31,13 @@ pub(crate) struct Snapshot {
     pub(crate) forwarded_chain: Option<ForwardedChain>,
     /// Which audit events go to standard output.
     pub(crate) audit: AuditEvents,
-    settings: Box<[RouteSetting]>,
+    routes: Box<[ConfiguredRoute]>,
 }
 
-/// What the configuration says of a route.
+/// A route with what the configuration says of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RouteSetting {
+pub(crate) struct ConfiguredRoute {
+    pub(crate) route: &'static Route,
     pub(crate) access: Access,
     pub(crate) timeout: Option<Duration>,
 }
@@ -57,7 +58,7 @@ impl Snapshot {
         live: kes_config::Live,
         keyring: Arc<Keyring>,
     ) -> Result<Self, SnapshotError> {
-        let settings: Box<[_]> = ROUTES.iter().map(|route| setting(route, &live)).collect();
+        let routes = ROUTES.iter().map(|route| ConfiguredRoute::new(route, &live)).collect();
         // One open route lets callers without a certificate in; `/version` alone does not.
         let is_any_open = live.api.iter().any(|api| api.skip_auth);
         let tls = tls::server_config(&live.tls, is_any_open).map_err(SnapshotError::Tls)?;
@@ -72,29 +73,33 @@ impl Snapshot {
             proxy: live.tls.proxy,
             forwarded_chain,
             audit: live.log.audit,
-            settings,
+            routes,
         })
     }
 
-    /// What the configuration says of a route.
-    pub(crate) fn setting(&self, route: &Route) -> RouteSetting {
-        let known = ROUTES.iter().position(|candidate| std::ptr::eq(candidate, route));
-        known
-            .and_then(|index| self.settings.get(index))
-            .copied()
-            .unwrap_or(RouteSetting { access: route.access, timeout: route.timeout })
+    /// The routes, in the order of their table.
+    pub(crate) fn routes(&self) -> &[ConfiguredRoute] {
+        &self.routes
+    }
+
+    /// Finds the route of a percent-decoded path, and its argument in the path. A scan of some twenty
+    /// prefixes: docs/performance.md has what it costs beside axum's router.
+    pub(crate) fn find<'a>(&self, path: &'a str) -> Option<(ConfiguredRoute, &'a str)> {
+        self.routes.iter().find_map(|it| Some((*it, it.route.argument_of(path)?)))
     }
 }
 
-fn setting(route: &Route, live: &kes_config::Live) -> RouteSetting {
-    let mut setting = RouteSetting { access: route.access, timeout: route.timeout };
-    if let Some(api) = live.api.iter().find(|api| api.path == route.path) {
-        if api.skip_auth {
-            setting.access = Access::Open;
+impl ConfiguredRoute {
+    fn new(route: &'static Route, live: &kes_config::Live) -> Self {
+        let (mut access, mut timeout) = (route.access, route.timeout);
+        if let Some(api) = live.api.iter().find(|api| api.path == route.path) {
+            if api.skip_auth {
+                access = Access::Open;
+            }
+            timeout = api.timeout.or(timeout);
         }
-        setting.timeout = api.timeout.or(setting.timeout);
+        Self { route, access, timeout }
     }
-    setting
 }
 
 /// The snapshot in force.

@@ -32,6 +32,9 @@ pub struct AuditRequest<'a> {
     /// The caller, if it showed a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// The policy that the caller is assigned to, if there is one. KES has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Cow<'a, str>>,
     /// The TLS proxy's address, if the request came through one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_ip: Option<Cow<'a, str>>,

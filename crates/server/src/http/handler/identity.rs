@@ -3,23 +3,23 @@
 use kes_policy::Subject;
 use kes_types::wire::{IdentityInfo, IdentityPage, RuleSet, SelfInfo, message};
 
-use super::Call;
 use super::policy::rules;
-use crate::http::error::{ApiError, ApiResult};
-use crate::http::response;
+use crate::http::error::ApiError;
+use crate::http::request::RequestContext;
+use crate::http::response::{self, ApiResult};
 
 /// `GET /v1/identity/describe/<identity>`.
-pub(crate) fn describe(call: Call) -> ApiResult {
-    let identity = call.identity()?.ok_or_else(unknown)?;
-    let subject = call.snapshot.policies.subject(&identity);
-    response::json(&info(&call, &subject).ok_or_else(unknown)?)
+pub(crate) fn describe(request: &RequestContext) -> ApiResult {
+    let identity = request.identity_argument()?.ok_or_else(unknown)?;
+    let subject = request.snapshot.policies.subject(&identity);
+    response::json(&info(request, &subject).ok_or_else(unknown)?)
 }
 
 /// `GET /v1/identity/self/describe`.
-pub(crate) fn own(call: Call) -> ApiResult {
+pub(crate) fn own(request: &RequestContext) -> ApiResult {
     let subject =
-        call.caller.subject.as_ref().map_err(|unidentified| unidentified.answer.clone())?;
-    let info = info(&call, subject).ok_or_else(unknown)?;
+        request.caller.subject.as_ref().map_err(|unidentified| unidentified.answer.clone())?;
+    let info = info(request, subject).ok_or_else(unknown)?;
     let (allow, deny) = match subject {
         Subject::Assigned(_, policy) => (rules(policy.allow()), rules(policy.deny())),
         Subject::Admin(_) | Subject::WithoutPolicy(_) => (RuleSet::new(), RuleSet::new()),
@@ -28,20 +28,20 @@ pub(crate) fn own(call: Call) -> ApiResult {
 }
 
 /// `GET /v1/identity/list/<pattern>`.
-pub(crate) fn list(call: Call) -> ApiResult {
-    let pattern = call.pattern()?;
-    let identities = call.snapshot.policies.identities().into_iter();
+pub(crate) fn list(request: &RequestContext) -> ApiResult {
+    let pattern = request.pattern()?;
+    let identities = request.snapshot.policies.identities().into_iter();
     let identities = identities.filter(|identity| pattern.matches(&identity.to_string()));
     // All of them: a configuration of 1 MiB names fewer than an answer holds.
     response::json(&IdentityPage { identities: identities.collect(), continue_at: String::new() })
 }
 
 /// What is known of an identity; nothing of one without a policy.
-fn info(call: &Call, subject: &Subject) -> Option<IdentityInfo> {
+fn info(request: &RequestContext, subject: &Subject) -> Option<IdentityInfo> {
     let admin = IdentityInfo {
         admin: true,
         policy: None,
-        created_at: call.snapshot.since,
+        created_at: request.snapshot.since,
         created_by: None,
     };
     match subject {
@@ -49,7 +49,7 @@ fn info(call: &Call, subject: &Subject) -> Option<IdentityInfo> {
         Subject::Assigned(_, policy) => Some(IdentityInfo {
             admin: false,
             policy: Some(policy.name().clone()),
-            created_by: Some(call.snapshot.policies.admin().as_str().to_owned()),
+            created_by: Some(request.snapshot.policies.admin().as_str().to_owned()),
             ..admin
         }),
         Subject::WithoutPolicy(_) => None,

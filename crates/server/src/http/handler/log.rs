@@ -1,20 +1,20 @@
 //! Logs, followed live.
 
+use crate::http::request::RequestContext;
+use crate::http::response::ApiResult;
+use kes_policy::Permit;
 use kes_types::wire::{AuditEvent, ErrorEvent};
 
-use super::Call;
-use crate::http::error::ApiResult;
-
 /// `GET /v1/log/error`.
-pub(crate) fn error(call: Call) -> ApiResult {
-    let hub = &call.app.errors.0;
-    let identity = call.permit.identity().copied();
-    hub.follow::<ErrorEvent>(&call.app.streams, identity, call.id, &call.app.stop)
+pub(crate) fn error(request: &RequestContext, permit: &Permit) -> ApiResult {
+    let hub = &request.app.errors.0;
+    let identity = permit.identity().copied();
+    hub.follow::<ErrorEvent>(&request.app.streams, identity, request.id, &request.app.stop)
 }
 
 /// `GET /v1/log/audit`.
-pub(crate) fn audit(call: Call) -> ApiResult {
-    let hub = &call.app.audit.hub;
-    let identity = call.permit.identity().copied();
-    hub.follow::<AuditEvent<'_>>(&call.app.streams, identity, call.id, &call.app.stop)
+pub(crate) fn audit(request: &RequestContext, permit: &Permit) -> ApiResult {
+    let hub = &request.app.audit.hub;
+    let identity = permit.identity().copied();
+    hub.follow::<AuditEvent<'_>>(&request.app.streams, identity, request.id, &request.app.stop)
 }

@@ -4,37 +4,37 @@ use kes_policy::{Pattern, Policy};
 use kes_types::PolicyName;
 use kes_types::wire::{PolicyInfo, PolicyPage, PolicyRules, Rule, RuleSet, message};
 
-use super::Call;
-use crate::http::error::{ApiError, ApiResult};
+use crate::http::error::ApiError;
 use crate::http::page;
-use crate::http::response;
+use crate::http::request::RequestContext;
+use crate::http::response::{self, ApiResult};
 
 /// `GET /v1/policy/describe/<name>`.
-pub(crate) fn describe(call: Call) -> ApiResult {
-    let policy = find(&call)?;
+pub(crate) fn describe(request: &RequestContext) -> ApiResult {
+    let policy = find(request)?;
     response::json(&PolicyInfo {
         name: policy.name().clone(),
-        created_at: call.snapshot.since,
-        created_by: call.snapshot.policies.admin().as_str().to_owned(),
+        created_at: request.snapshot.since,
+        created_by: request.snapshot.policies.admin().as_str().to_owned(),
     })
 }
 
 /// `GET /v1/policy/read/<name>`.
-pub(crate) fn read(call: Call) -> ApiResult {
-    let policy = find(&call)?;
+pub(crate) fn read(request: &RequestContext) -> ApiResult {
+    let policy = find(request)?;
     response::json(&PolicyRules {
         name: policy.name().clone(),
         allow: rules(policy.allow()),
         deny: rules(policy.deny()),
-        created_at: call.snapshot.since,
-        created_by: call.snapshot.policies.admin().as_str().to_owned(),
+        created_at: request.snapshot.since,
+        created_by: request.snapshot.policies.admin().as_str().to_owned(),
     })
 }
 
 /// `GET /v1/policy/list/<pattern>`.
-pub(crate) fn list(call: Call) -> ApiResult {
-    let pattern = call.pattern()?;
-    let names = call.snapshot.policies.policies().map(|policy| policy.name().clone());
+pub(crate) fn list(request: &RequestContext) -> ApiResult {
+    let pattern = request.pattern()?;
+    let names = request.snapshot.policies.policies().map(|policy| policy.name().clone());
     let names = names.filter(|name| pattern.matches(name.as_str())).collect();
     let (names, rest) = page::cut(names, PolicyName::as_str);
     let continue_at = rest.map(|name| name.to_string()).unwrap_or_default();
@@ -46,7 +46,7 @@ pub(crate) fn rules(patterns: &[Pattern]) -> RuleSet {
     patterns.iter().map(|pattern| (pattern.as_str().to_owned(), Rule {})).collect()
 }
 
-fn find(call: &Call) -> Result<&Policy, ApiError> {
-    let policy = call.snapshot.policies.policy(&call.policy_name()?);
+fn find(request: &RequestContext) -> Result<&Policy, ApiError> {
+    let policy = request.snapshot.policies.policy(&request.policy_name()?);
     policy.map(|policy| &**policy).ok_or_else(|| ApiError::not_found(message::POLICY_NOT_FOUND))
 }

@@ -1,42 +1,30 @@
-//! Who may go on.
+//! Decides whether a request is allowed.
 
 use kes_policy::{Permit, RequestPath};
 
-use crate::connection::peer::{Caller, Unidentified};
-use crate::http::decoded_path::DecodedPath;
+use crate::connection::peer::Unidentified;
 use crate::http::error::ApiError;
-use crate::http::route::{Access, Route};
-use crate::log::refusals::Refusals;
-use crate::state::snapshot::Snapshot;
+use crate::http::request::RequestContext;
+use crate::http::route::Access;
 
-/// Decides about a call. Deny patterns of list routes see every path that lists the same names.
-pub(crate) fn permit(
-    refusals: &Refusals,
-    snapshot: &Snapshot,
-    access: Access,
-    route: &Route,
-    target: &DecodedPath,
-    caller: &Caller,
-) -> Result<Permit, ApiError> {
-    let subject = match access {
-        Access::Open => {
-            let identity = caller.subject.as_ref().ok().map(|subject| *subject.identity());
-            return Ok(snapshot.policies.open(identity));
-        }
-        Access::Certificate | Access::Policy => {
-            caller.subject.as_ref().map_err(|unidentified| {
-                let Unidentified { answer, refusal, peer, detail } = &**unidentified;
-                refusals.note(*peer, refusal, detail.as_deref());
-                answer.clone()
-            })?
-        }
-    };
+/// The proof that a request is allowed. Deny patterns of list routes see every path that lists the same names.
+pub(super) fn permit(request: &RequestContext) -> Result<Permit, ApiError> {
+    let (subject, route) = (&request.caller.subject, request.route.route);
+    let access = request.route.access;
+    if access == Access::Open {
+        return Ok(request.snapshot.policies.open(request.identity()));
+    }
+    let subject = subject.as_ref().map_err(|unidentified| {
+        let Unidentified { answer, refusal, peer, detail } = &**unidentified;
+        request.app.refusals.note(*peer, refusal, detail.as_deref());
+        answer.clone()
+    })?;
     if access == Access::Certificate {
         return Ok(subject.introduce());
     }
     let path = match route.bare_list_path() {
-        Some(_) => RequestPath::listing(route.path, target.as_str()),
-        None => RequestPath::exact(target.as_str()),
+        Some(_) => RequestPath::listing(route.path, request.path.as_str()),
+        None => RequestPath::exact(request.path.as_str()),
     };
     subject.authorize(&path).map_err(|_| ApiError::not_allowed())
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use crate::http::route::Route;
 use crate::state::metrics::Metrics;
 
 /// A measured request; one that is dropped without an answer counts as hung up.
 #[derive(Debug)]
-pub(crate) struct Measured<'a>(Option<Running<'a>>);
+pub(super) struct Measured<'a>(Option<Running<'a>>);
 
 #[derive(Debug)]
 struct Running<'a> {
@@ -18,9 +17,9 @@ struct Running<'a> {
 }
 
 impl Metrics {
-    /// Begins to measure a request, if its route is measured.
-    pub(crate) fn begin(&self, route: &Route) -> Measured<'_> {
-        Measured(route.is_measured.then(|| {
+    /// Begins to measure a request, if it is to be measured.
+    pub(super) fn begin(&self, is_measured: bool) -> Measured<'_> {
+        Measured(is_measured.then(|| {
             self.active.inc();
             Running { metrics: self, is_answered: false }
         }))
@@ -29,7 +28,7 @@ impl Metrics {
 
 impl Measured<'_> {
     /// Counts the answer.
-    pub(crate) fn finish(mut self, status: StatusCode, taken: Duration) {
+    pub(super) fn finish(mut self, status: StatusCode, taken: Duration) {
         if let Some(running) = &mut self.0 {
             running.is_answered = true;
             running.metrics.response_time.observe(taken.as_secs_f64());

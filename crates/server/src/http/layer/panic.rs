@@ -1,14 +1,15 @@
-//! A panic in a handler is a 500, not the end of a connection.
+//! Turns a panic in a handler into a 500.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 
-use crate::http::error::{ApiError, ApiResult};
+use crate::http::error::ApiError;
+use crate::http::response::ApiResult;
 
 /// Runs `work` and turns a panic into an error that the layers outside see.
-pub(crate) async fn guard(work: impl Future<Output = ApiResult>) -> ApiResult {
+pub(super) async fn guard(work: impl Future<Output = ApiResult>) -> ApiResult {
     // What the handler shared with others is behind locks that are left whole, or immutable.
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome,

@@ -1,19 +1,25 @@
-//! Connections that are not known, counted by their source prefix.
+//! Connections without a known identity, counted by their source prefix.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Id, PATIENCE};
 use crate::limit::prefix::Prefix;
+
+/// How long the client of a handshake that has had its turn may take, when others want its slot.
+pub(crate) const SERVED_WAIT: Duration = Duration::from_millis(20);
+
+/// Numbers connections in the order of their arrival.
+pub(crate) type ConnectionId = u64;
 
 /// Groups that are looked at for a connection to close: those that have most.
 const GROUPS_MAX: usize = 8;
 
 /// Connections by prefix.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(crate) struct ConnectionsByPrefix {
     groups: HashMap<Prefix, Group>,
     /// The prefixes by the number of their connections.
     sizes: BTreeSet<(usize, Prefix)>,
@@ -23,13 +29,13 @@ pub(super) struct Crowd {
 /// The connections of a prefix.
 #[derive(Debug, Default)]
 struct Group {
-    members: HashMap<Id, Member>,
+    members: HashMap<ConnectionId, Member>,
     /// Those whose `ClientHello` is waited for, by the time since when.
-    silent: BTreeSet<(Instant, Id)>,
+    silent: BTreeSet<(Instant, ConnectionId)>,
     /// Those that wait for their turn, oldest first.
-    waiting: BTreeSet<Id>,
+    waiting: BTreeSet<ConnectionId>,
     /// Those that were served, and whose client is waited for.
-    served: BTreeSet<(Instant, Id)>,
+    served: BTreeSet<(Instant, ConnectionId)>,
 }
 
 #[derive(Debug)]
@@ -48,28 +54,28 @@ enum Stage {
     Served(Instant),
 }
 
-impl Crowd {
-    pub(super) fn len(&self) -> usize {
+impl ConnectionsByPrefix {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Adds a connection whose client is waited for.
-    pub(super) fn insert(&mut self, prefix: Prefix, id: Id, closed: CancellationToken) {
+    pub(crate) fn insert(&mut self, prefix: Prefix, id: ConnectionId, closed: CancellationToken) {
         let stage = Stage::Silent(Instant::now());
         self.change(prefix, |group| group.add(id, Member { closed, stage }));
     }
 
     /// The client has sent its `ClientHello`: the handshake waits for its turn.
-    pub(super) fn heard(&mut self, prefix: Prefix, id: Id) {
+    pub(crate) fn heard(&mut self, prefix: Prefix, id: ConnectionId) {
         self.advance(prefix, id, Stage::Waiting);
     }
 
     /// The handshake has had its turn: its client is waited for.
-    pub(super) fn served(&mut self, prefix: Prefix, id: Id) {
+    pub(crate) fn served(&mut self, prefix: Prefix, id: ConnectionId) {
         self.advance(prefix, id, Stage::Served(Instant::now()));
     }
 
-    fn advance(&mut self, prefix: Prefix, id: Id, stage: Stage) {
+    fn advance(&mut self, prefix: Prefix, id: ConnectionId, stage: Stage) {
         if let Some(group) = self.groups.get_mut(&prefix)
             && let Some(closed) = group.remove(id)
         {
@@ -78,21 +84,21 @@ impl Crowd {
     }
 
     /// Removes a connection; returns whether it was there.
-    pub(super) fn remove(&mut self, prefix: Prefix, id: Id) -> bool {
+    pub(crate) fn remove(&mut self, prefix: Prefix, id: ConnectionId) -> bool {
         self.change(prefix, |group| group.remove(id).is_some())
     }
 
     /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello`
     /// has been waited for longest; else, of those that were served and had a moment, the one whose
     /// client has been; else the youngest that waits for its turn. Returns whether there is one.
-    pub(super) fn close_one(&mut self, newcomer: Option<Id>) -> bool {
+    pub(crate) fn close_one(&mut self, newcomer: Option<ConnectionId>) -> bool {
         let now = Instant::now();
         self.close(|group| {
-            let is_other = |id: &Id| Some(*id) != newcomer;
+            let is_other = |id: &ConnectionId| Some(*id) != newcomer;
             let silent = group.silent.iter().map(|(_, id)| *id).find(is_other);
             let served = || {
                 let (since, id) = group.served.first()?;
-                (now.saturating_duration_since(*since) >= PATIENCE).then_some(*id)
+                (now.saturating_duration_since(*since) >= SERVED_WAIT).then_some(*id)
             };
             let youngest = || group.waiting.iter().rev().copied().find(is_other);
             silent.or_else(served).or_else(youngest)
@@ -101,12 +107,12 @@ impl Crowd {
 
     /// Closes the connection of the prefix that has most which has been there for longest, but not the
     /// newcomer.
-    pub(super) fn close_oldest(&mut self, newcomer: Option<Id>) -> bool {
+    pub(crate) fn close_oldest(&mut self, newcomer: Option<ConnectionId>) -> bool {
         self.close(|group| group.silent.iter().map(|(_, id)| *id).find(|id| Some(*id) != newcomer))
     }
 
     /// Closes what `choose` finds in one of the largest groups.
-    fn close(&mut self, choose: impl Fn(&Group) -> Option<Id>) -> bool {
+    fn close(&mut self, choose: impl Fn(&Group) -> Option<ConnectionId>) -> bool {
         let found = self.sizes.iter().rev().take(GROUPS_MAX).find_map(|(_, prefix)| {
             let id = choose(self.groups.get(prefix)?)?;
             Some((*prefix, id))
@@ -139,7 +145,7 @@ impl Crowd {
 }
 
 impl Group {
-    fn add(&mut self, id: Id, member: Member) {
+    fn add(&mut self, id: ConnectionId, member: Member) {
         match member.stage {
             Stage::Silent(since) => self.silent.insert((since, id)),
             Stage::Waiting => self.waiting.insert(id),
@@ -148,7 +154,7 @@ impl Group {
         self.members.insert(id, member);
     }
 
-    fn remove(&mut self, id: Id) -> Option<CancellationToken> {
+    fn remove(&mut self, id: ConnectionId) -> Option<CancellationToken> {
         let Member { closed, stage } = self.members.remove(&id)?;
         match stage {
             Stage::Silent(since) => self.silent.remove(&(since, id)),

@@ -1,72 +1,42 @@
-//! Which connections there are, and which is closed for a new one.
+//! Limits how many connections there are, so that no client can keep others from being served.
 //!
 //! A connection is accepted first; then, if there are too many, another is closed. Three pools have
 //! limits of their own: unfinished handshakes, peers without a policy, and known identities, each of
-//! which holds at most its share. Before a peer is known it is counted by its source prefix, and
-//! the prefix that has most gives way. A known identity that has too many gives way by itself: its
-//! longest idle connection is closed.
+//! which holds at most its share. Before the identity of a peer is known, its connection counts for its source
+//! prefix, and a connection of the prefix that has most is closed. Of an identity that has too many connections
+//! the longest idle one is closed.
 
-mod crowd;
-
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use kes_config::Limits;
 use kes_types::Identity;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::crowd::Crowd;
 use crate::connection::activity::Activity;
+use crate::limit::by_prefix::ConnectionId;
+use crate::limit::connections::{Connections, Known};
 use crate::limit::prefix::Prefix;
-
-/// A client whose handshake was served is waited for this long when others want its slot.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Connections that were closed and have not ended, beyond which none is accepted until some have: they
 /// hold descriptors, and need time to run.
 const CLOSING_MAX: usize = 64;
 
-/// Numbers connections in the order of their arrival.
-type Id = u64;
-
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<Connections>,
     /// A connection that was closed has ended.
     ended: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    next: Id,
-    handshakes: Crowd,
-    without_policy: Crowd,
-    known: HashMap<Identity, BTreeMap<Id, Known>>,
-    /// Connections of known identities, but for the admin's.
-    known_len: usize,
-    admin_len: usize,
-    /// Connections that were closed and have not ended.
-    closing: usize,
-}
-
-/// A connection of a known identity.
-#[derive(Debug)]
-struct Known {
-    closed: CancellationToken,
-    activity: Arc<Activity>,
-    is_admin: bool,
 }
 
 /// A connection's slot, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     admission: Arc<Admission>,
-    id: Id,
+    id: ConnectionId,
     closed: CancellationToken,
     prefix: Prefix,
     /// Of a known identity.
@@ -131,89 +101,8 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn len(&self) -> usize {
-        self.handshakes.len() + self.without_policy.len() + self.known_len + self.admin_len
-    }
-
-    /// Closes a handshake other than the newcomer.
-    fn close_handshake(&mut self, newcomer: Option<Id>) -> bool {
-        let is_closed = self.handshakes.close_one(newcomer);
-        self.closing += usize::from(is_closed);
-        is_closed
-    }
-
-    /// Closes a connection without a policy other than the newcomer.
-    fn close_without_policy(&mut self, newcomer: Option<Id>) -> bool {
-        let is_closed = self.without_policy.close_oldest(newcomer);
-        self.closing += usize::from(is_closed);
-        is_closed
-    }
-
-    /// Closes a connection other than the newcomer: one without a policy, an unfinished handshake, or
-    /// an idle one of the identity that has most.
-    fn close_any(&mut self, newcomer: Option<Id>) -> bool {
-        self.close_without_policy(None)
-            || self.close_handshake(newcomer)
-            || self.close_idle_of_largest(0)
-    }
-
-    /// Closes the longest idle connection of the identity that has most, more than `than`, and an
-    /// idle one.
-    fn close_idle_of_largest(&mut self, than: usize) -> bool {
-        let mut sizes: Vec<_> =
-            self.known.iter().map(|(identity, own)| (own.len(), *identity)).collect();
-        sizes.sort_unstable_by(|a, b| b.cmp(a));
-        let mut larger = sizes.into_iter().take_while(|(len, _)| *len > than);
-        larger.any(|(_, identity)| self.close_idle_of(&identity))
-    }
-
-    /// Closes the longest idle connection of an identity, if one is idle.
-    fn close_idle_of(&mut self, identity: &Identity) -> bool {
-        let own = self.known.get(identity).into_iter().flatten();
-        let idle = own.filter_map(|(id, known)| Some((known.activity.idle()?, *id)));
-        let Some((_, id)) = idle.max() else { return false };
-        if let Some(known) = self.remove_known(identity, id) {
-            known.closed.cancel();
-            self.closing += 1;
-        }
-        true
-    }
-
-    fn insert_known(&mut self, identity: Identity, id: Id, known: Known) {
-        let count = if known.is_admin { &mut self.admin_len } else { &mut self.known_len };
-        *count += 1;
-        self.known.entry(identity).or_default().insert(id, known);
-    }
-
-    fn remove_known(&mut self, identity: &Identity, id: Id) -> Option<Known> {
-        let own = self.known.get_mut(identity)?;
-        let known = own.remove(&id)?;
-        if own.is_empty() {
-            self.known.remove(identity);
-        }
-        let count = if known.is_admin { &mut self.admin_len } else { &mut self.known_len };
-        *count -= 1;
-        Some(known)
-    }
-
-    /// Whether an identity may have one more connection, after one of its idle ones, or of an identity
-    /// that has more, was closed.
-    fn has_share(&mut self, limits: &Limits, identity: &Identity, is_admin: bool) -> bool {
-        let own_len = |state: &Self| state.known.get(identity).map_or(0, BTreeMap::len);
-        if own_len(self) >= limits.connections_per_identity && !self.close_idle_of(identity) {
-            return false;
-        }
-        let known_max = limits.connections.saturating_sub(limits.connections_reserved);
-        is_admin || self.known_len < known_max || {
-            let own_len = own_len(self);
-            self.close_idle_of_largest(own_len) || self.close_idle_of(identity)
-        }
     }
 }
 
@@ -290,10 +179,12 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::time::Duration;
 
     use futures_util::poll;
 
     use super::*;
+    use crate::limit::by_prefix::SERVED_WAIT;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -327,12 +218,12 @@ mod tests {
     async fn the_prefix_that_has_most_gives_way_first_those_that_let_us_wait() {
         let admission = admission(32);
         let crowd: Vec<_> = (0..7).map(|_| accept(&admission, 1)).collect();
-        tokio::time::advance(PATIENCE).await;
+        tokio::time::advance(SERVED_WAIT).await;
         crowd[0].heard();
         crowd[1].heard();
         crowd[1].served();
         let other = accept(&admission, 2);
-        tokio::time::advance(PATIENCE).await;
+        tokio::time::advance(SERVED_WAIT).await;
         // The ninth handshake: the one whose client has been waited for longest goes.
         let second = accept(&admission, 2);
         assert!(is_closed(&crowd[2]) && crowd.iter().filter(|slot| is_closed(slot)).count() == 1);

@@ -1,0 +1,133 @@
+//! A request on a route: the one value that its layers and its handler share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::Method;
+use kes_keyring::Keyring;
+use kes_types::{Identity, KeyName, ListPattern, PolicyName};
+
+use crate::connection::peer::{Caller, Peer};
+use crate::http::decoded_path::DecodedPath;
+use crate::http::error::ApiError;
+use crate::state::app::App;
+use crate::state::changes::Waiting;
+use crate::state::snapshot::{ConfiguredRoute, Snapshot};
+
+/// What is known of a request when its route is found. Made once and lent to the layers and the handler.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    pub(crate) app: Arc<App>,
+    /// The configuration that the request lives with to its end.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The connection's other end.
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) route: ConfiguredRoute,
+    /// The request's number in the logs.
+    pub(crate) id: u64,
+    pub(crate) method: Method,
+    pub(crate) path: DecodedPath,
+    /// Where the argument begins in the path.
+    argument_at: usize,
+    pub(crate) caller: Caller,
+    /// When the request's head was complete.
+    pub(crate) begun: Instant,
+    /// Whether the client still waits for a change that it asked for.
+    pub(crate) waiting: Waiting,
+}
+
+/// The route of a request, before its caller is known.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) route: ConfiguredRoute,
+    path: DecodedPath,
+    argument_at: usize,
+}
+
+impl Found {
+    /// Finds the route of a path in the configuration in force.
+    pub(crate) fn new(app: &App, path: DecodedPath) -> Result<Self, ApiError> {
+        let snapshot = app.live.load();
+        let found = snapshot.find(path.as_str());
+        let (route, argument) = found.ok_or_else(ApiError::no_such_route)?;
+        let argument_at = path.as_str().len() - argument.len();
+        Ok(Self { snapshot, route, path, argument_at })
+    }
+}
+
+impl RequestContext {
+    /// Numbers the request and notes the time.
+    pub(crate) fn new(
+        app: &Arc<App>,
+        peer: &Arc<Peer>,
+        found: Found,
+        method: Method,
+        caller: Caller,
+    ) -> Self {
+        let Found { snapshot, route, path, argument_at } = found;
+        Self {
+            app: Arc::clone(app),
+            snapshot,
+            peer: Arc::clone(peer),
+            route,
+            id: app.next_request_id(),
+            method,
+            path,
+            argument_at,
+            caller,
+            begun: app.clock.monotonic(),
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// The caller's identity, if it has one.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.caller.subject.as_ref().ok().map(|subject| *subject.identity())
+    }
+
+    /// Keys by name.
+    pub(crate) fn keyring(&self) -> &Arc<Keyring> {
+        &self.snapshot.keyring
+    }
+
+    /// Everything after the route's path, slashes included.
+    fn argument(&self) -> &str {
+        self.path.as_str().get(self.argument_at..).unwrap_or_default()
+    }
+
+    /// The argument as the name of a key.
+    pub(crate) fn key_name(&self) -> Result<KeyName, ApiError> {
+        KeyName::parse(self.argument()).map_err(|_| invalid_name("key name", self.argument()))
+    }
+
+    /// The argument as the name of a policy.
+    pub(crate) fn policy_name(&self) -> Result<PolicyName, ApiError> {
+        PolicyName::parse(self.argument()).map_err(|_| invalid_name("policy name", self.argument()))
+    }
+
+    /// The argument as an identity; none if the text is a name, but no identity.
+    pub(crate) fn identity_argument(&self) -> Result<Option<Identity>, ApiError> {
+        let text = self.argument();
+        // Identities follow the rules of names on the wire.
+        PolicyName::parse(text).map_err(|_| invalid_name("identity", text))?;
+        // In lower case alone: a policy that names the identity would not match the other spelling.
+        Ok(text.parse().ok().filter(|identity: &Identity| identity.to_string() == text))
+    }
+
+    /// The argument as the pattern of a listing.
+    pub(crate) fn pattern(&self) -> Result<ListPattern, ApiError> {
+        let text = self.argument();
+        ListPattern::parse(text).map_err(|_| {
+            ApiError::bad_request(format!(
+                "listing pattern '{text}' is empty, too long or is invalid"
+            ))
+        })
+    }
+}
+
+fn invalid_name(what: &str, text: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "{what} '{text}' is empty, too long or contains invalid characters"
+    ))
+}
