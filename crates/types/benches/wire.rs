@@ -4,11 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use kes_types::wire::{
-    AuditEvent, AuditRequest, AuditResponse, Base64, DecryptRequest, DecryptResponse,
-    GenerateResponse,
-};
-use kes_types::{Identity, Secret, Timestamp};
+use kes_types::wire::{Base64, DecryptRequest, DecryptResponse, GenerateResponse};
+use kes_types::Secret;
 use serde::Serialize;
 
 /// Length of a data key, in bytes.
@@ -24,7 +21,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(&mut criterion, "decrypt_response", &DecryptResponse { plaintext: data_key() })?;
     let generated = GenerateResponse { plaintext: data_key(), ciphertext: bytes(CIPHERTEXT_LEN) };
     write(&mut criterion, "generate_response", &generated)?;
-    write(&mut criterion, "audit_event", &audit_event()?)?;
     criterion.final_summary();
     Ok(())
 }
@@ -65,20 +61,4 @@ fn bytes(len: usize) -> Base64 {
 
 fn data_key() -> Secret {
     Secret::new(vec![7; DATA_KEY_LEN])
-}
-
-fn audit_event() -> Result<impl Serialize, Box<dyn Error>> {
-    Ok(AuditEvent {
-        time: Timestamp::from_unix(1_767_225_600, 123_456_789)?,
-        request: AuditRequest {
-            ip: "192.0.2.17".into(),
-            path: "/v1/key/decrypt/minio-default-key".into(),
-            identity: Some(Identity::of_public_key(b"caller")),
-            policy: Some("minio".into()),
-            proxy_ip: None,
-        },
-        response: AuditResponse { code: 200, time: 84_512 },
-        client_gone: false,
-        lost: 0,
-    })
 }

@@ -120,13 +120,13 @@ impl Rest {
         }
     }
 
-    /// Waits for a batch; none when the backlog is closed and empty. What was not read when this
+    /// Waits for a batch; none when the buffer is closed and empty. What was not read when this
     /// is dropped stays.
-    pub(crate) async fn next_batch(&mut self, backlog: &LineBuffer) -> Option<Batch> {
+    pub(crate) async fn next_batch(&mut self, buffer: &LineBuffer) -> Option<Batch> {
         loop {
             let until = self.until.filter(|until| *until > Instant::now());
             {
-                let mut state = backlog.lock();
+                let mut state = buffer.lock();
                 let is_due = until.is_none() || state.is_closed || state.lines.len() >= BATCH_LEN;
                 if is_due && !(state.lines.is_empty() && state.lost == 0) {
                     let spare = std::mem::take(&mut self.spare);
@@ -134,7 +134,7 @@ impl Rest {
                     let lost = if lines.is_empty() { std::mem::take(&mut state.lost) } else { 0 };
                     state.wake_at = None;
                     drop(state);
-                    backlog.writable.notify_waiters();
+                    buffer.writable.notify_waiters();
                     self.until = Some(Instant::now() + REST);
                     return Some(Batch { lines, lost });
                 }
@@ -144,10 +144,10 @@ impl Rest {
                 state.wake_at = Some(if until.is_some() { BATCH_LEN } else { 1 });
             }
             match until {
-                None => backlog.readable.notified().await,
+                None => buffer.readable.notified().await,
                 Some(until) => {
                     // Either way there is something to look at.
-                    let _ = tokio::time::timeout_at(until, backlog.readable.notified()).await;
+                    let _ = tokio::time::timeout_at(until, buffer.readable.notified()).await;
                 }
             }
         }
@@ -160,8 +160,8 @@ mod tests {
 
     use super::*;
 
-    fn line(backlog: &LineBuffer, text: &str) {
-        backlog.push(text.as_bytes(), |lost| format!("{lost} before {text}").into_bytes());
+    fn line(buffer: &LineBuffer, text: &str) {
+        buffer.push(text.as_bytes(), |lost| format!("{lost} before {text}").into_bytes());
     }
 
     fn batch(lines: &str) -> Batch {
@@ -170,62 +170,62 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_line_wakes_and_the_next_ones_are_gathered() {
-        let (backlog, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+        let (buffer, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
         {
-            let mut next = Box::pin(rest.next_batch(&backlog));
+            let mut next = Box::pin(rest.next_batch(&buffer));
             assert!(poll!(&mut next).is_pending());
-            line(&backlog, "a\n");
+            line(&buffer, "a\n");
             assert_eq!(next.await, Some(batch("a\n")));
         }
         let begin = Instant::now();
-        let mut next = Box::pin(rest.next_batch(&backlog));
-        line(&backlog, "b\n");
+        let mut next = Box::pin(rest.next_batch(&buffer));
+        line(&buffer, "b\n");
         assert!(poll!(&mut next).is_pending());
-        line(&backlog, "c\n");
+        line(&buffer, "c\n");
         assert_eq!(next.await, Some(batch("b\nc\n")));
         assert!(begin.elapsed() >= REST);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_batch_ends_the_rest() {
-        let (backlog, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
-        line(&backlog, "a\n");
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("a\n")));
-        let mut next = Box::pin(rest.next_batch(&backlog));
+        let (buffer, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+        line(&buffer, "a\n");
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("a\n")));
+        let mut next = Box::pin(rest.next_batch(&buffer));
         assert!(poll!(&mut next).is_pending());
         let long = "x".repeat(BATCH_LEN);
-        line(&backlog, &long);
+        line(&buffer, &long);
         assert!(poll!(&mut next).is_ready());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_has_no_room_is_counted_and_told_with_the_next_line_or_by_itself() {
-        let (backlog, mut rest) = (LineBuffer::new(4), Rest::default());
+        let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
         for text in ["ab", "cd", "ef", "gh"] {
-            line(&backlog, text);
+            line(&buffer, text);
         }
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abcd")));
-        line(&backlog, "ij");
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("2 before ij")));
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abcd")));
+        line(&buffer, "ij");
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("2 before ij")));
         for text in ["ab", "cd", "ef"] {
-            line(&backlog, text);
+            line(&buffer, text);
         }
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abcd")));
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abcd")));
         let gap = Batch { lines: Vec::new(), lost: 1 };
-        assert_eq!(rest.next_batch(&backlog).await, Some(gap));
+        assert_eq!(rest.next_batch(&buffer).await, Some(gap));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_backlog_is_read_to_its_end_and_room_comes_with_reading() {
-        let (backlog, mut rest) = (LineBuffer::new(4), Rest::default());
-        line(&backlog, "abc");
-        let mut room = Box::pin(backlog.room());
+        let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
+        line(&buffer, "abc");
+        let mut room = Box::pin(buffer.room());
         assert!(poll!(&mut room).is_pending());
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abc")));
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abc")));
         tokio::time::timeout(REST, room).await.unwrap();
-        line(&backlog, "abc");
-        backlog.close();
-        assert_eq!(rest.next_batch(&backlog).await, Some(batch("abc")));
-        assert_eq!(rest.next_batch(&backlog).await, None);
+        line(&buffer, "abc");
+        buffer.close();
+        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abc")));
+        assert_eq!(rest.next_batch(&buffer).await, None);
     }
 }

@@ -1,10 +1,12 @@
 //! The audit log, the error log, and the folding of repeated lines.
 
 pub(crate) mod audit;
+mod audit_line;
 pub(crate) mod failures;
 pub(crate) mod fold;
 pub(crate) mod folded;
-pub(crate) mod line_buffer;
+mod line_buffer;
+mod line_writer;
 pub(crate) mod refusal;
 pub(crate) mod refusals;
 pub(crate) mod stream;

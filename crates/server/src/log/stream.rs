@@ -19,8 +19,8 @@ use crate::http::response::ResponseBody;
 use crate::log::line_buffer::{LineBuffer, Rest};
 use crate::state::shutdown::Stop;
 
-/// Lines that wait for one reader, in bytes; beyond them a slow reader loses events, and is told.
-const READER_LEN_MAX: usize = 512 << 10;
+/// Lines that wait for one subscriber, in bytes; beyond them a slow subscriber loses events, and is told.
+const SUBSCRIBER_LEN_MAX: usize = 512 << 10;
 
 /// An event that can be written as a line of a stream.
 pub(crate) trait LogLine {
@@ -37,7 +37,7 @@ impl LogLine for ErrorEvent {
     }
 
     fn gap(lost: u64) -> Vec<u8> {
-        let message = "events were lost: this reader is too slow".to_owned();
+        let message = "events were lost: this subscriber is too slow".to_owned();
         Self { message, lost }.line(lost)
     }
 }
@@ -56,7 +56,7 @@ impl StreamLimits {
         Self { streams_max, per_identity_max, streams: Mutex::default() }
     }
 
-    fn enter(self: &Arc<Self>, identity: Option<Identity>) -> Result<StreamPlace, ApiError> {
+    fn acquire(self: &Arc<Self>, identity: Option<Identity>) -> Result<StreamSlot, ApiError> {
         let mut streams = lock(&self.streams);
         let total: usize = streams.values().sum();
         let own = streams.entry(identity).or_default();
@@ -64,18 +64,18 @@ impl StreamLimits {
             return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many log streams"));
         }
         *own += 1;
-        Ok(StreamPlace { limits: Arc::clone(self), identity })
+        Ok(StreamSlot { limits: Arc::clone(self), identity })
     }
 }
 
 /// A stream's place, given back when it ends.
 #[derive(Debug)]
-struct StreamPlace {
+struct StreamSlot {
     limits: Arc<StreamLimits>,
     identity: Option<Identity>,
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut streams = lock(&self.limits.streams);
         if let Some(own) = streams.get_mut(&self.identity) {
@@ -89,24 +89,24 @@ impl Drop for StreamPlace {
 
 /// A log that can be followed. Publishing never waits.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
+pub(crate) struct Broadcast {
     /// Who follows it; replaced as a whole, so that to look costs no lock.
-    readers: ArcSwap<Vec<Arc<Reader>>>,
+    subscribers: ArcSwap<Vec<Arc<Subscriber>>>,
     events: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct Subscriber {
     lines: LineBuffer,
     /// The request that opened the stream; it is not told of itself.
     opened_by: u64,
 }
 
-impl Hub {
+impl Broadcast {
     /// Counts an event; `false` if nobody follows the log.
     pub(crate) fn count(&self) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
-        !self.readers.load().is_empty()
+        !self.subscribers.load().is_empty()
     }
 
     /// How many events were counted.
@@ -114,17 +114,17 @@ impl Hub {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to every reader but the one that `request` opened. One whose buffer is full
+    /// Hands an event to every subscriber but the one that `request` opened. One whose buffer is full
     /// loses it.
     pub(crate) fn publish(&self, event: &impl LogLine, request: Option<u64>) {
-        let readers = self.readers.load();
-        if readers.is_empty() {
+        let subscribers = self.subscribers.load();
+        if subscribers.is_empty() {
             return;
         }
         let line = ended(event.line(0));
-        for reader in readers.iter() {
-            if Some(reader.opened_by) != request {
-                reader.lines.push(&line, |lost| ended(event.line(lost)));
+        for subscriber in subscribers.iter() {
+            if Some(subscriber.opened_by) != request {
+                subscriber.lines.push(&line, |lost| ended(event.line(lost)));
             }
         }
     }
@@ -137,21 +137,21 @@ impl Hub {
         request: u64,
         stop: &Stop,
     ) -> ApiResult {
-        let place = limits.enter(identity)?;
-        let reader =
-            Arc::new(Reader { lines: LineBuffer::new(READER_LEN_MAX), opened_by: request });
-        self.replace(|readers| readers.push(Arc::clone(&reader)));
-        let follower = Follower {
-            hub: Arc::clone(self),
-            reader,
+        let slot = limits.acquire(identity)?;
+        let subscriber =
+            Arc::new(Subscriber { lines: LineBuffer::new(SUBSCRIBER_LEN_MAX), opened_by: request });
+        self.replace(|subscribers| subscribers.push(Arc::clone(&subscriber)));
+        let subscription = Subscription {
+            broadcast: Arc::clone(self),
+            subscriber,
             rest: Rest::default(),
             stop: stop.clone(),
             gap: E::gap,
-            _place: place,
+            _slot: slot,
         };
-        let lines = stream::unfold(follower, |mut follower| async move {
-            let lines = follower.next_lines().await?;
-            Some((Ok::<_, Infallible>(lines), follower))
+        let lines = stream::unfold(subscription, |mut subscription| async move {
+            let lines = subscription.next_lines().await?;
+            Some((Ok::<_, Infallible>(lines), subscription))
         });
         let mut response = Response::new(ResponseBody::Right(Body::from_stream(lines)));
         let ndjson = HeaderValue::from_static("application/x-ndjson");
@@ -159,11 +159,11 @@ impl Hub {
         Ok(response)
     }
 
-    fn replace(&self, change: impl Fn(&mut Vec<Arc<Reader>>)) {
-        self.readers.rcu(|readers| {
-            let mut readers = Vec::clone(readers);
-            change(&mut readers);
-            readers
+    fn replace(&self, change: impl Fn(&mut Vec<Arc<Subscriber>>)) {
+        self.subscribers.rcu(|subscribers| {
+            let mut subscribers = Vec::clone(subscribers);
+            change(&mut subscribers);
+            subscribers
         });
     }
 }
@@ -174,18 +174,18 @@ fn ended(mut line: Vec<u8>) -> Vec<u8> {
 }
 
 /// The reading end of a stream; nothing is kept for it once it is dropped.
-struct Follower {
-    hub: Arc<Hub>,
-    reader: Arc<Reader>,
+struct Subscription {
+    broadcast: Arc<Broadcast>,
+    subscriber: Arc<Subscriber>,
     rest: Rest,
     stop: Stop,
     gap: fn(u64) -> Vec<u8>,
-    _place: StreamPlace,
+    _slot: StreamSlot,
 }
 
-impl Follower {
+impl Subscription {
     async fn next_lines(&mut self) -> Option<Bytes> {
-        let next = self.rest.next_batch(&self.reader.lines);
+        let next = self.rest.next_batch(&self.subscriber.lines);
         let batch = self.stop.soft().run_until_cancelled(next).await.flatten()?;
         if self.stop.is_draining() {
             return None;
@@ -195,15 +195,17 @@ impl Follower {
     }
 }
 
-impl Drop for Follower {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.replace(|readers| readers.retain(|reader| !Arc::ptr_eq(reader, &self.reader)));
+        self.broadcast.replace(|subscribers| {
+            subscribers.retain(|subscriber| !Arc::ptr_eq(subscriber, &self.subscriber));
+        });
     }
 }
 
 /// The error log, as it can be followed at `/v1/log/error`. The process's log subscriber feeds it.
 #[derive(Clone, Debug, Default)]
-pub struct ErrorLog(pub(crate) Arc<Hub>);
+pub struct ErrorLog(pub(crate) Arc<Broadcast>);
 
 impl ErrorLog {
     /// A log that nobody follows yet.
@@ -247,38 +249,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_loses_events_and_is_told_how_many() {
-        let hub = Arc::new(Hub::default());
-        let follow = hub.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
+        let broadcast = Arc::new(Broadcast::default());
+        let follow = broadcast.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
         let mut body = follow.unwrap().into_body();
         let long = "x".repeat(1000);
         for _ in 0..1000 {
-            assert!(hub.count());
-            hub.publish(&event("of itself"), Some(1));
-            hub.publish(&event(&long), Some(2));
+            assert!(broadcast.count());
+            broadcast.publish(&event("of itself"), Some(1));
+            broadcast.publish(&event(&long), Some(2));
         }
         let first = next(&mut body).await.unwrap();
         assert!(first.iter().all(|event| event.message == long && event.lost == 0));
-        hub.publish(&event("after"), None);
+        broadcast.publish(&event("after"), None);
         let lost = 1000 - first.len() as u64;
         assert!(lost > 0);
         let after = ErrorEvent { message: "after".into(), lost };
         assert_eq!(next(&mut body).await, Some(vec![after]));
 
         for _ in 0..1000 {
-            hub.publish(&event(&long), None);
+            broadcast.publish(&event(&long), None);
         }
         assert_eq!(next(&mut body).await.unwrap().len(), first.len());
         let gap = next(&mut body).await.unwrap();
         assert_eq!((gap.len(), gap[0].lost), (1, lost));
 
         drop(body);
-        assert!(!hub.count());
+        assert!(!broadcast.count());
     }
 
     #[tokio::test]
     async fn streams_are_limited_per_identity_and_in_all_and_end_with_the_server() {
-        let (hub, limits, stop) = (Arc::new(Hub::default()), stream_limits(), Stop::new());
-        let follow = |who| hub.follow::<ErrorEvent>(&limits, who, 1, &stop);
+        let (broadcast, limits, stop) =
+            (Arc::new(Broadcast::default()), stream_limits(), Stop::new());
+        let follow = |who| broadcast.follow::<ErrorEvent>(&limits, who, 1, &stop);
         let who = |seed: u8| Some(Identity::of_public_key(&[seed]));
         let mut open = Vec::new();
         for seed in 0..4 {

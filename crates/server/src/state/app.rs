@@ -67,7 +67,7 @@ impl App {
         Scrape {
             process: self.system.figures(self.clock.monotonic()),
             error_events: self.errors.0.events(),
-            audit_events: self.audit.hub.events(),
+            audit_events: self.audit.broadcast.events(),
             up_time: self.uptime(),
         }
     }

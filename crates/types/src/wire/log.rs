@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Identity, Timestamp};
 
-/// One line of `GET /v1/log/audit`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One line of `GET /v1/log/audit`. The server has a writer of its own for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AuditEvent<'a> {
     /// When the request arrived.
     pub time: Timestamp,
@@ -15,33 +15,33 @@ pub struct AuditEvent<'a> {
     pub response: AuditResponse,
     /// Whether the caller hung up before a change that it asked for ended. The response is that of
     /// the change, and was not sent.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub client_gone: bool,
     /// Events that were lost before this one because the reader was too slow.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub lost: u64,
 }
 
 /// The request of an [`AuditEvent`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AuditRequest<'a> {
     /// The caller's address; behind a TLS proxy the one that the proxy forwarded.
     pub ip: Cow<'a, str>,
     /// The percent-decoded path.
     pub path: Cow<'a, str>,
     /// The caller, if it showed a certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub identity: Option<Identity>,
     /// The policy that the caller is assigned to, if there is one. KES has no such field.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub policy: Option<Cow<'a, str>>,
     /// The TLS proxy's address, if the request came through one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub proxy_ip: Option<Cow<'a, str>>,
 }
 
 /// The response of an [`AuditEvent`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct AuditResponse {
     /// The HTTP status; 499 when the caller hung up before there was an outcome.
     pub code: u16,
@@ -62,9 +62,4 @@ pub struct ErrorEvent {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

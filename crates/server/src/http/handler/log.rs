@@ -7,14 +7,19 @@ use kes_types::wire::{AuditEvent, ErrorEvent};
 
 /// `GET /v1/log/error`.
 pub(crate) fn error(request: &RequestContext, permit: &Permit) -> ApiResult {
-    let hub = &request.app.errors.0;
+    let broadcast = &request.app.errors.0;
     let identity = permit.identity().copied();
-    hub.follow::<ErrorEvent>(&request.app.streams, identity, request.id, &request.app.stop)
+    broadcast.follow::<ErrorEvent>(&request.app.streams, identity, request.id, &request.app.stop)
 }
 
 /// `GET /v1/log/audit`.
 pub(crate) fn audit(request: &RequestContext, permit: &Permit) -> ApiResult {
-    let hub = &request.app.audit.hub;
+    let broadcast = &request.app.audit.broadcast;
     let identity = permit.identity().copied();
-    hub.follow::<AuditEvent<'_>>(&request.app.streams, identity, request.id, &request.app.stop)
+    broadcast.follow::<AuditEvent<'_>>(
+        &request.app.streams,
+        identity,
+        request.id,
+        &request.app.stop,
+    )
 }

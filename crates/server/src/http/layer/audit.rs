@@ -33,7 +33,7 @@ pub(super) fn begin(request: &RequestContext) -> Audited<'_> {
         return Audited(None);
     }
     let log = &request.app.audit;
-    let is_followed = log.hub.count();
+    let is_followed = log.broadcast.count();
     let to_stdout = match request.snapshot.audit {
         AuditEvents::Off => false,
         AuditEvents::Changes => request.route.route.is_change,
@@ -76,7 +76,7 @@ impl Pending<'_> {
             client_gone: request.waiting.has_ended(),
             lost: 0,
         };
-        log.hub.publish(&event, Some(request.id));
+        log.broadcast.publish(&event, Some(request.id));
         if self.to_stdout {
             log.write(&request.method, &event);
         }
