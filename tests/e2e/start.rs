@@ -1,4 +1,4 @@
-//! Rows 48, 49 and 51: starting the server as operators and scripts do.
+//! Starting the server as operators and scripts do.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -183,7 +183,7 @@ async fn row_49_an_unset_variable_or_an_unknown_field_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate_to_anybody() {
+async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate_to_any_client() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::dev(folder.path()).await;
     let api_key = server.dev_api_key().await;

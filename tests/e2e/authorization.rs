@@ -1,7 +1,33 @@
-//! Whatever path asks for the same as a denied one is denied too.
+//! Who may call what: identities without a policy, rules of policies, and all the paths that lead to one resource.
 
 use kes_tests::{Connection, Credential, Payload, Request, Setup, WAYS};
 use percent_encoding::{AsciiSet, percent_encode};
+
+const DENIED: &str = "not authorized: insufficient permissions";
+
+/// Method, path and a sound body of every route that asks for a policy.
+const ROUTES: [(&str, &str, &str); 20] = [
+    ("GET", "/v1/ready", ""),
+    ("GET", "/v1/status", ""),
+    ("GET", "/v1/metrics", ""),
+    ("GET", "/v1/api", ""),
+    ("PUT", "/v1/key/create/my-k", ""),
+    ("PUT", "/v1/key/import/my-k", r#"{"key":"AAAA","cipher":"AES256"}"#),
+    ("GET", "/v1/key/describe/my-k", ""),
+    ("GET", "/v1/key/list/", ""),
+    ("GET", "/v1/key/list", ""),
+    ("DELETE", "/v1/key/delete/my-k", ""),
+    ("PUT", "/v1/key/generate/my-k", "{}"),
+    ("PUT", "/v1/key/encrypt/my-k", "{}"),
+    ("PUT", "/v1/key/decrypt/my-k", "{}"),
+    ("PUT", "/v1/key/hmac/my-k", "{}"),
+    ("GET", "/v1/policy/describe/p", ""),
+    ("GET", "/v1/policy/read/p", ""),
+    ("GET", "/v1/policy/list/", ""),
+    ("GET", "/v1/identity/list/", ""),
+    ("GET", "/v1/log/error", ""),
+    ("GET", "/v1/log/audit", ""),
+];
 
 /// The listing routes, and the field of their answers.
 const LISTS: [(&str, &str); 3] =
@@ -43,6 +69,110 @@ async fn listed(connection: &mut Connection, path: &str, field: &str) -> Option<
     }
     let names = answer.ok().json()[field].clone();
     Some(serde_json::from_value(names).expect("names are strings"))
+}
+
+fn request(method: &str, path: &str, body: &str) -> Request {
+    let request = Request::new(method, path);
+    if body.is_empty() { request } else { request.json(body) }
+}
+
+#[tokio::test]
+async fn row_18_denied_is_403_on_every_route_without_a_policy_and_with_the_wrong_one() {
+    let (stranger, bare) = (Credential::generate(), Credential::generate());
+    let setup = Setup::new().policy("p", &["/v1/nothing"], &[], &[&bare]);
+    let server = setup.start().await;
+    let describe = format!("/v1/identity/describe/{}", setup.admin().identity());
+    for way in WAYS {
+        for client in [&stranger, &bare] {
+            let mut connection = server.connect_over(client, way).await;
+            for (method, path, body) in ROUTES {
+                let answer = connection.refusal(request(method, path, body)).await;
+                answer.refused(403, DENIED);
+            }
+            connection.get(&describe).await.refused(403, DENIED);
+            connection.get("/version").await.ok();
+        }
+        let mut connection = server.connect_over(&stranger, way).await;
+        let answer = connection.get("/v1/identity/self/describe").await;
+        answer.refused(404, "identity does not exist");
+    }
+}
+
+#[tokio::test]
+async fn row_18_a_refusal_comes_before_anything_is_said_of_names_bodies_and_keys() {
+    let stranger = Credential::generate();
+    let setup = Setup::new();
+    let server = setup.start().await;
+    let mut connection = server.connect(&stranger).await;
+    for (path, body) in [
+        ("/v1/key/generate/a.b", "{}"),
+        ("/v1/key/generate/my-k", "junk"),
+        ("/v1/key/import/my-k", ""),
+        ("/v1/key/decrypt/my-k", ""),
+    ] {
+        connection.send(request("PUT", path, body)).await.refused(403, DENIED);
+    }
+    let large =
+        Request::new("PUT", "/v1/key/encrypt/my-k").payload(Payload::chunked("x".repeat(1 << 21)));
+    server.connect(&stranger).await.send(large).await.refused(403, DENIED);
+}
+
+struct Case {
+    allow: &'static [&'static str],
+    deny: &'static [&'static str],
+    path: &'static str,
+    allowed: bool,
+}
+
+const fn case(
+    allow: &'static [&'static str],
+    deny: &'static [&'static str],
+    path: &'static str,
+    allowed: bool,
+) -> Case {
+    Case { allow, deny, path, allowed }
+}
+
+#[tokio::test]
+async fn row_45_deny_wins_a_star_at_the_end_is_a_prefix_and_no_match_is_a_refusal() {
+    const DESCRIBE: &str = "/v1/key/describe/*";
+    let cases = [
+        case(&[DESCRIBE], &[], "/v1/key/describe/my-k", true),
+        case(&["/v1/key/describe/my-k"], &[], "/v1/key/describe/my-k", true),
+        case(&["/v1/key/describe/my-k"], &[], "/v1/key/describe/my-k2", false),
+        case(&["/v1/key/describe/my-"], &[], "/v1/key/describe/my-k", false),
+        case(&["/v1/key/describe/my-*"], &[], "/v1/key/describe/my-", true),
+        case(&["/v1/key/*/my-k"], &[], "/v1/key/describe/my-k", false),
+        case(&["/v1/key/describe/m?-k"], &[], "/v1/key/describe/my-k", false),
+        case(&["/v1/*"], &[], "/v1/key/describe/my-k", true),
+        case(&["*"], &[], "/v1/key/describe/my-k", true),
+        case(&[], &[], "/v1/key/describe/my-k", false),
+        case(&[""], &[], "/v1/key/describe/my-k", false),
+        case(&[DESCRIBE], &[DESCRIBE], "/v1/key/describe/my-k", false),
+        case(&["/v1/key/describe/my-k"], &["/v1/*"], "/v1/key/describe/my-k", false),
+        case(&[DESCRIBE], &["/v1/key/describe/my-k"], "/v1/key/describe/my-k", false),
+        case(&[DESCRIBE], &["/v1/key/describe/my-k"], "/v1/key/describe/my%2Dk", false),
+        case(&[DESCRIBE], &["/v1/key/describe/my-x"], "/v1/key/describe/my-k", true),
+        case(
+            &["/v1/key/bulk/decrypt", "/v1/policy/show/x", DESCRIBE],
+            &[],
+            "/v1/key/describe/a",
+            true,
+        ),
+    ];
+    let clients: Vec<Credential> = cases.iter().map(|_| Credential::generate()).collect();
+    let mut setup = Setup::new();
+    for (at, (case, client)) in cases.iter().zip(&clients).enumerate() {
+        setup = setup.policy(&format!("p{at}"), case.allow, case.deny, &[client]);
+    }
+    let server = setup.start().await;
+    for (at, (case, client)) in cases.iter().zip(&clients).enumerate() {
+        let answer = server.connect(client).await.get(case.path).await;
+        let status = if case.allowed { 404 } else { 403 };
+        // "my-" is allowed and then no name.
+        let status = if case.path.ends_with("my-") { 400 } else { status };
+        assert_eq!(answer.status, status, "case {at}: {answer:?}");
+    }
 }
 
 #[tokio::test]

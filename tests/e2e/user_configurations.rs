@@ -1,5 +1,5 @@
 //! Set-ups of users of KES, reduced to what mattered in each, with more inputs of the same kinds.
-//! `tests/vectors/field` has the configurations; `PORT`, `VAULT` and `CLIENT_ID` stand for what a
+//! `tests/vectors/configurations` has the configurations; `PORT`, `VAULT` and `CLIENT_ID` stand for what a
 //! test fills in.
 
 use std::fs;
@@ -29,7 +29,7 @@ struct Field {
 
 impl Field {
     fn new(vector: &str) -> Self {
-        let path = repository().join("tests/vectors/field").join(vector);
+        let path = repository().join("tests/vectors/configurations").join(vector);
         let text = fs::read_to_string(path).expect("the configuration is there");
         let field = Self { folder: TempDir::new().expect("a temporary folder"), text };
         let server = pki::server(&NAMES);

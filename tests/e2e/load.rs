@@ -1,4 +1,4 @@
-//! Rows 30 and 31: `MinIO`'s normal load on one connection.
+//! `MinIO`'s normal load on one connection is served without throttling.
 
 use kes_tests::Proto;
 use kes_tests::frame::{Frames, GOAWAY, SETTINGS};

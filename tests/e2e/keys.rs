@@ -1,4 +1,4 @@
-//! Rows 15, 16, 19, 21, 22 and 40: what is said of keys.
+//! Answers about keys: statuses, messages and bodies.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Rows 32–36, 38 and 41–43: listings, status, metrics and the other routes.
+//! Listings, status, metrics and the other routes.
 
 use kes_tests::{Credential, Payload, Request, Setup, WAYS, b64, go};
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ async fn row_36_status_has_the_fields_that_clients_decode() {
 }
 
 #[tokio::test]
-async fn row_38_version_asks_for_no_policy_and_the_routes_are_told() {
+async fn row_38_version_asks_for_no_policy_and_the_routes_are_listed() {
     let stranger = Credential::generate();
     let setup = Setup::new();
     let server = setup.start().await;

@@ -1,4 +1,4 @@
-//! Rows 1–8: TLS and who a client is.
+//! TLS versions, ALPN and client identities.
 
 use kes_tests::pki::{self, Authority};
 use kes_tests::{Credential, Proto, Setup, Tls, WAYS, kes, vectors};
@@ -195,7 +195,7 @@ async fn row_7_the_first_certificate_is_the_identity_and_further_ones_must_be_au
 }
 
 #[tokio::test]
-async fn row_7_nobody_takes_an_identity_by_showing_its_certificate_after_an_authority_of_its_own() {
+async fn row_7_a_certificate_behind_a_foreign_authority_gives_no_identity() {
     let setup = Setup::new();
     let server = setup.start().await;
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! Rows 53 and 54: what `MinIO` does when it starts.
+//! The sequence of calls that a starting `MinIO` makes.
 
 use kes_tests::{Answer, Connection, Credential, Request, Setup, WAYS, b64};
 use serde_json::json;

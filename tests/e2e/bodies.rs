@@ -1,4 +1,4 @@
-//! Rows 9–14, 28, 29 and 46: bodies, contexts and ciphertexts.
+//! Request bodies, contexts and ciphertexts.
 
 use kes_tests::{Answer, Connection, Payload, Request, Server, Setup, WAYS, b64, unb64};
 use serde_json::json;

@@ -1,6 +1,6 @@
-//! The recorded traffic of a real `MinIO`, with keys in files.
+//! Recorded exchanges, with keys in files: the traffic of a real `MinIO`, and `wire.jsonl`.
 
-use kes_tests::{Setup, WAYS, suite, vectors};
+use kes_tests::{Proto, Setup, WAYS, suite, vectors};
 
 fn with_recorded_keys() -> Setup {
     let (keys, _) = vectors::traffic();
@@ -22,4 +22,18 @@ async fn each_recorded_request_gets_its_recorded_status() {
 async fn each_recorded_ciphertext_opens_to_its_recorded_data_key() {
     let setup = with_recorded_keys();
     suite::each_recorded_ciphertext_opens_to_its_recorded_data_key(&setup).await;
+}
+
+#[tokio::test]
+async fn every_exchange_is_answered_over_http_1_1() {
+    for way in WAYS.into_iter().filter(|(proto, _)| *proto == Proto::H1) {
+        suite::every_exchange_is_answered(Setup::new(), way).await;
+    }
+}
+
+#[tokio::test]
+async fn every_exchange_is_answered_over_h2() {
+    for way in WAYS.into_iter().filter(|(proto, _)| *proto == Proto::H2) {
+        suite::every_exchange_is_answered(Setup::new(), way).await;
+    }
 }

@@ -1,4 +1,4 @@
-//! Rows 17, 23, 24, 25 and 37: several servers on one key directory, restarts, a store that hangs.
+//! Several servers on one key directory, restarts, a store that hangs.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! Row 44: logs, followed live.
+//! The audit and error logs, followed as streams.
 
 use kes_tests::{Credential, Proto, Request, Setup, Tls, WAYS, go};
 use serde_json::json;
 
 #[tokio::test]
-async fn row_44_the_audit_log_tells_of_each_request_while_it_runs() {
+async fn row_44_the_audit_log_has_each_request_at_once() {
     let (client, stranger) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;
@@ -46,7 +46,7 @@ async fn row_44_the_audit_log_tells_of_each_request_while_it_runs() {
 }
 
 #[tokio::test]
-async fn row_44_the_error_log_tells_of_faults_and_never_of_secrets() {
+async fn row_44_the_error_log_has_faults_and_never_secrets() {
     let setup = Setup::new();
     let secret = kes_tests::b64([0x5e; 32]);
     setup.store("damaged", format!(r#"{{"bytes":"{secret}","algorithm":"none"}}"#));
