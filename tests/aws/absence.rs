@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_tests::aws::error;
-use kes_tests::caller::generate;
-use kes_tests::proxy::Fault;
+use kes_harness::aws::error;
+use kes_harness::caller::generate;
+use kes_harness::proxy::Fault;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::site::{Site, action, action_on, create, delete, names, stored};
 
-fn answer(reply: kes_tests::proxy::Reply) -> Fault {
+fn answer(reply: kes_harness::proxy::Reply) -> Fault {
     Fault::Answer(reply)
 }
 
@@ -68,7 +68,7 @@ async fn a_key_that_was_just_created_elsewhere_is_found_although_aws_lags_behind
     let Some(site) = Site::new().await else { return };
     let server = site.setup.start().await;
     let mut admin = site.admin(&server).await;
-    let lags_behind = |name: &'static str, look: kes_tests::proxy::Reply| {
+    let lags_behind = |name: &'static str, look: kes_harness::proxy::Reply| {
         site.proxy.inject_times(1, answer(error::not_found()), action_on("GetSecretValue", name));
         site.proxy.inject_times(1, answer(look), action_on("DescribeSecret", name));
     };
@@ -204,7 +204,7 @@ async fn a_delete_is_answered_when_the_deletion_shows() {
     for (action, body) in [("DescribeSecret", known), ("GetSecretValue", value)] {
         let looks = Arc::clone(&looks);
         let is_it = action_on(action, "my-key");
-        let reply = kes_tests::proxy::Reply::new(200, "application/x-amz-json-1.1", body);
+        let reply = kes_harness::proxy::Reply::new(200, "application/x-amz-json-1.1", body);
         site.proxy.inject(answer(reply), move |asked| {
             is_it(asked) && looks.fetch_add(1, Ordering::Relaxed) < 3
         });

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::pki::{self, Authority};
-use kes_tests::proxy::{Asked, Fault, Gate, Proxy, Reply};
-use kes_tests::{Relay, Setup};
+use kes_harness::aws::{Moto, Signer, is_action, moto, verify};
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::pki::{self, Authority};
+use kes_harness::proxy::{Asked, Fault, Gate, Proxy, Reply};
+use kes_harness::{Relay, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;

@@ -1,10 +1,10 @@
 //! Creations that are cut off, raced and lied about: what was answered 200 is there, once.
 
 use bytes::Bytes;
-use kes_tests::aws::error;
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::proxy::{Fault, Gate};
-use kes_tests::{Server, measured};
+use kes_harness::aws::error;
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::proxy::{Fault, Gate};
+use kes_harness::{Server, measured};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -176,7 +176,7 @@ async fn of_creators_on_two_servers_one_wins_and_all_read_its_key() {
             }
         }
     }
-    let sent = site.proxy.count(|asked| kes_tests::aws::is_action(asked, "CreateSecret"));
+    let sent = site.proxy.count(|asked| kes_harness::aws::is_action(asked, "CreateSecret"));
     measured(&format!("3 races of 32 creators on AWS sent CreateSecret {sent} times"));
 }
 

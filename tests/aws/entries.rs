@@ -1,7 +1,7 @@
 //! What lies in AWS: what others wrote is read, what we write has the same shape.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::{Request, vectors};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::{Request, vectors};
 use serde_json::json;
 
 use crate::site::{Site, action, action_on, create, delete, names, stored};
@@ -92,7 +92,7 @@ async fn tags_and_the_kms_key_go_with_what_is_created() {
     let Some(site) = Site::new().await else { return };
     let (key, arn) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
     site.api().kms("CreateAlias", json!({ "AliasName": "alias/kes", "TargetKeyId": key })).await;
-    let version = kes_tests::kes().run(&["--version"]).await.ok();
+    let version = kes_harness::kes().run(&["--version"]).await.ok();
     let version = version.split_whitespace().nth(1).expect("a version").to_owned();
     for (number, (more, tags)) in [
         (json!({ "kmskey": key }), json!(null)),
@@ -148,7 +148,7 @@ async fn what_was_imported_is_kept_and_read() {
     let Some(site) = Site::new().await else { return };
     let server = site.setup.start().await;
     let mut admin = site.admin(&server).await;
-    let body = json!({ "key": kes_tests::b64([7; 32]), "cipher": "AES256" }).to_string();
+    let body = json!({ "key": kes_harness::b64([7; 32]), "cipher": "AES256" }).to_string();
     let import =
         |name: &str| Request::new("PUT", &format!("/v1/key/import/{name}")).json(body.clone());
     for name in ["my-one", "my-two"] {

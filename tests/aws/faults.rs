@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kes_tests::aws::{Api, error};
-use kes_tests::caller::until_ready;
-use kes_tests::proxy::{Asked, Fault, Gate, Reply};
-use kes_tests::{Connection, Server};
+use kes_harness::aws::{Api, error};
+use kes_harness::caller::until_ready;
+use kes_harness::proxy::{Asked, Fault, Gate, Reply};
+use kes_harness::{Connection, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -145,7 +145,11 @@ fn call(op: Op, name: &str) -> String {
     format!("secretsmanager:{action} on arn:aws:secretsmanager:{REGION}:123456789012:secret:{name}")
 }
 
-async fn ask(mut connection: Connection, op: Op, name: String) -> (Op, String, kes_tests::Answer) {
+async fn ask(
+    mut connection: Connection,
+    op: Op,
+    name: String,
+) -> (Op, String, kes_harness::Answer) {
     let (method, path) = op.request(&name);
     let answer = timeout(ANSWER_MAX, connection.call(method, &path)).await;
     (op, name.clone(), answer.unwrap_or_else(|_| panic!("{name}: no answer in {ANSWER_MAX:?}")))

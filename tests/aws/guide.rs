@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use kes_tests::Setup;
-use kes_tests::guide::{self, Page, repository};
+use kes_harness::Setup;
+use kes_harness::guide::{self, Page};
+use kes_harness::repository;
 use serde_json::Value;
 
 /// What needs a permission although the server does not call it: what Secrets Manager calls in its
@@ -38,14 +39,7 @@ pub(crate) fn changed(configuration: &str, part: &str) -> String {
 
 /// A setup of servers with this key store and nothing cached.
 pub(crate) fn setup(keystore: &str) -> Setup {
-    let setup = Setup::new();
-    let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
-    let head = format!(
-        "admin:\n  identity: {admin}\n\
-         tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
-         cache:\n  expiry:\n    any: 0s\n"
-    );
-    alone(setup.text(head + keystore))
+    alone(Setup::new().keystore_text(keystore))
 }
 
 /// Takes what the machine may have for AWS out of the servers' environment.

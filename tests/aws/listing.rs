@@ -1,10 +1,10 @@
 //! Lists: whose keys they have, whose they have not, and how many.
 
 use bytes::Bytes;
-use kes_tests::Setup;
-use kes_tests::aws::{Api, Ministack, is_action, ministack};
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::proxy::{Fault, Proxy};
+use kes_harness::Setup;
+use kes_harness::aws::{Api, Ministack, is_action, ministack};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
 use crate::site::{REGION, Site, action, create, delete, keystore, names, stored};
@@ -108,7 +108,7 @@ async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
     }
     let server = site.setup.start().await;
     let mut admin = site.admin(&server).await;
-    let is_second = |asked: &kes_tests::proxy::Asked| {
+    let is_second = |asked: &kes_harness::proxy::Asked| {
         is_action(asked, "ListSecrets")
             && String::from_utf8_lossy(&asked.body).contains("NextToken")
     };
@@ -117,7 +117,7 @@ async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
         Fault::CutBody,
         Fault::Garbage(Bytes::from_static(b"<html>")),
         Fault::Garbage(Bytes::new()),
-        Fault::Answer(kes_tests::aws::error::error(400, "InvalidNextTokenException", "expired")),
+        Fault::Answer(kes_harness::aws::error::error(400, "InvalidNextTokenException", "expired")),
     ] {
         site.proxy.inject(fault, is_second);
         admin.get("/v1/key/list/").await.refused(502, "failed to list keys");

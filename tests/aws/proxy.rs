@@ -1,9 +1,9 @@
 //! The proxy itself, in front of a real emulator.
 
 use bytes::Bytes;
-use kes_tests::aws::{Moto, error, moto};
-use kes_tests::proxy::{Fault, Gate, Proxy};
-use kes_tests::{Answer, Connection, Payload, Proto, Request};
+use kes_harness::aws::{Moto, error, moto};
+use kes_harness::proxy::{Fault, Gate, Proxy};
+use kes_harness::{Answer, Connection, Payload, Proto, Request};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 

@@ -1,6 +1,6 @@
 //! What is asked of a server with keys in files, asked of one with keys in AWS.
 
-use kes_tests::{Proto, Setup, Tls, WAYS, suite, vectors};
+use kes_harness::{Proto, Setup, Tls, WAYS, suite, vectors};
 use serde_json::json;
 
 use crate::site::{Site, keystore};

@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use kes_tests::aws::{Moto, moto};
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::guide::{Page, repository, serving, terminal};
-use kes_tests::proxy::{Asked, Proxy};
-use kes_tests::{Credential, Server, Setup, finish, kes};
+use kes_harness::aws::{Moto, moto};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::guide::{Page, serving, terminal};
+use kes_harness::proxy::{Asked, Proxy};
+use kes_harness::repository;
+use kes_harness::{Credential, Server, Setup, finish, kes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;

@@ -1,8 +1,8 @@
 //! An AWS with a proxy in front of it, and the setup of servers that keep their keys there.
 
-use kes_tests::aws::{Api, Moto, Signer, error, is_action, moto, verify};
-use kes_tests::proxy::{Asked, Proxy};
-use kes_tests::{Answer, Connection, Server, Setup, vectors};
+use kes_harness::aws::{Api, Moto, Signer, error, is_action, moto, verify};
+use kes_harness::proxy::{Asked, Proxy};
+use kes_harness::{Answer, Connection, Server, Setup, vectors};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

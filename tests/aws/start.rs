@@ -1,9 +1,9 @@
 //! Starts: with AWS away, with a KMS key that cannot be used, with credentials that AWS refuses.
 
-use kes_tests::Server;
-use kes_tests::aws::error;
-use kes_tests::caller::{generate, until_ready};
-use kes_tests::proxy::Fault;
+use kes_harness::Server;
+use kes_harness::aws::error;
+use kes_harness::caller::{generate, until_ready};
+use kes_harness::proxy::Fault;
 use serde_json::json;
 
 use crate::site::{Site, action, create, stored};
@@ -101,7 +101,7 @@ async fn a_kms_key_that_may_not_be_described_is_a_warning() {
 }
 
 /// A server that came up although AWS cannot be used; the client of its admin.
-async fn is_up_but_not_ready(server: &Server, site: &Site) -> kes_tests::Connection {
+async fn is_up_but_not_ready(server: &Server, site: &Site) -> kes_harness::Connection {
     let mut admin = site.admin(server).await;
     admin.get("/version").await.ok();
     assert_ne!(admin.get("/v1/ready").await.status, 200);

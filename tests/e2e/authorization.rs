@@ -1,6 +1,6 @@
 //! Who may call what: identities without a policy, rules of policies, and all the paths that lead to one resource.
 
-use kes_tests::{Connection, Credential, Payload, Request, Setup, WAYS};
+use kes_harness::{Connection, Credential, Payload, Request, Setup, WAYS};
 use percent_encoding::{AsciiSet, percent_encode};
 
 const DENIED: &str = "not authorized: insufficient permissions";

@@ -1,6 +1,6 @@
 //! Request bodies, contexts and ciphertexts.
 
-use kes_tests::{Answer, Connection, Payload, Request, Server, Setup, WAYS, b64, unb64};
+use kes_harness::{Answer, Connection, Payload, Request, Server, Setup, WAYS, b64, unb64};
 use serde_json::json;
 
 const NOT_AUTHENTIC: &str = "decryption failed: ciphertext is not authentic";

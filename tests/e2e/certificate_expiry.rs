@@ -1,7 +1,7 @@
 //! The server warns when its own certificate has expired, soon will, or is not valid yet.
 
-use kes_tests::Setup;
-use kes_tests::pki::Authority;
+use kes_harness::Setup;
+use kes_harness::pki::Authority;
 
 /// Starts and stops a server with a certificate, and those of CAs after it, for days around today.
 /// Gives the warnings about them.

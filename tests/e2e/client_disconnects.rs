@@ -1,8 +1,8 @@
 //! What is recorded of requests whose callers hung up.
 
-use kes_tests::proxy::{Fault, Gate, Reply};
-use kes_tests::vault::Canned;
-use kes_tests::{Connection, Payload, Pending, Proto, Request, Server, Setup, Tls, b64};
+use kes_harness::proxy::{Fault, Gate, Reply};
+use kes_harness::vault::Canned;
+use kes_harness::{Connection, Payload, Pending, Proto, Request, Server, Setup, Tls, b64};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};

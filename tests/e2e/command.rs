@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kes_tests::{Credential, Finished, Server, Setup, finish, kes, pki};
+use kes_harness::{Credential, Finished, Server, Setup, finish, kes, pki};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use kes_tests::{Credential, Dialer, Proto, Server, Tls, finish, kes, skipped, tool};
+use kes_harness::{Credential, Dialer, Proto, Server, Tls, finish, kes, skipped, tool};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kes_tests::{Connection, Server, Setup};
+use kes_harness::{Connection, Server, Setup};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 

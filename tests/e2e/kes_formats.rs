@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use kes_tests::vectors::{self, Formats};
-use kes_tests::{Server, Setup, b64, unb64};
+use kes_harness::vectors::{self, Formats};
+use kes_harness::{Server, Setup, b64, unb64};
 use serde_json::json;
 
 async fn with_recorded_keys() -> (Formats, Setup, Server) {

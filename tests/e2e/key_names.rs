@@ -1,6 +1,6 @@
 //! Names of keys in paths: how they are decoded, and which are refused.
 
-use kes_tests::{Proto, Setup, Tls, WAYS};
+use kes_harness::{Proto, Setup, Tls, WAYS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]

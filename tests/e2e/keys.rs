@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use kes_tests::{Answer, Connection, Setup, WAYS, go};
+use kes_harness::{Answer, Connection, Setup, WAYS, go};
 
 const MISSING: &str = "key does not exist";
 const KEY_OPERATIONS: [(&str, &str, &str); 5] = [
@@ -20,7 +20,7 @@ async fn operate(connection: &mut Connection, operation: (&str, &str, &str), key
     let path = format!("/v1/key/{name}/{key}");
     match method {
         "GET" => connection.get(&path).await,
-        _ => connection.send(kes_tests::Request::new(method, &path).json(body)).await,
+        _ => connection.send(kes_harness::Request::new(method, &path).json(body)).await,
     }
 }
 
@@ -47,7 +47,7 @@ async fn row_16_a_key_that_is_there_is_400_key_already_exists() {
             (format!("/v1/key/create/k{round}"), format!("/v1/key/import/k{round}"));
         admin.call("POST", &create).await.ok_empty();
         let made = admin.post(&format!("/v1/key/generate/k{round}"), "{}").await.ok();
-        let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_tests::b64([3; 32]));
+        let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_harness::b64([3; 32]));
         admin.call("POST", &create).await.refused(400, "key already exists");
         admin.post(&import, &body).await.refused(400, "key already exists");
         let body = format!(r#"{{"ciphertext":"{}"}}"#, made.text("ciphertext"));
@@ -145,7 +145,7 @@ async fn row_22_create_import_and_delete_answer_an_empty_body() {
         for key in 0..50 {
             admin.call("POST", &format!("/v1/key/create/k{round}-{key}")).await.ok_empty();
         }
-        let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_tests::b64([3; 32]));
+        let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_harness::b64([3; 32]));
         admin.post(&format!("/v1/key/import/i{round}"), &body).await.ok_empty();
         admin.call("DELETE", &format!("/v1/key/delete/i{round}")).await.ok_empty();
     }
@@ -159,7 +159,7 @@ async fn row_40_a_failed_create_is_not_503_and_leaves_no_key() {
     let mut admin = server.connect(setup.admin()).await;
     let away = setup.folder().join("away");
     fs::rename(setup.keys(), &away).expect("the folder is ours");
-    let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_tests::b64([3; 32]));
+    let body = format!(r#"{{"key":"{}","cipher":"AES256"}}"#, kes_harness::b64([3; 32]));
     admin.call("POST", "/v1/key/create/k").await.refused(502, "failed to create key");
     admin.post("/v1/key/import/k", &body).await.refused(502, "failed to create key");
     assert!(!setup.keys().exists(), "a lost folder is not made anew under a running server");

@@ -1,8 +1,8 @@
 //! `MinIO`'s normal load on one connection is served without throttling.
 
-use kes_tests::Proto;
-use kes_tests::frame::{Frames, GOAWAY, SETTINGS};
-use kes_tests::{Credential, Payload, Request, Setup, Tls, WAYS};
+use kes_harness::Proto;
+use kes_harness::frame::{Frames, GOAWAY, SETTINGS};
+use kes_harness::{Credential, Payload, Request, Setup, Tls, WAYS};
 use rustix::process::Signal;
 
 /// What one h2 connection has in flight.

@@ -1,6 +1,6 @@
 //! Many log lines of one kind, and a standard output that is not read.
 
-use kes_tests::{Connection, Request, Server, Setup, b64};
+use kes_harness::{Connection, Request, Server, Setup, b64};
 use serde_json::{Value, json};
 
 /// Sends the same request so many times, as many at once as a connection takes.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kes_tests::proxy::{Fault, Reply};
-use kes_tests::vault::Canned;
-use kes_tests::{Request, Server, Setup, WAYS, b64};
+use kes_harness::proxy::{Fault, Reply};
+use kes_harness::vault::Canned;
+use kes_harness::{Request, Server, Setup, WAYS, b64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

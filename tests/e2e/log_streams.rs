@@ -1,6 +1,6 @@
 //! The audit and error logs, followed as streams.
 
-use kes_tests::{Credential, Proto, Request, Setup, Tls, WAYS, go};
+use kes_harness::{Credential, Proto, Request, Setup, Tls, WAYS, go};
 use serde_json::json;
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn row_44_the_audit_log_has_each_request_at_once() {
 #[tokio::test]
 async fn row_44_the_error_log_has_faults_and_never_secrets() {
     let setup = Setup::new();
-    let secret = kes_tests::b64([0x5e; 32]);
+    let secret = kes_harness::b64([0x5e; 32]);
     setup.store("damaged", format!(r#"{{"bytes":"{secret}","algorithm":"none"}}"#));
     let server = setup.start().await;
     for way in WAYS {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kes_tests::{
+use kes_harness::{
     Connection, Feed, Payload, Pending, Proto, Request, Server, Setup, Tls, b64, measured, skipped,
     status,
 };

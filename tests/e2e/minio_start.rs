@@ -1,6 +1,6 @@
 //! The sequence of calls that a starting `MinIO` makes.
 
-use kes_tests::{Answer, Connection, Credential, Request, Setup, WAYS, b64};
+use kes_harness::{Answer, Connection, Credential, Request, Setup, WAYS, b64};
 use serde_json::json;
 
 const KEY: &str = "my-minio";

@@ -1,7 +1,7 @@
 //! `docs/monitoring.md`: what it says of policies that were written for KES.
 
-use kes_tests::guide::Page;
-use kes_tests::{Connection, Credential, Setup};
+use kes_harness::guide::Page;
+use kes_harness::{Connection, Credential, Setup};
 
 /// The requests that `MinIO` makes every 10 s, and how many of them were counted as refused.
 async fn refused(allow: &[&str]) -> (u16, String) {

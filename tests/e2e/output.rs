@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use kes_tests::{Credential, Lines, Server, Setup, b64, kes, terminal};
+use kes_harness::{Credential, Lines, Server, Setup, b64, kes, terminal};
 use serde_json::{Value, json};
 
 /// Does something on every route that changes keys, and on some that do not. Gives the paths of the

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use kes_tests::caller::generate;
-use kes_tests::guide::{Page, repository, serving, terminal};
-use kes_tests::{Credential, Request, Server, Setup, finish, kes};
+use kes_harness::caller::generate;
+use kes_harness::guide::{Page, serving, terminal};
+use kes_harness::repository;
+use kes_harness::{Credential, Request, Server, Setup, finish, kes};
 use tempfile::TempDir;
 
 const HEADING: &str = "## Run it for real";

@@ -1,9 +1,9 @@
 //! Listings, status, metrics and the other routes.
 
-use kes_tests::{Credential, Payload, Request, Setup, WAYS, b64, go};
+use kes_harness::{Credential, Payload, Request, Setup, WAYS, b64, go};
 use serde_json::{Value, json};
 
-async fn names(connection: &mut kes_tests::Connection, path: &str) -> Vec<String> {
+async fn names(connection: &mut kes_harness::Connection, path: &str) -> Vec<String> {
     let names = connection.get(path).await.ok().json()["names"].clone();
     serde_json::from_value(names).expect("names are strings")
 }

@@ -1,6 +1,6 @@
 //! Recorded exchanges, with keys in files: the traffic of a real `MinIO`, and `wire.jsonl`.
 
-use kes_tests::{Proto, Setup, WAYS, suite, vectors};
+use kes_harness::{Proto, Setup, WAYS, suite, vectors};
 
 fn with_recorded_keys() -> Setup {
     let (keys, _) = vectors::traffic();

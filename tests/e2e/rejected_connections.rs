@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use kes_tests::pki::{self, Authority};
-use kes_tests::{Credential, Dialer, Proto, Request, Server, Setup, Tls, WAYS};
+use kes_harness::pki::{self, Authority};
+use kes_harness::{Credential, Dialer, Proto, Request, Server, Setup, Tls, WAYS};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -41,34 +41,26 @@ async fn send(server: &Server, bytes: &[u8]) {
     let _ = stream.read_to_end(&mut Vec::new()).await;
 }
 
-/// Connects and demands that nothing can be asked.
-async fn refused(dialer: Dialer) {
-    if let Ok(mut connection) = dialer.connect().await {
-        let answer = connection.try_send(Request::new("GET", "/v1/status")).await;
-        assert!(answer.is_err(), "{answer:?}");
-    }
-}
-
 #[tokio::test]
 async fn handshakes_that_fail_are_in_the_default_log() {
     let setup = Setup::new();
     let server = setup.start().await;
     for tls in [Tls::V12, Tls::V13] {
-        refused(server.dial().anonymous().over((Proto::H2, tls))).await;
+        server.dial().anonymous().over((Proto::H2, tls)).refused().await;
     }
     warned(&server, "TLS handshake failed", "the client sent no certificate", "API key").await;
 
     let thief = Credential::generate().with_chain(&[setup.admin().certificate()]);
-    refused(server.dial().show(&thief)).await;
+    server.dial().show(&thief).refused().await;
     warned(&server, "TLS handshake failed", "a signature of the client is wrong", "key").await;
 
     let unreadable = Credential::generate().with_chain(&[&CertificateDer::from(vec![0x30, 0])]);
-    refused(server.dial().show(&unreadable)).await;
+    server.dial().show(&unreadable).refused().await;
     warned(&server, "TLS handshake failed", "certificate cannot be read", "issue").await;
 
     // A client that trusts another server says so.
     let other = pki::server(&["localhost"]);
-    refused(Dialer::new(server.address(), other.certificate().clone()).show(setup.admin())).await;
+    Dialer::new(server.address(), other.certificate().clone()).show(setup.admin()).refused().await;
     warned(&server, "TLS handshake failed", "does not trust the server", "CA of tls.cert").await;
 
     send(&server, &[0x16, 3, 1, 0, 200, 1]).await;
@@ -86,13 +78,11 @@ async fn handshakes_that_fail_are_in_the_default_log() {
 async fn client_certificates_that_no_authority_vouches_for_are_in_the_default_log() {
     let authority = Authority::new();
     let setup = Setup::new();
-    let file = setup.folder().join("ca.crt");
-    std::fs::write(&file, authority.pem()).expect("the folder is ours");
-    let setup = setup.with(json!({ "tls": { "auth": "on", "ca": file } }));
+    let setup = setup.with_client_ca(&authority.pem());
     let server = setup.start().await;
     for way in WAYS {
-        refused(server.dial().show(&Credential::generate()).over(way)).await;
-        refused(server.dial().show(&authority.issue_until(2001)).over(way)).await;
+        server.dial().show(&Credential::generate()).over(way).refused().await;
+        server.dial().show(&authority.issue_until(2001)).over(way).refused().await;
     }
     warned(&server, "TLS handshake failed", "signed by an unknown authority", "tls.ca").await;
     warned(&server, "TLS handshake failed", "certificate expired at 2001-", "renew").await;
@@ -101,7 +91,7 @@ async fn client_certificates_that_no_authority_vouches_for_are_in_the_default_lo
     let mut as_client = server.connect(&authority.as_client(&[authority.certificate()])).await;
     assert_eq!(as_client.get("/v1/status").await.status, 400);
     warned(&server, "request refused", "certificate is that of a CA", "CA:FALSE").await;
-    refused(server.dial().show(&server_s)).await;
+    server.dial().show(&server_s).refused().await;
     warned(&server, "TLS handshake failed", "certificate is not for clients", "clientAuth").await;
     let (_, log) = server.stop_and_read().await;
     assert!(!log.contains("Other("), "{log}");
@@ -155,11 +145,7 @@ async fn certificates_that_a_proxy_forwards_badly_are_in_the_default_log() {
     let authority = Authority::new();
     let (proxy, alien) = (authority.issue(), Credential::generate());
     let setup = Setup::new();
-    let file = setup.folder().join("ca.crt");
-    std::fs::write(&file, authority.pem()).expect("the folder is ours");
-    let setup = setup.with(json!({ "tls": {
-        "auth": "on",
-        "ca": file,
+    let setup = setup.with_client_ca(&authority.pem()).with(json!({ "tls": {
         "proxy": { "identities": [proxy.identity()], "header": { "cert": HEADER } },
     } }));
     let server = setup.start().await;
@@ -206,7 +192,7 @@ async fn connections_that_close_without_a_byte_are_not_in_the_default_log() {
         drop(stream);
         send(&server, b"").await;
     }
-    refused(server.dial().anonymous()).await;
+    server.dial().anonymous().refused().await;
     warned(&server, "TLS handshake failed", "the client sent no certificate", "API key").await;
     let (_, log) = server.stop_and_read().await;
     assert_eq!(log.matches("TLS handshake").count(), 1, "{log}");
@@ -255,7 +241,7 @@ async fn ciphertexts_that_cannot_be_decrypted_are_folded_too() {
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
     admin.call("POST", "/v1/key/create/k").await.ok_empty();
-    let ciphertext = kes_tests::b64([7; 100]);
+    let ciphertext = kes_harness::b64([7; 100]);
     let body = json!({ "ciphertext": ciphertext }).to_string();
     for _ in 0..500 {
         assert_eq!(admin.post("/v1/key/decrypt/k", &body).await.status, 400);
@@ -272,7 +258,7 @@ async fn with_the_error_log_at_error_refusals_are_not_shown() {
     for level in ["error", "off", "warn+2"] {
         let setup = Setup::new().with(json!({ "log": { "error": level } }));
         let server = setup.start().await;
-        refused(server.dial().anonymous()).await;
+        server.dial().anonymous().refused().await;
         let (_, log) = server.stop_and_read().await;
         assert!(!log.contains("handshake"), "{level}: {log}");
     }

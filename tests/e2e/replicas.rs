@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kes_tests::{Connection, Request, Server, Setup, WAYS, unb64};
+use kes_harness::{Connection, Request, Server, Setup, WAYS, unb64};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
@@ -151,7 +151,7 @@ async fn row_37_an_hmac_is_the_same_on_all_replicas_and_for_ever() {
             for way in WAYS {
                 let mut admin = server.connect_over(setup.admin(), way).await;
                 // MinIO sends no content type here.
-                let body = kes_tests::Payload::chunked(r#"{"message":"cm9vdCBhY2Nlc3Mga2V5"}"#);
+                let body = kes_harness::Payload::chunked(r#"{"message":"cm9vdCBhY2Nlc3Mga2V5"}"#);
                 let request = Request::new("PUT", "/v1/key/hmac/k").payload(body);
                 let answer = admin.send(request).await.ok();
                 assert_eq!(answer.fields(), ["hmac"]);
@@ -170,7 +170,7 @@ async fn row_37_an_hmac_is_the_same_on_all_replicas_and_for_ever() {
     let mut admin = servers[0].connect(setup.admin()).await;
     let other = admin.post("/v1/key/hmac/k", r#"{"message":"eA=="}"#).await.ok();
     assert!(!macs.contains(&other.text("hmac")));
-    setup.store("old", format!(r#"{{"bytes":"{}"}}"#, kes_tests::b64([1; 32])));
+    setup.store("old", format!(r#"{{"bytes":"{}"}}"#, kes_harness::b64([1; 32])));
     let answer = admin.post("/v1/key/hmac/old", r#"{"message":"eA=="}"#).await;
     answer.refused(409, "key does not support HMAC");
 }

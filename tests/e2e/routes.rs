@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use kes_tests::{Connection, Credential, Payload, Request, Server, Setup, WAYS};
+use kes_harness::{Connection, Credential, Payload, Request, Server, Setup, WAYS};
 
 const DENIED: &str = "not authorized: insufficient permissions";
 

@@ -1,6 +1,6 @@
 //! What is left of secrets in the server's memory.
 
-use kes_tests::{Credential, Proto, Server, Tls, WAYS, b64, kes, memory, random, unb64};
+use kes_harness::{Credential, Proto, Server, Tls, WAYS, b64, kes, memory, random, unb64};
 use ring::hmac;
 use serde_json::{Value, json};
 

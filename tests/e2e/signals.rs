@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use kes_tests::{Lines, Payload, Proto, Request, Setup, Tls, WAYS, kes, signal};
+use kes_harness::{Lines, Payload, Proto, Request, Setup, Tls, WAYS, kes, signal};
 use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

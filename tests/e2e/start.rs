@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
-use kes_tests::pki;
-use kes_tests::{Connection, Credential, Dialer, Proto, Server, Setup, Tls, WAYS, dev_file, kes};
+use kes_harness::pki;
+use kes_harness::{Connection, Credential, Dialer, Proto, Server, Setup, Tls, WAYS, dev_file, kes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;

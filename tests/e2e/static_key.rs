@@ -1,7 +1,7 @@
 //! A deployment of `MinIO`'s built-in single key, taken over.
 
-use kes_tests::vectors;
-use kes_tests::{Setup, WAYS};
+use kes_harness::vectors;
+use kes_harness::{Setup, WAYS};
 use serde_json::json;
 
 #[tokio::test]

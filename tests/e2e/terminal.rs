@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kes_tests::{Credential, kes, terminal, tool};
+use kes_harness::{Credential, kes, terminal, tool};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::process::{Child, Command};
 use tokio::task::{spawn_blocking, yield_now};

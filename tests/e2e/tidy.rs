@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// What each of our packages depends on of ours; what only its tests use is in [`FOR_TESTS`].
-const DIRECTIONS: [(&str, &[&str]); 16] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("kes-fair", &[]),
     ("kes-types", &[]),
     ("kes-crypto", &["kes-types"]),
@@ -58,23 +58,25 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
             "kes-types",
         ],
     ),
-    ("kes-tests", &[]),
+    ("kes-harness", &[]),
+    ("kes-tests", &["kes-harness"]),
 ];
 
 /// What of ours the tests of a package depend on beyond that: the conformance suite and the harness.
-const FOR_TESTS: [(&str, &[&str]); 5] = [
+const FOR_TESTS: [(&str, &[&str]); 6] = [
+    ("kes-crypto", &["kes-harness"]),
     ("kes-store", &["kes-store"]),
-    ("kes-store-aws", &["kes-store", "kes-tests"]),
+    ("kes-store-aws", &["kes-harness", "kes-store"]),
     ("kes-store-fs", &["kes-store"]),
-    ("kes-store-vault", &["kes-store", "kes-tests"]),
-    ("kes-server", &["kes-tests"]),
+    ("kes-store-vault", &["kes-harness", "kes-store"]),
+    ("kes-server", &["kes-harness"]),
 ];
 
 /// Dependencies that have owners: no other package depends on them.
 const OWNERS: [(&str, &[&str]); 16] = [
     ("axum", &["kes-server"]),
-    ("rustls", &["kes-tls", "kes-outbound", "kes-server", "kes-tests"]),
-    ("tokio-rustls", &["kes-server", "kes-tests"]),
+    ("rustls", &["kes-tls", "kes-outbound", "kes-server", "kes-harness", "kes-tests"]),
+    ("tokio-rustls", &["kes-server", "kes-harness", "kes-tests"]),
     ("rustls-webpki", &["kes-tls"]),
     ("aws-config", &["kes-store-aws"]),
     ("aws-credential-types", &["kes-store-aws"]),

@@ -1,7 +1,7 @@
 //! TLS versions, ALPN and client identities.
 
-use kes_tests::pki::{self, Authority};
-use kes_tests::{Credential, Proto, Setup, Tls, WAYS, kes, vectors};
+use kes_harness::pki::{self, Authority};
+use kes_harness::{Credential, Proto, Setup, Tls, WAYS, kes, vectors};
 use rustls::SignatureScheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -120,29 +120,11 @@ async fn row_5_expired_and_not_yet_valid_client_certificates_work() {
 
 #[tokio::test]
 async fn row_6_the_identity_is_the_hash_of_the_public_key() {
-    let guide = [
-        (
-            "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc",
-            "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22",
-        ),
-        (
-            "kes:v1:AGaV6VXHasF0FnaB60WdCOeTZ8eTIDikL4zlN16c8NAs",
-            "ea9826089311fe44d7590408ede9150f7c637b6cab0a91ee6fe1aa5d9fb366f6",
-        ),
-        (
-            "kes:v1:ADsGCjJoWziQ82wPUG6oHbqhhlbkajaRGP+3+JSfx5Wq",
-            "7bbffa635fc160ef8048a344a53aab54e472e5c654c6339a9cec9223301808c7",
-        ),
-        (
-            "kes:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23",
-        ),
-    ];
     let formats = vectors::formats();
     let recorded = formats.identities.iter();
     let recorded =
         recorded.filter_map(|row| Some((row.api_key.as_deref()?, row.identity.as_str())));
-    for (api_key, identity) in guide.into_iter().chain(recorded) {
+    for (api_key, identity) in vectors::PUBLISHED_API_KEYS.into_iter().chain(recorded) {
         let client = Credential::from_api_key(api_key);
         assert_eq!(client.identity(), identity);
         let setup = Setup::new().minio(&[&client]);
@@ -223,7 +205,7 @@ async fn row_7_a_certificate_whose_key_the_client_does_not_have_is_refused_in_th
         let answer = match server.dial().show(&thief).over(way).connect().await {
             Err(_) => continue,
             Ok(mut connection) => {
-                connection.try_send(kes_tests::Request::new("GET", "/v1/status")).await
+                connection.try_send(kes_harness::Request::new("GET", "/v1/status")).await
             }
         };
         assert!(answer.is_err(), "{way:?}: {answer:?}");

@@ -1,7 +1,7 @@
 //! Identities that a TLS proxy forwards.
 
-use kes_tests::pki::Authority;
-use kes_tests::{Connection, Credential, Request, Setup, WAYS, b64};
+use kes_harness::pki::Authority;
+use kes_harness::{Connection, Credential, Request, Setup, WAYS, b64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Strangers cannot lock known clients out.
 
-use kes_tests::{Credential, Proto, Request, Server, Setup, Tls, WAYS, kes, raise_open_files};
+use kes_harness::{Credential, Proto, Request, Server, Setup, Tls, WAYS, kes, raise_open_files};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use kes_tests::guide::repository;
-use kes_tests::pki::{self, Authority};
-use kes_tests::proxy::tunnel::Tunnel;
-use kes_tests::proxy::{Fault, Proxy, Reply};
-use kes_tests::{Credential, Finished, Relay, Request, Server, finish, kes};
+use kes_harness::pki::{self, Authority};
+use kes_harness::proxy::tunnel::Tunnel;
+use kes_harness::proxy::{Fault, Proxy, Reply};
+use kes_harness::repository;
+use kes_harness::{Credential, Finished, Relay, Request, Server, finish, kes};
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use tempfile::TempDir;
 use tokio::process::Command;

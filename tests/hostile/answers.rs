@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::frame::{DATA, Frames, HEADERS, RST_STREAM, SETTINGS};
-use kes_tests::{Credential, Setup, b64, measured};
+use kes_harness::frame::{DATA, Frames, HEADERS, RST_STREAM, SETTINGS};
+use kes_harness::{Credential, Setup, b64, measured};
 use serde_json::json;
 use tokio::time::interval;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::{Payload, Request, Setup, measured};
+use kes_harness::{Payload, Request, Setup, measured};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 

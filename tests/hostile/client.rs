@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kes_tests::{Answer, Connection, Credential, Dialer, Request, Server, b64, measured};
+use kes_harness::{Answer, Connection, Credential, Dialer, Request, Server, b64, measured};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use kes_tests::{Server, Setup, kes, measured};
+use kes_harness::{Server, Setup, kes, measured};
 use serde_json::json;
 use tokio::process::Command;
 

@@ -1,7 +1,7 @@
 //! Connections that come as fast as they can do not keep a known client from connecting.
 
-use kes_tests::Setup;
-use kes_tests::measured;
+use kes_harness::Setup;
+use kes_harness::measured;
 
 use crate::client::{Steady, newcomers};
 use crate::load::storm::{self, How, Leave, Source};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kes_tests::{Dialer, Proto, Setup, Tls};
+use kes_harness::{Dialer, Proto, Setup, Tls};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::{Server, Setup, b64, measured, skipped};
+use kes_harness::{Server, Setup, b64, measured, skipped};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kes_tests::{
+use kes_harness::{
     Credential, Figures, Request, Server, Setup, measured, raise_open_files, try_status,
 };
 use rustix::io::Errno;
@@ -210,7 +210,7 @@ impl Peak {
 /// Starts a server that may not lock its memory.
 pub(crate) async fn start_unlocked(setup: &Setup) -> Server {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -l 0; exec \"$@\"", "sh"]).arg(kes_tests::kes().path());
+    command.args(["-c", "ulimit -l 0; exec \"$@\"", "sh"]).arg(kes_harness::kes().path());
     command.args(["server", "--addr", "127.0.0.1:0", "--config"]).arg(setup.config_file());
     let certificate_file = setup.certificate_file();
     let runtime = Handle::current();

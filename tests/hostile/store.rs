@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::proxy::{Fault, Proxy};
-use kes_tests::vault::{Bao, Kv, Place, bao};
-use kes_tests::{Request, Setup, measured};
+use kes_harness::proxy::{Fault, Proxy};
+use kes_harness::vault::{Bao, Kv, Place, bao};
+use kes_harness::{Request, Setup, measured};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -1,7 +1,7 @@
 //! All loads at once make a server with a tenth of the limits hold less than `docs/security/limits.md`
 //! adds up.
 
-use kes_tests::{Setup, measured};
+use kes_harness::{Setup, measured};
 use serde_json::json;
 
 use crate::client::Steady;

@@ -9,7 +9,7 @@ mod minio;
 
 use std::fs;
 
-use kes_tests::{Credential, Setup, unb64};
+use kes_harness::{Credential, Setup, unb64};
 
 use crate::minio::{Mc, Minio, Programs};
 

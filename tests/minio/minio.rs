@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use kes_tests::{Credential, Lines, Need, Server, Setup, finish, tool};
+use kes_harness::{Credential, Lines, Need, Server, Setup, finish, tool};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 

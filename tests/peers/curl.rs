@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kes_tests::{Credential, Need, Server, Setup, finish, tool};
+use kes_harness::{Credential, Need, Server, Setup, finish, tool};
 use serde_json::{Value, json};
 use tokio::process::Command;
 

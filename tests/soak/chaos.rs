@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kes_tests::vault::Bao;
+use kes_harness::vault::Bao;
 use serde_json::json;
 
 /// Random numbers that a seed repeats (xorshift64*).

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kes_tests::{Answer, Connection, Credential, Dialer, Request, b64, unb64};
+use kes_harness::{Answer, Connection, Credential, Dialer, Request, b64, unb64};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Server, Setup, soak_length};
+use kes_harness::vault::{Bao, Kv, Options, Place, bao};
+use kes_harness::{Server, Setup, soak_length};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

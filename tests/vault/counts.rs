@@ -1,8 +1,8 @@
 //! What Vault is asked, counted by Vault.
 
-use kes_tests::Setup;
-use kes_tests::caller::generate;
-use kes_tests::vault::Kv;
+use kes_harness::Setup;
+use kes_harness::caller::generate;
+use kes_harness::vault::Kv;
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -1,8 +1,8 @@
 //! Many creators of one name.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::vault::{Kv, rule};
-use kes_tests::{Server, measured};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::vault::{Kv, rule};
+use kes_harness::{Server, measured};
 use serde_json::json;
 use tokio::task::JoinSet;
 

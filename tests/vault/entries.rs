@@ -1,8 +1,8 @@
 //! What lies in the engine: what others wrote is read, what we write has the same shape.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::vault::Kv;
-use kes_tests::{Connection, Setup, vectors};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::vault::Kv;
+use kes_harness::{Connection, Setup, vectors};
 use serde_json::{Value, json};
 
 use crate::site::{Site, create};

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::guide::{self, Page, terminal};
-use kes_tests::pki::Authority;
-use kes_tests::vault::{Api, Bao, Cluster, Options, bao};
-use kes_tests::{Setup, finish};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::guide::{self, Page, terminal};
+use kes_harness::pki::Authority;
+use kes_harness::vault::{Api, Bao, Cluster, Options, bao};
+use kes_harness::{Setup, finish};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -128,15 +128,8 @@ fn changed(configuration: &str, part: &str, without: &str) -> String {
 }
 
 fn setup(keystore: &str, Credentials(id, secret): &Credentials) -> Setup {
-    let setup = Setup::new();
-    let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
-    let head = format!(
-        "admin:\n  identity: {admin}\n\
-         tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
-         cache:\n  expiry:\n    any: 0s\n"
-    );
-    setup
-        .text(head + keystore)
+    Setup::new()
+        .keystore_text(keystore)
         .variable("VAULT_APPROLE_ID", id)
         .variable("VAULT_APPROLE_SECRET", secret)
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kes_tests::Setup;
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::vault::{Cluster, Kv};
+use kes_harness::Setup;
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::vault::{Cluster, Kv};
 use serde_json::json;
 
 use crate::site::{Site, create};

@@ -1,8 +1,8 @@
 //! Namespaces.
 
-use kes_tests::Setup;
-use kes_tests::caller::generate;
-use kes_tests::vault::{Bao, Kv, bao};
+use kes_harness::Setup;
+use kes_harness::caller::generate;
+use kes_harness::vault::{Bao, Kv, bao};
 use serde_json::json;
 
 use crate::site::create;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::vault::{Bao, Kv};
-use kes_tests::{Connection, Request, Server};
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::vault::{Bao, Kv};
+use kes_harness::{Connection, Request, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;

@@ -1,7 +1,7 @@
 //! Policies that allow too little, and the least that is enough.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::vault::{Kv, rule};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::vault::{Kv, rule};
 use serde_json::json;
 
 use crate::site::{Site, create};

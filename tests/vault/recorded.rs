@@ -1,7 +1,7 @@
 //! What is asked of a server with keys in files, asked of one with keys in Vault.
 
-use kes_tests::vault::{Kv, Place};
-use kes_tests::{Proto, Setup, Tls, WAYS, suite, vectors};
+use kes_harness::vault::{Kv, Place};
+use kes_harness::{Proto, Setup, Tls, WAYS, suite, vectors};
 use serde_json::json;
 
 use crate::site::Site;

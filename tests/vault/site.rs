@@ -1,7 +1,7 @@
 //! An `OpenBao` with a place for keys, and the setup of servers that keep theirs there.
 
-use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Connection, Server, Setup};
+use kes_harness::vault::{Bao, Kv, Options, Place, bao};
+use kes_harness::{Connection, Server, Setup};
 use serde_json::Value;
 
 /// What a test of the Vault store needs.

@@ -1,8 +1,8 @@
 //! Starts: with Vault away, and with a configuration that does not fit it.
 
-use kes_tests::Setup;
-use kes_tests::caller::{generate, until_ready};
-use kes_tests::vault::Kv;
+use kes_harness::Setup;
+use kes_harness::caller::{generate, until_ready};
+use kes_harness::vault::Kv;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ async fn a_signal_ends_a_start_that_waits_for_vault() {
     let child = command.spawn().expect("it starts");
     // It has caught the signal by the time that it asks Vault.
     site.bao.relay().met().await;
-    kes_tests::signal(&child, Signal::TERM);
+    kes_harness::signal(&child, Signal::TERM);
     let ended = child.wait_with_output().await.expect("its end is known");
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     // Vault's answer it did not wait for: it would have given it up with a warning, and come up.

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use kes_tests::caller::generate;
-use kes_tests::pki::{self, Authority};
-use kes_tests::proxy::tunnel::Tunnel;
-use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Credential, Setup};
+use kes_harness::caller::generate;
+use kes_harness::pki::{self, Authority};
+use kes_harness::proxy::tunnel::Tunnel;
+use kes_harness::vault::{Bao, Kv, Options, Place, bao};
+use kes_harness::{Credential, Setup};
 use serde_json::json;
 
 use crate::site::create;

@@ -1,7 +1,7 @@
 //! The life of the token, seen from both ends.
 
-use kes_tests::caller::{Load, generate, until_ready};
-use kes_tests::vault::{Api, Audit, Kv};
+use kes_harness::caller::{Load, generate, until_ready};
+use kes_harness::vault::{Api, Audit, Kv};
 use serde_json::json;
 use tokio::task::JoinSet;
 

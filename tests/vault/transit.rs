@@ -1,8 +1,8 @@
 //! Transit as the second layer.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::vault::{Kv, rule};
-use kes_tests::{Setup, vectors};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::vault::{Kv, rule};
+use kes_harness::{Setup, vectors};
 use serde_json::json;
 
 use crate::site::{Site, create};

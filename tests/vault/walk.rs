@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use kes_tests::caller::generate;
-use kes_tests::guide::{Page, repository, serving, terminal};
-use kes_tests::pki::Authority;
-use kes_tests::vault::{Bao, DevBao, Options, bao};
-use kes_tests::{Credential, Need, Server, finish, kes};
+use kes_harness::caller::generate;
+use kes_harness::guide::{Page, serving, terminal};
+use kes_harness::pki::Authority;
+use kes_harness::repository;
+use kes_harness::vault::{Bao, DevBao, Options, bao};
+use kes_harness::{Credential, Need, Server, finish, kes};
 use tempfile::TempDir;
 
 /// Where the guide's commands are run.

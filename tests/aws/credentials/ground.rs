@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kes_tests::aws::identity::{Issued, Source};
-use kes_tests::aws::{Moto, Signer, error, is_action, key_id, moto, signed_at, verify};
-use kes_tests::proxy::{Asked, Fault, Proxy};
-use kes_tests::{Connection, Server, Setup};
+use kes_harness::aws::identity::{Issued, Source};
+use kes_harness::aws::{Moto, Signer, error, is_action, key_id, moto, signed_at, verify};
+use kes_harness::proxy::{Asked, Fault, Proxy};
+use kes_harness::{Connection, Server, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::Moto;
-use kes_tests::aws::identity::{Mood, Source};
-use kes_tests::caller::{Load, decrypt, generate, until_ready};
-use kes_tests::{Connection, Server};
+use kes_harness::aws::Moto;
+use kes_harness::aws::identity::{Mood, Source};
+use kes_harness::caller::{Load, decrypt, generate, until_ready};
+use kes_harness::{Connection, Server};
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::Moto;
-use kes_tests::aws::identity::Source;
-use kes_tests::aws::{Signer, error};
-use kes_tests::caller::{generate, until_ready};
-use kes_tests::proxy::Fault;
+use kes_harness::aws::Moto;
+use kes_harness::aws::identity::Source;
+use kes_harness::aws::{Signer, error};
+use kes_harness::caller::{generate, until_ready};
+use kes_harness::proxy::Fault;
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::Moto;
-use kes_tests::aws::identity::{Issued, Source};
-use kes_tests::caller::Load;
+use kes_harness::aws::Moto;
+use kes_harness::aws::identity::{Issued, Source};
+use kes_harness::caller::Load;
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, Proof, emulator};

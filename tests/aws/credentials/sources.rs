@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::identity::{Issued, Source};
-use kes_tests::aws::{Moto, Signer};
-use kes_tests::caller::{decrypt, generate};
+use kes_harness::aws::identity::{Issued, Source};
+use kes_harness::aws::{Moto, Signer};
+use kes_harness::caller::{decrypt, generate};
 use serde_json::json;
 use tokio::task::JoinSet;
 

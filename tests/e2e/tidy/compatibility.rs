@@ -16,8 +16,8 @@ fn tests() -> BTreeSet<String> {
         let file = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
         let text = read(&path);
         for attribute in ["#[test]\nfn ", "#[tokio::test]\nasync fn "] {
-            let named = text.split(attribute).skip(1);
-            let names = named.filter_map(|rest| rest.split('(').next());
+            let functions = text.split(attribute).skip(1);
+            let names = functions.filter_map(|rest| rest.split('(').next());
             tests.extend(names.map(|name| format!("{file}::{name}")));
         }
     }

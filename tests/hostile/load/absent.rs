@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_tests::{Dialer, Request};
+use kes_harness::{Dialer, Request};
 use tokio::task::JoinSet;
 
 use super::{Load, Tally};

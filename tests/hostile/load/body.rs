@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::{Answer, Dialer, Feed, Payload, Request};
+use kes_harness::{Answer, Dialer, Feed, Payload, Request};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kes_tests::{Dialer, Request};
+use kes_harness::{Dialer, Request};
 use tokio::time::interval;
 
 use super::Load;

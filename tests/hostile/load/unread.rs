@@ -5,8 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kes_tests::frame::{Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM};
-use kes_tests::{Dialer, Proto, Tls};
+use kes_harness::frame::{Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM};
+use kes_harness::{Dialer, Proto, Tls};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{interval, timeout};
 

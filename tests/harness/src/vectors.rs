@@ -7,6 +7,26 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// API keys that the documentation of KES and `MinIO` shows, with their identities.
+pub const PUBLISHED_API_KEYS: [(&str, &str); 4] = [
+    (
+        "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc",
+        "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22",
+    ),
+    (
+        "kes:v1:AGaV6VXHasF0FnaB60WdCOeTZ8eTIDikL4zlN16c8NAs",
+        "ea9826089311fe44d7590408ede9150f7c637b6cab0a91ee6fe1aa5d9fb366f6",
+    ),
+    (
+        "kes:v1:ADsGCjJoWziQ82wPUG6oHbqhhlbkajaRGP+3+JSfx5Wq",
+        "7bbffa635fc160ef8048a344a53aab54e472e5c654c6339a9cec9223301808c7",
+    ),
+    (
+        "kes:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23",
+    ),
+];
+
 /// `wire.jsonl`: a request and what is to be answered, in order, against a fresh store.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -249,8 +269,8 @@ pub fn aws_secret() -> AwsSecret {
 }
 
 fn read(name: &str) -> String {
-    let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let path = crate::repository().join("tests/vectors").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> T {

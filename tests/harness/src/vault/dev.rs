@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::process::{Child, Command};
 
-use super::ports;
+use super::{ports, spawn};
 use crate::lines::Lines;
-use crate::program::prepare;
 
 /// A development server, started by a command of the guide; killed when dropped.
 #[derive(Debug)]
@@ -22,13 +21,8 @@ impl DevBao {
     /// # Panics
     /// If it does not start.
     pub async fn start(mut command: Command) -> Self {
-        prepare(command.env("BAO_DEV_LISTEN_ADDRESS", "127.0.0.1:0"));
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = Lines::of(child.stdout.take().expect("its output is ours"));
-        let stderr = Lines::of(child.stderr.take().expect("its errors are ours"));
-        let started = stdout.find(|line| line.contains("server started!")).await;
-        let said = || (stdout.so_far(), stderr.so_far());
-        assert!(started.is_some(), "OpenBao does not start: {:?}", said());
+        command.env("BAO_DEV_LISTEN_ADDRESS", "127.0.0.1:0");
+        let (child, stdout, stderr) = spawn(command).await;
         let clusters: Vec<u16> = stdout.so_far().iter().filter_map(|line| cluster(line)).collect();
         let port = ports::listening(child.id().expect("it runs"), &clusters);
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -1,7 +1,6 @@
 //! The Go client in `clients/go`: another TLS and HTTP stack, with the manners of `MinIO`'s.
 
 use std::ffi::OsStr;
-use std::path::Path;
 
 use tokio::process::Command;
 
@@ -37,7 +36,7 @@ pub async fn check_with(
         .args(["run", ".", "-endpoint", &server.url(), "-ca"])
         .arg(server.certificate_file().as_os_str())
         .args(checks.iter().map(OsStr::new))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/go"))
+        .current_dir(crate::repository().join("tests/clients/go"))
         .env("KES_API_KEY", credential.api_key())
         .env("GOFLAGS", "-mod=readonly")
         .env("GOTOOLCHAIN", "local")

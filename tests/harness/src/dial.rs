@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Request};
 use crate::pki::Credential;
 
 /// The HTTP version that a client speaks.
@@ -186,6 +186,18 @@ impl Dialer {
     /// An HTTP connection.
     pub async fn connect(&self) -> io::Result<Connection> {
         Connection::open(self.tls().await?, self.proto).await.map_err(io::Error::other)
+    }
+
+    /// Connects, and asserts that the server answers no request.
+    ///
+    /// # Panics
+    /// If it answers one.
+    pub async fn refused(&self) {
+        // With TLS 1.3 the client completes its handshake before the server has looked at it.
+        if let Ok(mut connection) = self.connect().await {
+            let answer = connection.try_send(Request::new("GET", "/version")).await;
+            assert!(answer.is_err(), "{:?} {answer:?}", self.proto);
+        }
     }
 
     /// The first certificate that the server shows, to anybody; the handshake need not succeed.

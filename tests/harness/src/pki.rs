@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{b64, unb64};
+use crate::{b64, repository, unb64};
 
 /// A certificate chain with the key of its first certificate.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Credential {
     /// # Panics
     /// If the files are not what they were.
     pub fn fixture(name: &str, identity: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let folder = repository().join("tests/fixtures");
         let file = |extension| folder.join(format!("{name}.{extension}"));
         Self::from_files(&file("crt"), &file("key"), identity)
     }

@@ -209,6 +209,13 @@ impl Bao {
 async fn run(need: &Need, folder: &Path) -> ((Child, Lines, Lines), SocketAddr) {
     let mut command = Command::new(need.path());
     command.args(["server", "-config"]).arg(folder.join("bao.hcl"));
+    let (child, stdout, stderr) = spawn(command).await;
+    let port = ports::listening(child.id().expect("it runs"), &[]);
+    ((child, stdout, stderr), SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// Runs a command that starts an `OpenBao`, and waits until it has started.
+async fn spawn(mut command: Command) -> (Child, Lines, Lines) {
     prepare(&mut command);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = Lines::of(child.stdout.take().expect("its output is ours"));
@@ -216,8 +223,7 @@ async fn run(need: &Need, folder: &Path) -> ((Child, Lines, Lines), SocketAddr) 
     let started = stdout.find(|line| line.contains("server started!")).await;
     let said = || (stdout.so_far(), stderr.so_far());
     assert!(started.is_some(), "OpenBao does not start: {:?}", said());
-    let port = ports::listening(child.id().expect("it runs"), &[]);
-    ((child, stdout, stderr), SocketAddr::from(([127, 0, 0, 1], port)))
+    (child, stdout, stderr)
 }
 
 fn configuration(folder: &Path, options: Options<'_>) -> String {

@@ -69,6 +69,17 @@ impl Setup {
         self
     }
 
+    /// Verifies clients' certificates against these: `tls.auth: on`.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    #[must_use]
+    pub fn with_client_ca(self, certificates: &str) -> Self {
+        let file = self.folder.path().join("ca.crt");
+        write(&file, certificates);
+        self.with(json!({ "tls": { "auth": "on", "ca": file } }))
+    }
+
     /// Switches the cache off.
     #[must_use]
     pub fn uncached(self) -> Self {
@@ -104,6 +115,18 @@ impl Setup {
     #[must_use]
     pub fn minio(self, who: &[&Credential]) -> Self {
         self.policy("minio", &MINIO_ALLOW, &[], who)
+    }
+
+    /// Uses a guide's section `keystore` as the rest of the configuration file, without a cache.
+    #[must_use]
+    pub fn keystore_text(self, keystore: &str) -> Self {
+        let (folder, admin) = (self.folder().display().to_string(), self.admin().identity());
+        let head = format!(
+            "admin:\n  identity: {admin}\n\
+             tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
+             cache:\n  expiry:\n    any: 0s\n"
+        );
+        self.text(head + keystore)
     }
 
     /// Uses this text as the configuration file.

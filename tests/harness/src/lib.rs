@@ -1,7 +1,11 @@
-//! Harness of the tests: certificates, the server as a process, an HTTP client that can misbehave.
+//! Test harness: certificates, clients, fake and real peers, and the server as a process.
 //!
 //! Nothing here is taken from the product: what a client computes (identities, certificates, TLS,
-//! frames) is computed anew, so that a mistake cannot cancel itself out.
+//! frames) is computed anew, so that a mistake cannot cancel itself out. Tests of any crate may use it.
+//!
+//! A key store is tested in three places: on a fake backend within its crate (`fake.rs`), by the
+//! conformance suite on a real one (`tests/conformance.rs` of the crate), and as the store of a server process on a
+//! real one (`tests/vault`, `tests/aws`).
 
 mod answer;
 pub mod aws;
@@ -41,9 +45,16 @@ pub use server::{Server, dev_file};
 pub use setup::Setup;
 pub use terminal::terminal;
 
+use std::path::{Path, PathBuf};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// Returns the folder of this repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// Random bytes.
 ///

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use crate::program::kes;
+use crate::repository;
 
 /// A page of Markdown of this repository.
 #[derive(Clone, Debug)]
@@ -65,11 +66,6 @@ impl Page {
         let spans = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
         spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
-}
-
-/// The folder of this repository.
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// A shell that runs a script in a folder, up to its first failure, with the binary under test and
