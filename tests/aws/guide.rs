@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use kes_harness::Setup;
-use kes_harness::guide::{self, Page};
+use kes_harness::guide::{self, Document};
 use kes_harness::repository;
 use serde_json::Value;
 
@@ -13,19 +13,19 @@ use serde_json::Value;
 const NOT_CALLED: [&str; 3] = ["kms:Decrypt", "kms:GenerateDataKey", "secretsmanager:TagResource"];
 
 /// The guide.
-pub(crate) fn guide() -> Page {
-    Page::read("docs/aws.md")
+pub(crate) fn guide() -> Document {
+    Document::read("docs/aws.md")
 }
 
 /// The configurations: a whole one, then parts that change a few lines of it each.
-pub(crate) fn configurations(guide: &Page) -> Vec<&str> {
+pub(crate) fn configurations(guide: &Document) -> Vec<&str> {
     let is_keystore_s = |block: &&str| block.starts_with("keystore:") || block.starts_with(' ');
     guide.blocks("yaml").into_iter().filter(is_keystore_s).collect()
 }
 
 /// The policies of those who run servers. Those of roles, keys and endpoints say for whom they
 /// are.
-pub(crate) fn policies(guide: &Page) -> Vec<Value> {
+pub(crate) fn policies(guide: &Document) -> Vec<Value> {
     let all = guide.blocks("json").into_iter().map(json);
     let is_own = |policy: &Value| statements(policy).all(|one| one.get("Principal").is_none());
     all.filter(is_own).collect()

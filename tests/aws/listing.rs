@@ -7,15 +7,15 @@ use kes_harness::caller::{decrypt, generate};
 use kes_harness::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
-use crate::site::{REGION, Site, action, create, delete, keystore, names, stored};
+use crate::fixture::{Fixture, REGION, action, create, delete, keystore, names, stored};
 
 #[tokio::test]
 async fn clusters_in_one_account_do_not_see_each_other() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     let prefixes = ["", "one", "one/two", "/other/", "ONE"];
     let mut servers = Vec::new();
     for prefix in prefixes {
-        let setup = site.another(json!({ "prefix": prefix }));
+        let setup = fixture.another(json!({ "prefix": prefix }));
         servers.push((setup.start().await, setup));
     }
     let mut made = Vec::new();
@@ -25,7 +25,7 @@ async fn clusters_in_one_account_do_not_see_each_other() {
         create(&mut admin, &format!("my-key-{number}")).await.ok_empty();
         made.push(generate(&mut admin, "my-key").await.ok());
     }
-    let mut all = site.api().names().await;
+    let mut all = fixture.api().names().await;
     all.retain(|name| name.ends_with("my-key"));
     all.sort();
     let want = ["ONE/my-key", "my-key", "one/my-key", "one/two/my-key", "other/my-key"];
@@ -42,7 +42,7 @@ async fn clusters_in_one_account_do_not_see_each_other() {
         delete(&mut admin, "my-key").await.ok_empty();
         server.stop().await;
     }
-    assert!(!site.api().names().await.iter().any(|name| name.ends_with("my-key")));
+    assert!(!fixture.api().names().await.iter().any(|name| name.ends_with("my-key")));
 }
 
 /// Secrets that are not keys of ours, whoever made them.
@@ -65,15 +65,15 @@ async fn others(api: &Api) {
 
 #[tokio::test]
 async fn only_keys_are_listed_and_all_of_them_in_order() {
-    let Some(site) = Site::new().await else { return };
-    others(&site.api()).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    others(&fixture.api()).await;
     // One after the other: moto cannot do otherwise.
     for number in 0..250 {
-        site.api().put(&format!("my-key-{number}"), &stored()).await;
+        fixture.api().put(&format!("my-key-{number}"), &stored()).await;
     }
-    site.api().put("my-Key", &stored()).await;
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    fixture.api().put("my-Key", &stored()).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let mut want: Vec<String> = (0..250).map(|number| format!("my-key-{number}")).collect();
     want.push("my-Key".to_owned());
     want.sort();
@@ -88,8 +88,8 @@ async fn only_keys_are_listed_and_all_of_them_in_order() {
     assert_eq!(names(&mut admin, "my-key-24*").await, want);
     assert_eq!(names(&mut admin, "zzz").await, Vec::<String>::new());
     // Nobody's value was read for it, and AWS was asked for what starts like that.
-    assert_eq!(site.proxy.count(action("GetSecretValue")), 0);
-    let filters = site.proxy.asked().into_iter().filter(|asked| is_action(asked, "ListSecrets"));
+    assert_eq!(fixture.proxy.count(action("GetSecretValue")), 0);
+    let filters = fixture.proxy.asked().into_iter().filter(|asked| is_action(asked, "ListSecrets"));
     let filters: Vec<Value> =
         filters.map(|asked| serde_json::from_slice(&asked.body).expect("JSON")).collect();
     assert!(filters.iter().any(|body| {
@@ -101,13 +101,13 @@ async fn only_keys_are_listed_and_all_of_them_in_order() {
 
 #[tokio::test]
 async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     // One after the other: moto cannot do otherwise.
     for number in 0..120 {
-        site.api().put(&format!("my-key-{number}"), &stored()).await;
+        fixture.api().put(&format!("my-key-{number}"), &stored()).await;
     }
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let is_second = |asked: &kes_harness::proxy::Asked| {
         is_action(asked, "ListSecrets")
             && String::from_utf8_lossy(&asked.body).contains("NextToken")
@@ -119,9 +119,9 @@ async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
         Fault::Garbage(Bytes::new()),
         Fault::Answer(kes_harness::aws::error::error(400, "InvalidNextTokenException", "expired")),
     ] {
-        site.proxy.inject(fault, is_second);
+        fixture.proxy.inject(fault, is_second);
         admin.get("/v1/key/list/").await.refused(502, "failed to list keys");
-        site.proxy.heal();
+        fixture.proxy.heal();
         assert_eq!(names(&mut admin, "").await.len(), 120);
     }
     server.stop().await;

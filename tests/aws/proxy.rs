@@ -7,7 +7,7 @@ use kes_harness::{Answer, Connection, Payload, Proto, Request};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::site::{action, action_on};
+use crate::fixture::{action, action_on};
 
 async fn connect(proxy: &Proxy) -> Connection {
     let stream = TcpStream::connect(proxy.address()).await.expect("it listens");

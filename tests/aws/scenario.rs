@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use kes_harness::aws::{Moto, moto};
 use kes_harness::caller::{decrypt, generate};
-use kes_harness::guide::{Page, serving, terminal};
+use kes_harness::guide::{Document, serving, terminal};
 use kes_harness::proxy::{Asked, Proxy};
 use kes_harness::repository;
 use kes_harness::{Credential, Server, Setup, finish, kes};
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::fixture::{create, delete};
 use crate::guide::{actions, changed, configurations, guide, needed, policies, setup};
-use crate::site::{create, delete};
 
 /// The AWS CLI, as far as the guide uses it.
 const CLI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws/cli.py");
@@ -26,7 +26,7 @@ const ACCOUNT: &str = "123456789012";
 
 /// An account at AWS, and somebody who may set things up in it.
 struct Account {
-    guide: Page,
+    guide: Document,
     moto: Moto,
     /// In front of it, for what servers ask.
     proxy: Proxy,
@@ -222,12 +222,12 @@ async fn the_policy_is_filled_in_with_the_shell_s_variables() {
 }
 
 /// The walk from an account to a server, as it is written.
-struct Walk {
+struct Scenario {
     account: Account,
     server: Server,
 }
 
-impl Walk {
+impl Scenario {
     async fn start() -> Option<Self> {
         let account = Account::new().await?;
         let guide = &account.guide;
@@ -246,7 +246,7 @@ impl Walk {
 
 #[tokio::test]
 async fn the_guide_leads_from_nothing_to_a_server_that_minio_can_use() {
-    let Some(Walk { account, server }) = Walk::start().await else { return };
+    let Some(Scenario { account, server }) = Scenario::start().await else { return };
     let file = |name: &str| account.file(name);
     let identity = kes().run(&["identity".into(), "of".into(), file("minio.crt")]).await.ok();
     let minio = Credential::from_files(&file("minio.crt"), &file("minio.key"), &identity);
@@ -259,7 +259,7 @@ async fn the_guide_leads_from_nothing_to_a_server_that_minio_can_use() {
 
 #[tokio::test]
 async fn the_guide_s_check_says_that_the_server_is_ready() {
-    let Some(Walk { account, server }) = Walk::start().await else { return };
+    let Some(Scenario { account, server }) = Scenario::start().await else { return };
     let guide = &account.guide;
     let script =
         guide.block("export MINIO_KMS_KES_ENDPOINT").to_owned() + guide.block("kes key ls");

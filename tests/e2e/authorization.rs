@@ -1,6 +1,6 @@
 //! Who may call what: identities without a policy, rules of policies, and all the paths that lead to one resource.
 
-use kes_harness::{Connection, Credential, Payload, Request, Setup, WAYS};
+use kes_harness::{Connection, Credential, PROTOCOLS, Payload, Request, Setup};
 use percent_encoding::{AsciiSet, percent_encode};
 
 const DENIED: &str = "not authorized: insufficient permissions";
@@ -78,13 +78,13 @@ fn request(method: &str, path: &str, body: &str) -> Request {
 
 #[tokio::test]
 async fn row_18_denied_is_403_on_every_route_without_a_policy_and_with_the_wrong_one() {
-    let (stranger, bare) = (Credential::generate(), Credential::generate());
+    let (unknown, bare) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().policy("p", &["/v1/nothing"], &[], &[&bare]);
     let server = setup.start().await;
     let describe = format!("/v1/identity/describe/{}", setup.admin().identity());
-    for way in WAYS {
-        for client in [&stranger, &bare] {
-            let mut connection = server.connect_over(client, way).await;
+    for protocol in PROTOCOLS {
+        for client in [&unknown, &bare] {
+            let mut connection = server.connect_over(client, protocol).await;
             for (method, path, body) in ROUTES {
                 let answer = connection.refusal(request(method, path, body)).await;
                 answer.refused(403, DENIED);
@@ -92,7 +92,7 @@ async fn row_18_denied_is_403_on_every_route_without_a_policy_and_with_the_wrong
             connection.get(&describe).await.refused(403, DENIED);
             connection.get("/version").await.ok();
         }
-        let mut connection = server.connect_over(&stranger, way).await;
+        let mut connection = server.connect_over(&unknown, protocol).await;
         let answer = connection.get("/v1/identity/self/describe").await;
         answer.refused(404, "identity does not exist");
     }
@@ -100,10 +100,10 @@ async fn row_18_denied_is_403_on_every_route_without_a_policy_and_with_the_wrong
 
 #[tokio::test]
 async fn row_18_a_refusal_comes_before_anything_is_said_of_names_bodies_and_keys() {
-    let stranger = Credential::generate();
+    let unknown = Credential::generate();
     let setup = Setup::new();
     let server = setup.start().await;
-    let mut connection = server.connect(&stranger).await;
+    let mut connection = server.connect(&unknown).await;
     for (path, body) in [
         ("/v1/key/generate/a.b", "{}"),
         ("/v1/key/generate/my-k", "junk"),
@@ -114,7 +114,7 @@ async fn row_18_a_refusal_comes_before_anything_is_said_of_names_bodies_and_keys
     }
     let large =
         Request::new("PUT", "/v1/key/encrypt/my-k").payload(Payload::chunked("x".repeat(1 << 21)));
-    server.connect(&stranger).await.send(large).await.refused(403, DENIED);
+    server.connect(&unknown).await.send(large).await.refused(403, DENIED);
 }
 
 struct Case {
@@ -191,9 +191,9 @@ async fn a_denied_listing_is_denied_under_each_of_its_paths() {
                 let setup = Setup::new().policy("zzz-p", &["/v1/*"], &[&denied], &[&caller]);
                 setup.store("zzz-k", r#"{"bytes":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#);
                 let server = setup.start().await;
-                for way in WAYS {
-                    let mut admin = server.connect_over(setup.admin(), way).await;
-                    let mut caller = server.connect_over(&caller, way).await;
+                for protocol in PROTOCOLS {
+                    let mut admin = server.connect_over(setup.admin(), protocol).await;
+                    let mut caller = server.connect_over(&caller, protocol).await;
                     for path in listings(bare, prefix) {
                         let names = listed(&mut admin, &path, field).await;
                         assert!(names.is_some_and(|names| !names.is_empty()), "{path}");
@@ -217,8 +217,8 @@ async fn an_allowed_listing_is_allowed_as_it_is_written() {
     let caller = Credential::generate();
     let setup = Setup::new().policy("p", &["/v1/key/list/my-"], &[], &[&caller]);
     let server = setup.start().await;
-    for way in WAYS {
-        let mut caller = server.connect_over(&caller, way).await;
+    for protocol in PROTOCOLS {
+        let mut caller = server.connect_over(&caller, protocol).await;
         for (path, status) in [
             ("/v1/key/list/my-", 200),
             ("/v1/key/list/my%2d", 200),
@@ -255,9 +255,9 @@ async fn a_name_has_no_second_path() {
     let request = |method, path: &str, body: &str| {
         Request::new(method, path).payload(Payload::sized(body.to_owned()))
     };
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
-        let mut caller = server.connect_over(&caller, way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
+        let mut caller = server.connect_over(&caller, protocol).await;
         for (method, path, body) in routes {
             admin.send(request(method, path, body)).await.ok();
             let (route, name) = path.rsplit_once('/').expect("a path has a slash");

@@ -1,6 +1,6 @@
 //! Request bodies, contexts and ciphertexts.
 
-use kes_harness::{Answer, Connection, Payload, Request, Server, Setup, WAYS, b64, unb64};
+use kes_harness::{Answer, Connection, PROTOCOLS, Payload, Request, Server, Setup, b64, unb64};
 use serde_json::json;
 
 const NOT_AUTHENTIC: &str = "decryption failed: ciphertext is not authentic";
@@ -24,8 +24,8 @@ async fn decrypt(connection: &mut Connection, ciphertext: &str, context: Option<
 #[tokio::test]
 async fn row_9_bodies_without_a_length_are_read_and_the_context_counts() {
     let (setup, server) = with_key().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         let made = admin.post("/v1/key/generate/k", r#"{"context":"Y29udGV4dA=="}"#).await.ok();
         let ciphertext = made.text("ciphertext");
         let opened = decrypt(&mut admin, &ciphertext, Some("Y29udGV4dA==")).await.ok();
@@ -48,8 +48,8 @@ async fn row_9_bodies_without_a_length_are_read_and_the_context_counts() {
 #[tokio::test]
 async fn row_10_an_empty_body_is_never_no_context() {
     let (setup, server) = with_key().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for operation in ["generate/k", "decrypt/k", "encrypt/k", "hmac/k", "import/new"] {
             for method in METHODS {
                 for payload in [Payload::none(), Payload::chunked(""), Payload::sized("")] {
@@ -68,8 +68,8 @@ async fn row_10_an_empty_body_is_never_no_context() {
 async fn row_11_post_and_put_are_both_accepted() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for method in METHODS {
             let key = format!("{method}-{round}");
             let path = |operation: &str| format!("/v1/key/{operation}/{key}");
@@ -173,8 +173,8 @@ async fn row_14_a_context_is_opaque_and_an_absent_one_is_empty() {
 #[tokio::test]
 async fn row_28_a_body_of_990_000_bytes_is_read_and_one_of_2_mb_is_413() {
     let (setup, server) = with_key().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         let context = "QUFB".repeat((990_000 - 14) / 4);
         let body = format!(r#"{{"context":"{context}"}}"#);
         let made = admin.post("/v1/key/generate/k", &body).await.ok();
@@ -182,10 +182,10 @@ async fn row_28_a_body_of_990_000_bytes_is_read_and_one_of_2_mb_is_413() {
 
         let body = format!(r#"{{"context":"{}"}}"#, "QUFB".repeat(500_000));
         for payload in [Payload::chunked(body.clone()), Payload::sized(body)] {
-            let mut admin = server.connect_over(setup.admin(), way).await;
+            let mut admin = server.connect_over(setup.admin(), protocol).await;
             let request = Request::new("POST", "/v1/key/generate/k").payload(payload);
             let answer = admin.send(request).await;
-            assert_eq!(answer.status, 413, "{way:?}: {answer:?}");
+            assert_eq!(answer.status, 413, "{protocol:?}: {answer:?}");
             answer.error();
         }
     }

@@ -1,7 +1,7 @@
 //! Connections without a certificate, and `tls.auth: on`.
 
 use kes_harness::pki::Authority;
-use kes_harness::{Credential, Server, Setup, WAYS, repository};
+use kes_harness::{Credential, PROTOCOLS, Server, Setup, repository};
 use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::json;
 
@@ -11,8 +11,8 @@ const V1_SELF_SIGNED_IDENTITY: &str =
 
 /// Asserts that a client, or one without a certificate, is refused in every way.
 async fn refused(server: &Server, client: Option<&Credential>) {
-    for way in WAYS {
-        let dialer = server.dial().over(way);
+    for protocol in PROTOCOLS {
+        let dialer = server.dial().over(protocol);
         let dialer = match client {
             Some(client) => dialer.show(client),
             None => dialer,
@@ -37,10 +37,10 @@ async fn with_auth_on_the_chain_must_lead_to_the_given_authority() {
     let setup = Setup::new().minio(&[&known, &foreign, &expired, &self_signed]);
     let setup = setup.with_client_ca(&authority.pem());
     let server = setup.start().await;
-    for way in WAYS {
-        server.connect_over(&known, way).await.get("/v1/status").await.ok();
+    for protocol in PROTOCOLS {
+        server.connect_over(&known, protocol).await.get("/v1/status").await.ok();
         let chain = known.with_chain(&[known.certificate(), authority.certificate()]);
-        server.connect_over(&chain, way).await.get("/v1/status").await.ok();
+        server.connect_over(&chain, protocol).await.get("/v1/status").await.ok();
     }
     for client in [&foreign, &expired, &self_signed] {
         refused(&server, Some(client)).await;
@@ -59,9 +59,9 @@ async fn with_auth_on_a_client_s_certificate_may_itself_be_in_the_list() {
     let list = [issued.chain_pem(), self_signed.chain_pem()].concat();
     let setup = setup.with_client_ca(&list);
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for client in [&issued, &self_signed] {
-            server.connect_over(client, way).await.get("/v1/status").await.ok();
+            server.connect_over(client, protocol).await.get("/v1/status").await.ok();
         }
     }
     for client in [&other, &authority.issue(), &forged] {
@@ -75,9 +75,9 @@ async fn with_auth_on_an_authority_of_the_list_is_still_no_caller() {
     let setup = Setup::new();
     let setup = setup.with_client_ca(&authority.pem());
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         let client = authority.as_client(&[authority.certificate()]);
-        let answer = server.connect_over(&client, way).await.get("/v1/status").await;
+        let answer = server.connect_over(&client, protocol).await.get("/v1/status").await;
         answer.refused(400, "tls: client certificate is required");
     }
 }
@@ -99,9 +99,9 @@ async fn with_auth_on_clients_that_go_accepts_are_accepted() {
     std::fs::write(folder.join("2.crt"), authority.pem()).expect("the folder is ours");
     let setup = setup.with(json!({ "tls": { "auth": "on", "ca": folder } }));
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for client in [&any, &none, &version_1] {
-            server.connect_over(client, way).await.get("/v1/status").await.ok();
+            server.connect_over(client, protocol).await.get("/v1/status").await.ok();
         }
     }
     for client in [&servers, &mail, &foreign] {

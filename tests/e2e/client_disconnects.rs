@@ -1,7 +1,7 @@
 //! What is recorded of requests whose callers hung up.
 
 use kes_harness::proxy::{Fault, Gate, Reply};
-use kes_harness::vault::Canned;
+use kes_harness::vault::FakeVault;
 use kes_harness::{Connection, Payload, Pending, Proto, Request, Server, Setup, Tls, b64};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,16 +12,16 @@ const CHANGE: &str = "/v1/key/delete/changed";
 const FAILED_CHANGE: &str = "/v1/key/delete/failed";
 
 /// A server whose key store holds on to some requests until the gate is opened.
-struct Scene {
-    vault: Canned,
+struct Fixture {
+    vault: FakeVault,
     gate: Gate,
     setup: Setup,
     server: Server,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
-        let (vault, gate) = (Canned::start().await, Gate::new());
+        let (vault, gate) = (FakeVault::start().await, Gate::new());
         let no = Reply::new(400, "application/json", r#"{"errors":["no"]}"#);
         vault.proxy().inject(Fault::Held(gate.clone()), |asked| {
             let removal = asked.method == "DELETE" && asked.path.ends_with("/changed");
@@ -79,26 +79,26 @@ fn event(stdout: &str, path: &str) -> Value {
 #[tokio::test]
 async fn a_change_is_recorded_with_its_outcome_and_a_read_as_hung_up() {
     for proto in [Proto::H2, Proto::H1] {
-        let scene = Scene::new().await;
-        let mut reader = scene.connect(Proto::H2).await;
+        let fixture = Fixture::new().await;
+        let mut reader = fixture.connect(Proto::H2).await;
         let mut audit = reader.follow("/v1/log/audit").await;
-        let mut changing = scene.connect(proto).await;
-        let change = scene.held(&mut changing, "DELETE", CHANGE).await;
-        let mut reading = scene.connect(proto).await;
-        let read = scene.held(&mut reading, "GET", READ).await;
-        let files = scene.server.figures().files;
+        let mut changing = fixture.connect(proto).await;
+        let change = fixture.held(&mut changing, "DELETE", CHANGE).await;
+        let mut reading = fixture.connect(proto).await;
+        let read = fixture.held(&mut reading, "GET", READ).await;
+        let files = fixture.server.figures().files;
         drop((change, changing, read, reading));
         let read = audit.find(of_path(READ)).await;
         assert_eq!(read["response"]["code"], 499, "{read}");
         assert_eq!(read.get("client_gone"), None, "{read}");
-        noticed(&scene.server, files - 2).await;
-        scene.gate.open();
+        noticed(&fixture.server, files - 2).await;
+        fixture.gate.open();
         let change = audit.find(of_path(CHANGE)).await;
         assert_eq!(change["response"]["code"], 200, "{change}");
         assert_eq!(change["client_gone"], true, "{change}");
         assert!(change["response"]["time"].as_u64() > Some(0), "{change}");
 
-        let metrics = scene.connect(proto).await.get("/v1/metrics").await;
+        let metrics = fixture.connect(proto).await.get("/v1/metrics").await;
         let metrics = String::from_utf8(metrics.body.to_vec()).expect("text");
         for line in [
             r#"kes_http_request_success{code="200"} 1"#,
@@ -107,7 +107,7 @@ async fn a_change_is_recorded_with_its_outcome_and_a_read_as_hung_up() {
         ] {
             assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
         }
-        let (stdout, _) = scene.server.stop_and_read().await;
+        let (stdout, _) = fixture.server.stop_and_read().await;
         assert_eq!(event(&stdout, CHANGE)["client_gone"], true);
         assert_eq!(event(&stdout, CHANGE)["response"]["code"], 200);
         assert_eq!(event(&stdout, READ)["response"]["code"], 499);
@@ -160,13 +160,13 @@ async fn an_import_whose_caller_hung_up_within_its_body_is_refused_and_recorded(
 
 #[tokio::test]
 async fn who_waits_for_the_outcome_of_a_change_is_not_gone() {
-    let scene = Scene::new().await;
-    let mut admin = scene.connect(Proto::H2).await;
-    let change = scene.held(&mut admin, "DELETE", CHANGE).await;
-    scene.gate.open();
+    let fixture = Fixture::new().await;
+    let mut admin = fixture.connect(Proto::H2).await;
+    let change = fixture.held(&mut admin, "DELETE", CHANGE).await;
+    fixture.gate.open();
     change.answer().await.ok_empty();
     assert_eq!(admin.call("DELETE", FAILED_CHANGE).await.status, 502);
-    let (stdout, _) = scene.server.stop_and_read().await;
+    let (stdout, _) = fixture.server.stop_and_read().await;
     for (path, code) in [(CHANGE, 200), (FAILED_CHANGE, 502)] {
         let event = event(&stdout, path);
         assert_eq!(
@@ -178,22 +178,22 @@ async fn who_waits_for_the_outcome_of_a_change_is_not_gone() {
 
 #[tokio::test]
 async fn a_stop_waits_for_changes_whose_callers_hung_up_and_records_them() {
-    let mut scene = Scene::new().await;
-    let mut idle = scene.connect(Proto::H2).await;
+    let mut fixture = Fixture::new().await;
+    let mut idle = fixture.connect(Proto::H2).await;
     idle.get("/version").await.ok();
-    let mut changing = scene.connect(Proto::H2).await;
-    let change = scene.held(&mut changing, "DELETE", CHANGE).await;
-    let read = scene.held(&mut changing, "GET", READ).await;
+    let mut changing = fixture.connect(Proto::H2).await;
+    let change = fixture.held(&mut changing, "DELETE", CHANGE).await;
+    let read = fixture.held(&mut changing, "GET", READ).await;
     drop((change, read, changing));
     // Both end with their connection.
-    let read = scene.server.stdout().find(|line| line.contains(READ)).await;
+    let read = fixture.server.stdout().find(|line| line.contains(READ)).await;
     assert!(read.expect("it was audited").contains("499"));
-    scene.server.signal(Signal::TERM);
+    fixture.server.signal(Signal::TERM);
     idle.ended().await.expect("the server has begun to end");
-    scene.gate.open();
-    let code = scene.server.wait().await.code();
-    let stdout = scene.server.stdout().all().await;
-    assert_eq!(code, Some(0), "{}", scene.server.stderr().all().await);
+    fixture.gate.open();
+    let code = fixture.server.wait().await.code();
+    let stdout = fixture.server.stdout().all().await;
+    assert_eq!(code, Some(0), "{}", fixture.server.stderr().all().await);
     let change = event(&stdout, CHANGE);
     assert_eq!(change["response"]["code"], 200, "{change}");
     assert_eq!(change["client_gone"], true, "{change}");

@@ -177,9 +177,9 @@ async fn where_no_temporary_file_can_be_written_the_banner_has_the_certificate()
         let end = lines.iter().position(|line| line == "EOF");
         let (Some(begin), Some(end)) = (begin, end) else { panic!("{lines:#?}") };
         let save = lines[begin..=end].join("\n");
-        let place = lines.iter().find(|line| line.contains("MINIO_KMS_KES_CAPATH="));
-        let place = place.expect("a line for MinIO").trim();
-        let lines = format!("{save}\n{place}\ncat $MINIO_KMS_KES_CAPATH");
+        let variable = lines.iter().find(|line| line.contains("MINIO_KMS_KES_CAPATH="));
+        let variable = variable.expect("a line for MinIO").trim();
+        let lines = format!("{save}\n{variable}\ncat $MINIO_KMS_KES_CAPATH");
         let pem = shell(folder.path(), &lines).await;
         let root = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
 

@@ -1,14 +1,14 @@
 //! Names of keys in paths: how they are decoded, and which are refused.
 
-use kes_harness::{Proto, Setup, Tls, WAYS};
+use kes_harness::{PROTOCOLS, Proto, Setup, Tls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
 async fn row_26_names_are_decoded_once_and_may_have_80_characters() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         let long = format!("{round}{}", "aZ0_-".repeat(16)).split_at(80).0.replace('-', "_");
         for (sent, name) in [
             (format!("my%2D{round}"), format!("my-{round}")),
@@ -29,8 +29,8 @@ async fn row_26_names_are_decoded_once_and_may_have_80_characters() {
 async fn row_27_names_that_cannot_be_are_a_clean_4xx() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for (path, status) in [
             ("/v1/key", 404),
             ("/v1/key/", 404),
@@ -62,7 +62,7 @@ async fn row_27_names_that_cannot_be_are_a_clean_4xx() {
             ("/v1/key/create/%FF", 400),
         ] {
             let answer = admin.call("POST", path).await;
-            assert_eq!(answer.status, status, "{way:?} {path}: {answer:?}");
+            assert_eq!(answer.status, status, "{protocol:?} {path}: {answer:?}");
             answer.error();
             assert_eq!(answer.header("location"), "");
         }
@@ -78,8 +78,8 @@ async fn row_27_what_is_not_http_is_answered_or_dropped_and_the_server_lives() {
     let setup = Setup::new();
     let server = setup.start().await;
     for target in ["/v1/key/create/a b", "/v1/\u{1}", "*", "http://x:y@z/v1/status", "/v1/\u{e4}"] {
-        let way = (Proto::H1, Tls::V13);
-        let mut stream = server.dial().show(setup.admin()).over(way).tls().await.expect("TLS");
+        let protocol = (Proto::H1, Tls::V13);
+        let mut stream = server.dial().show(setup.admin()).over(protocol).tls().await.expect("TLS");
         let head = format!(
             "POST {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );

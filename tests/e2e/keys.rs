@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use kes_harness::{Answer, Connection, Setup, WAYS, go};
+use kes_harness::{Answer, Connection, PROTOCOLS, Setup, go};
 
 const MISSING: &str = "key does not exist";
 const KEY_OPERATIONS: [(&str, &str, &str); 5] = [
@@ -28,8 +28,8 @@ async fn operate(connection: &mut Connection, operation: (&str, &str, &str), key
 async fn row_15_a_key_that_is_not_there_is_404_key_does_not_exist() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for operation in KEY_OPERATIONS {
             operate(&mut admin, operation, "no-such-key").await.refused(404, MISSING);
         }
@@ -41,8 +41,8 @@ async fn row_15_a_key_that_is_not_there_is_404_key_does_not_exist() {
 async fn row_16_a_key_that_is_there_is_400_key_already_exists() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         let (create, import) =
             (format!("/v1/key/create/k{round}"), format!("/v1/key/import/k{round}"));
         admin.call("POST", &create).await.ok_empty();
@@ -109,8 +109,8 @@ async fn row_19_what_is_under_a_key_s_name_and_no_file_is_not_a_missing_key() {
 async fn row_21_success_is_always_200() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         let key = format!("k{round}");
         assert_eq!(admin.call("POST", &format!("/v1/key/create/{key}")).await.status, 200);
         for operation in KEY_OPERATIONS.into_iter().filter(|(_, name, _)| *name != "decrypt") {
@@ -139,8 +139,8 @@ async fn row_21_success_is_always_200() {
 async fn row_22_create_import_and_delete_answer_an_empty_body() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         // 50 on one connection: nothing is left on it that belongs to the answer before.
         for key in 0..50 {
             admin.call("POST", &format!("/v1/key/create/k{round}-{key}")).await.ok_empty();

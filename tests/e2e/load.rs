@@ -2,7 +2,7 @@
 
 use kes_harness::Proto;
 use kes_harness::frame::{Frames, GOAWAY, SETTINGS};
-use kes_harness::{Credential, Payload, Request, Setup, Tls, WAYS};
+use kes_harness::{Credential, PROTOCOLS, Payload, Request, Setup, Tls};
 use rustix::process::Signal;
 
 /// What one h2 connection has in flight.
@@ -14,8 +14,8 @@ async fn row_30_a_thousand_failures_do_not_lock_a_client_out() {
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;
     server.connect(setup.admin()).await.call("POST", "/v1/key/create/my-k").await.ok_empty();
-    for way in WAYS {
-        let mut connection = server.connect_over(&client, way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(&client, protocol).await;
         for _ in 0..1000 {
             let answer = connection.post("/v1/key/decrypt/my-k", r#"{"ciphertext":"AAAA"}"#).await;
             answer.refused(400, "decryption failed: ciphertext is not authentic");
@@ -24,7 +24,7 @@ async fn row_30_a_thousand_failures_do_not_lock_a_client_out() {
             assert_eq!(connection.get("/v1/key/describe/secret").await.status, 403);
         }
         connection.post("/v1/key/generate/my-k", "{}").await.ok();
-        server.connect_over(&client, way).await.get("/v1/status").await.ok();
+        server.connect_over(&client, protocol).await.get("/v1/status").await.ok();
     }
 }
 
@@ -50,8 +50,9 @@ async fn row_30_many_requests_at_once_on_one_connection_are_all_answered() {
 async fn row_31_at_least_250_streams_may_be_open_at_once() {
     let setup = Setup::new();
     let server = setup.start().await;
-    let way = (Proto::H2, Tls::V13);
-    let mut frames = Frames::open(&server.dial().show(setup.admin()).over(way)).await.expect("h2");
+    let protocol = (Proto::H2, Tls::V13);
+    let mut frames =
+        Frames::open(&server.dial().show(setup.admin()).over(protocol)).await.expect("h2");
     let settings = frames.find(SETTINGS).await.expect("the server's settings");
     let streams = settings.max_concurrent_streams();
     assert!(streams.is_none_or(|streams| streams >= 250), "{streams:?}");

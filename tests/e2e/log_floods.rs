@@ -136,8 +136,8 @@ async fn audit_events_that_found_no_room_are_counted_in_their_stream_and_once_a_
     let lines: Vec<_> =
         log.lines().filter(|line| line.contains("audit events were lost")).collect();
     assert!(lines.iter().all(|line| line.contains("ERROR")), "{log}");
-    let told: u64 = lines.iter().map(|line| number(line, "lost", 0)).sum();
-    assert_eq!(told, lost, "{log}");
+    let logged: u64 = lines.iter().map(|line| number(line, "lost", 0)).sum();
+    assert_eq!(logged, lost, "{log}");
     let mut seconds: Vec<_> = lines.iter().map(|line| &line[..19]).collect();
     seconds.dedup();
     // One a second, and one for what is left at the end.

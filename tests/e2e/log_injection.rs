@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use kes_harness::proxy::{Fault, Reply};
-use kes_harness::vault::Canned;
-use kes_harness::{Request, Server, Setup, WAYS, b64};
+use kes_harness::vault::FakeVault;
+use kes_harness::{PROTOCOLS, Request, Server, Setup, b64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -51,8 +51,8 @@ async fn what_clients_send_is_printable_in_each_log_and_the_same_for_a_parser() 
         "/v1/identity/list/",
     ];
     let mut wanted = BTreeSet::new();
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for path in paths {
             let method = match path {
                 "/v1/key/create/" => "PUT",
@@ -83,7 +83,7 @@ async fn what_clients_send_is_printable_in_each_log_and_the_same_for_a_parser() 
 
 #[tokio::test]
 async fn what_a_key_store_says_is_printable_in_the_log_and_for_those_who_follow_it() {
-    let vault = Canned::start().await;
+    let vault = FakeVault::start().await;
     let setup = Setup::new().vault(vault.keystore()).uncached();
     let server = setup.start().await;
     let body = json!({ "errors": [HOSTILE] }).to_string();

@@ -1,15 +1,15 @@
 //! The audit and error logs, followed as streams.
 
-use kes_harness::{Credential, Proto, Request, Setup, Tls, WAYS, go};
+use kes_harness::{Credential, PROTOCOLS, Proto, Request, Setup, Tls, go};
 use serde_json::json;
 
 #[tokio::test]
 async fn row_44_the_audit_log_has_each_request_at_once() {
-    let (client, stranger) = (Credential::generate(), Credential::generate());
+    let (client, unknown) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut reader = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut reader = server.connect_over(setup.admin(), protocol).await;
         let mut audit = reader.follow("/v1/log/audit").await;
         let key = format!("my-k{round}");
         let known = [
@@ -21,7 +21,7 @@ async fn row_44_the_audit_log_has_each_request_at_once() {
             ("POST", format!("/v1/key/generate/{key}"), 400),
             ("DELETE", format!("/v1/key/delete/{key}"), 200),
         ];
-        let mut connection = server.connect_over(&client, way).await;
+        let mut connection = server.connect_over(&client, protocol).await;
         for (method, path, status) in &known {
             let answer = connection.send(Request::new(method, path)).await;
             assert_eq!(answer.status, *status);
@@ -36,10 +36,10 @@ async fn row_44_the_audit_log_has_each_request_at_once() {
             let at = event["time"].as_str().expect("a time");
             assert!(at.contains('T') && at.contains('.'), "RFC 3339 with fraction: {at}");
         }
-        let mut connection = server.connect_over(&stranger, way).await;
+        let mut connection = server.connect_over(&unknown, protocol).await;
         assert_eq!(connection.get("/v1/status").await.status, 403);
         let event = audit.find(|event| event["request"]["path"] == "/v1/status").await;
-        assert_eq!(event["request"]["identity"], stranger.identity());
+        assert_eq!(event["request"]["identity"], unknown.identity());
         assert_eq!(event["response"]["code"], 403);
     }
     go::check(&server, setup.admin(), &["audit-log"]).await;
@@ -51,10 +51,10 @@ async fn row_44_the_error_log_has_faults_and_never_secrets() {
     let secret = kes_harness::b64([0x5e; 32]);
     setup.store("damaged", format!(r#"{{"bytes":"{secret}","algorithm":"none"}}"#));
     let server = setup.start().await;
-    for way in WAYS {
-        let mut reader = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut reader = server.connect_over(setup.admin(), protocol).await;
         let mut errors = reader.follow("/v1/log/error").await;
-        let mut admin = server.connect_over(setup.admin(), way).await;
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         admin.get("/v1/key/describe/damaged").await.refused(502, "failed to read key");
         let event = errors.find(|event| event["message"].to_string().contains("damaged")).await;
         assert!(!event.to_string().contains(&secret), "{event}");

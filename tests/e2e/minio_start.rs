@@ -1,6 +1,6 @@
 //! The sequence of calls that a starting `MinIO` makes.
 
-use kes_harness::{Answer, Connection, Credential, Request, Setup, WAYS, b64};
+use kes_harness::{Answer, Connection, Credential, PROTOCOLS, Request, Setup, b64};
 use serde_json::json;
 
 const KEY: &str = "my-minio";
@@ -77,17 +77,17 @@ async fn run(connection: &mut Connection) {
 #[tokio::test]
 async fn row_53_a_first_start_makes_the_key_and_later_ones_find_it() {
     let minio = Credential::generate();
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         let setup = Setup::new().minio(&[&minio]);
         let server = setup.start().await;
-        let mut connection = server.connect_over(&minio, way).await;
+        let mut connection = server.connect_over(&minio, protocol).await;
         assert_eq!(boot(&mut connection).await, Boot::Created);
         run(&mut connection).await;
-        let mut connection = server.connect_over(&minio, way).await;
+        let mut connection = server.connect_over(&minio, protocol).await;
         assert_eq!(boot(&mut connection).await, Boot::Found);
         server.stop().await;
         let server = setup.start().await;
-        let mut connection = server.connect_over(&minio, way).await;
+        let mut connection = server.connect_over(&minio, protocol).await;
         assert_eq!(boot(&mut connection).await, Boot::Found);
         run(&mut connection).await;
     }
@@ -194,8 +194,8 @@ async fn row_54_a_second_try_with_the_right_context_opens_what_the_first_did_not
     assert_eq!(boot(&mut server.connect(&minio).await).await, Boot::Created);
     let old = b64(r#"{".minio.sys":"config/iam/users/u/identity.json"}"#);
     let new = b64(r#"{".minio.sys":".minio.sys/config/iam/users/u/identity.json"}"#);
-    for way in WAYS {
-        let mut connection = server.connect_over(&minio, way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(&minio, protocol).await;
         let body = json!({ "context": old }).to_string();
         let made = connection.post(&format!("/v1/key/generate/{KEY}"), &body).await.ok();
         let path = format!("/v1/key/decrypt/{KEY}");

@@ -19,9 +19,9 @@ async fn use_keys(setup: &Setup, server: &Server) -> Vec<&'static str> {
     admin.get("/version").await.ok();
     admin.call("DELETE", "/v1/key/delete/k").await.ok_empty();
     assert_eq!(admin.call("DELETE", "/v1/key/delete/none").await.status, 404);
-    let mut stranger = server.connect(&Credential::generate()).await;
-    assert_eq!(stranger.call("POST", "/v1/key/create/x").await.status, 403);
-    assert_eq!(stranger.get("/v1/key/describe/x").await.status, 403);
+    let mut unknown = server.connect(&Credential::generate()).await;
+    assert_eq!(unknown.call("POST", "/v1/key/create/x").await.status, 403);
+    assert_eq!(unknown.get("/v1/key/describe/x").await.status, 403);
     vec![
         "200 POST /v1/key/create/k",
         "400 PUT /v1/key/create/k",

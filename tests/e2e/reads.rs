@@ -1,6 +1,6 @@
 //! Listings, status, metrics and the other routes.
 
-use kes_harness::{Credential, Payload, Request, Setup, WAYS, b64, go};
+use kes_harness::{Credential, PROTOCOLS, Payload, Request, Setup, b64, go};
 use serde_json::{Value, json};
 
 async fn names(connection: &mut kes_harness::Connection, path: &str) -> Vec<String> {
@@ -17,8 +17,8 @@ async fn row_32_keys_are_listed_with_and_without_slash_prefix_and_star() {
     for key in all {
         admin.call("POST", &format!("/v1/key/create/{key}")).await.ok_empty();
     }
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for path in ["/v1/key/list", "/v1/key/list/", "/v1/key/list/*", "/v1/key/list/%2A"] {
             assert_eq!(names(&mut admin, path).await, all, "{path}");
         }
@@ -52,18 +52,18 @@ async fn row_33_the_pattern_with_a_slash_allows_the_path_without() {
         .policy("prefix", &["/v1/key/list/my-*"], &[], &[&prefix])
         .policy("denied", &["/v1/key/list/*"], &["/v1/key/list"], &[&denied]);
     let server = setup.start().await;
-    for way in WAYS {
-        let mut connection = server.connect_over(&listing, way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(&listing, protocol).await;
         for path in ["/v1/key/list", "/v1/key/list/", "/v1/key/list/my-*"] {
             let answer = connection.get(path).await.ok();
             assert_eq!(answer.header("location"), "");
         }
-        let mut connection = server.connect_over(&prefix, way).await;
+        let mut connection = server.connect_over(&prefix, protocol).await;
         for path in ["/v1/key/list", "/v1/key/list/", "/v1/key/list/*"] {
             assert_eq!(connection.get(path).await.status, 403, "{path}");
         }
         connection.get("/v1/key/list/my-*").await.ok();
-        let mut connection = server.connect_over(&denied, way).await;
+        let mut connection = server.connect_over(&denied, protocol).await;
         assert_eq!(connection.get("/v1/key/list").await.status, 403);
     }
 }
@@ -155,13 +155,14 @@ async fn row_36_status_has_the_fields_that_clients_decode() {
 
 #[tokio::test]
 async fn row_38_version_asks_for_no_policy_and_the_routes_are_listed() {
-    let stranger = Credential::generate();
+    let unknown = Credential::generate();
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let answer = server.connect_over(&stranger, way).await.get("/version").await.ok();
+    for protocol in PROTOCOLS {
+        let answer = server.connect_over(&unknown, protocol).await.get("/version").await.ok();
         assert_eq!(answer.fields(), ["commit", "version"]);
-        let routes = server.connect_over(setup.admin(), way).await.get("/v1/api").await.ok().json();
+        let routes =
+            server.connect_over(setup.admin(), protocol).await.get("/v1/api").await.ok().json();
         let routes = routes.as_array().expect("an array");
         assert!(routes.len() >= 22, "{routes:?}");
         for route in routes {
@@ -182,8 +183,8 @@ async fn row_41_with_skip_auth_a_probe_needs_no_certificate_and_the_rest_still_d
         .minio(&[&client])
         .with(json!({ "api": { "/v1/ready": { "skip_auth": true } } }));
     let server = setup.start().await;
-    for way in WAYS {
-        let mut probe = server.dial().over(way).connect().await.expect("a connection");
+    for protocol in PROTOCOLS {
+        let mut probe = server.dial().over(protocol).connect().await.expect("a connection");
         let ready = probe.get("/v1/ready").await.ok();
         assert!(ready.body.is_empty());
         probe.get("/version").await.ok();
@@ -197,7 +198,7 @@ async fn row_41_with_skip_auth_a_probe_needs_no_certificate_and_the_rest_still_d
             let answer = probe.refusal(Request::new(method, path)).await;
             answer.refused(400, "tls: client certificate is required");
         }
-        let mut connection = server.connect_over(&client, way).await;
+        let mut connection = server.connect_over(&client, protocol).await;
         connection.get("/v1/ready").await.ok();
         connection.get("/v1/status").await.ok();
     }
@@ -243,8 +244,8 @@ async fn row_43_the_other_calls_of_the_go_client_work() {
     let client = Credential::generate();
     let setup = Setup::new().minio(&[&client]).policy("p", &["/v1/status"], &["/v1/*"], &[]);
     let server = setup.start().await;
-    for (round, way) in WAYS.into_iter().enumerate() {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for (round, protocol) in PROTOCOLS.into_iter().enumerate() {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for (at, cipher) in
             ["AES256", "ChaCha20", "AES256-GCM_SHA256", "XCHACHA20-POLY1305"].iter().enumerate()
         {
@@ -270,7 +271,7 @@ async fn row_43_the_other_calls_of_the_go_client_work() {
         assert_eq!(listed["identities"], json!(known));
         let path = format!("/v1/identity/describe/{}", client.identity());
         assert_eq!(admin.get(&path).await.ok().json()["policy"], "minio");
-        let mut connection = server.connect_over(&client, way).await;
+        let mut connection = server.connect_over(&client, protocol).await;
         let own = connection.get("/v1/identity/self/describe").await.ok().json();
         assert_eq!(
             (&own["policy"], &own["identity"]),

@@ -1,6 +1,6 @@
 //! Recorded exchanges, with keys in files: the traffic of a real `MinIO`, and `wire.jsonl`.
 
-use kes_harness::{Proto, Setup, WAYS, suite, vectors};
+use kes_harness::{PROTOCOLS, Proto, Setup, suite, vectors};
 
 fn with_recorded_keys() -> Setup {
     let (keys, _) = vectors::traffic();
@@ -13,8 +13,9 @@ fn with_recorded_keys() -> Setup {
 
 #[tokio::test]
 async fn each_recorded_request_gets_its_recorded_status() {
-    for way in WAYS {
-        suite::each_recorded_request_gets_its_recorded_status(&with_recorded_keys(), way).await;
+    for protocol in PROTOCOLS {
+        suite::each_recorded_request_gets_its_recorded_status(&with_recorded_keys(), protocol)
+            .await;
     }
 }
 
@@ -26,14 +27,14 @@ async fn each_recorded_ciphertext_opens_to_its_recorded_data_key() {
 
 #[tokio::test]
 async fn every_exchange_is_answered_over_http_1_1() {
-    for way in WAYS.into_iter().filter(|(proto, _)| *proto == Proto::H1) {
-        suite::every_exchange_is_answered(Setup::new(), way).await;
+    for protocol in PROTOCOLS.into_iter().filter(|(proto, _)| *proto == Proto::H1) {
+        suite::every_exchange_is_answered(Setup::new(), protocol).await;
     }
 }
 
 #[tokio::test]
 async fn every_exchange_is_answered_over_h2() {
-    for way in WAYS.into_iter().filter(|(proto, _)| *proto == Proto::H2) {
-        suite::every_exchange_is_answered(Setup::new(), way).await;
+    for protocol in PROTOCOLS.into_iter().filter(|(proto, _)| *proto == Proto::H2) {
+        suite::every_exchange_is_answered(Setup::new(), protocol).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kes_harness::pki::{self, Authority};
-use kes_harness::{Credential, Dialer, Proto, Request, Server, Setup, Tls, WAYS};
+use kes_harness::{Credential, Dialer, PROTOCOLS, Proto, Request, Server, Setup, Tls};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -80,9 +80,9 @@ async fn client_certificates_that_no_authority_vouches_for_are_in_the_default_lo
     let setup = Setup::new();
     let setup = setup.with_client_ca(&authority.pem());
     let server = setup.start().await;
-    for way in WAYS {
-        server.dial().show(&Credential::generate()).over(way).refused().await;
-        server.dial().show(&authority.issue_until(2001)).over(way).refused().await;
+    for protocol in PROTOCOLS {
+        server.dial().show(&Credential::generate()).over(protocol).refused().await;
+        server.dial().show(&authority.issue_until(2001)).over(protocol).refused().await;
     }
     warned(&server, "TLS handshake failed", "signed by an unknown authority", "tls.ca").await;
     warned(&server, "TLS handshake failed", "certificate expired at 2001-", "renew").await;
@@ -115,11 +115,11 @@ async fn requests_without_an_identity_are_in_the_default_log_and_those_that_need
     let server = setup.start().await;
     let several = leaf.with_chain(&[own, other.certificate()]);
     let ca = authority.as_client(&[authority.certificate()]);
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         let clients =
             [server.dial().anonymous(), server.dial().show(&ca), server.dial().show(&several)];
         for dialer in clients {
-            let mut connection = dialer.over(way).connect().await.expect("a connection");
+            let mut connection = dialer.over(protocol).connect().await.expect("a connection");
             connection.get("/v1/ready").await.ok_empty();
             connection.get("/version").await.ok();
             assert_eq!(connection.get("/v1/status").await.status, 400);
@@ -152,8 +152,8 @@ async fn certificates_that_a_proxy_forwards_badly_are_in_the_default_log() {
     let escaped = |pem: String| utf8_percent_encode(&pem, NON_ALPHANUMERIC).to_string();
     let (good, bad) = (escaped(proxy.chain_pem()), escaped(alien.chain_pem()));
     let ca = escaped(authority.pem());
-    for way in WAYS {
-        let mut proxy = server.connect_over(&proxy, way).await;
+    for protocol in PROTOCOLS {
+        let mut proxy = server.connect_over(&proxy, protocol).await;
         for (values, status) in [
             (vec![], 400),
             (vec![&good, &good], 400),

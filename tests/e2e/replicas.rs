@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kes_harness::{Connection, Request, Server, Setup, WAYS, unb64};
+use kes_harness::{Connection, PROTOCOLS, Request, Server, Setup, unb64};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
@@ -65,8 +65,8 @@ async fn row_23_an_answer_comes_also_when_the_store_hangs() {
     // Whoever opens a FIFO to read it waits for a writer that never comes.
     let path = setup.keys().join("hangs");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for (method, operation, body) in [
             ("POST", "decrypt", r#"{"ciphertext":"AAAA"}"#),
             ("POST", "generate", "{}"),
@@ -148,8 +148,8 @@ async fn row_37_an_hmac_is_the_same_on_all_replicas_and_for_ever() {
     servers[0].connect(setup.admin()).await.call("POST", "/v1/key/create/k").await.ok_empty();
     for round in 0..2 {
         for server in &servers {
-            for way in WAYS {
-                let mut admin = server.connect_over(setup.admin(), way).await;
+            for protocol in PROTOCOLS {
+                let mut admin = server.connect_over(setup.admin(), protocol).await;
                 // MinIO sends no content type here.
                 let body = kes_harness::Payload::chunked(r#"{"message":"cm9vdCBhY2Nlc3Mga2V5"}"#);
                 let request = Request::new("PUT", "/v1/key/hmac/k").payload(body);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use kes_harness::{Connection, Credential, Payload, Request, Server, Setup, WAYS};
+use kes_harness::{Connection, Credential, PROTOCOLS, Payload, Request, Server, Setup};
 
 const DENIED: &str = "not authorized: insufficient permissions";
 
@@ -13,12 +13,12 @@ fn request(method: &str, path: &str, body: &str) -> Request {
 
 #[tokio::test]
 async fn every_route_refuses_unknown_identities_other_methods_and_bodies_over_its_limit() {
-    let stranger = Credential::generate();
+    let unknown = Credential::generate();
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
-        let mut unknown = server.connect_over(&stranger, way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
+        let mut unknown = server.connect_over(&unknown, protocol).await;
         let routes = admin.get("/v1/api").await.ok().json();
         let routes = routes.as_array().expect("a list of routes");
         assert!(routes.len() > 20, "{routes:?}");
@@ -44,7 +44,7 @@ async fn every_route_refuses_unknown_identities_other_methods_and_bodies_over_it
             if max > 0 {
                 let long = "x".repeat(usize::try_from(max).expect("a body fits into memory") + 1);
                 let request = Request::new(method, &path).payload(Payload::chunked(long));
-                let answer = server.connect_over(setup.admin(), way).await.send(request).await;
+                let answer = server.connect_over(setup.admin(), protocol).await.send(request).await;
                 answer.refused(413, "request body is too large");
             }
         }
@@ -55,8 +55,8 @@ async fn every_route_refuses_unknown_identities_other_methods_and_bodies_over_it
 async fn row_20_every_error_is_a_json_object_with_a_message() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let mut admin = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut admin = server.connect_over(setup.admin(), protocol).await;
         for (method, path, body, status) in [
             ("GET", "/", "", 404),
             ("GET", "/v1/nope", "", 404),
@@ -147,8 +147,8 @@ async fn row_47_headers_and_queries_of_older_clients_do_not_matter() {
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;
     server.connect(setup.admin()).await.call("POST", "/v1/key/create/my-k").await.ok_empty();
-    for way in WAYS {
-        let mut connection = server.connect_over(&client, way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(&client, protocol).await;
         for path in [
             "/v1/key/generate/my-k",
             "/v1/key/generate/my-k?enclave=tenant",
@@ -182,8 +182,8 @@ async fn generate_with_headers(connection: &mut Connection, path: &str) {
 }
 
 async fn long_headers(server: &Server, client: &Credential) {
-    for way in WAYS {
-        let mut connection = server.connect_over(client, way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(client, protocol).await;
         let mut request = Request::new("GET", "/v1/status");
         for at in 0..20 {
             let mut name = "x-filler-".to_owned();

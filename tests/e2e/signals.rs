@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use kes_harness::{Lines, Payload, Proto, Request, Setup, Tls, WAYS, kes, signal};
+use kes_harness::{Lines, PROTOCOLS, Payload, Proto, Request, Setup, Tls, kes, signal};
 use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -64,9 +64,9 @@ async fn log_streams_end_in_good_order() {
         let mut server = setup.start().await;
         let mut streams = Vec::new();
         let mut connections = Vec::new();
-        for way in WAYS {
+        for protocol in PROTOCOLS {
             for path in ["/v1/log/audit", "/v1/log/error"] {
-                let mut connection = server.connect_over(setup.admin(), way).await;
+                let mut connection = server.connect_over(setup.admin(), protocol).await;
                 streams.push(connection.follow(path).await);
                 connections.push(connection);
             }
@@ -110,14 +110,14 @@ async fn idle_connections_are_closed_in_good_order() {
     let setup = Setup::new();
     let mut server = setup.start().await;
     let mut connections = Vec::new();
-    for way in WAYS {
-        let mut connection = server.connect_over(setup.admin(), way).await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(setup.admin(), protocol).await;
         connection.get("/v1/status").await.ok();
-        connections.push((way, connection));
+        connections.push((protocol, connection));
     }
     server.signal(Signal::TERM);
-    for (way, mut connection) in connections {
-        connection.ended().await.unwrap_or_else(|error| panic!("{way:?}: {error}"));
+    for (protocol, mut connection) in connections {
+        connection.ended().await.unwrap_or_else(|error| panic!("{protocol:?}: {error}"));
     }
     assert_eq!(server.wait().await.code(), Some(0));
 }
@@ -127,8 +127,8 @@ async fn clients_that_never_said_anything_do_not_hold_up_the_end() {
     let setup = Setup::new();
     let mut server = setup.start().await;
     let mut silent = vec![server.dial().tcp().await.expect("TCP")];
-    for way in WAYS {
-        let stream = server.dial().show(setup.admin()).over(way).tls().await.expect("TLS");
+    for protocol in PROTOCOLS {
+        let stream = server.dial().show(setup.admin()).over(protocol).tls().await.expect("TLS");
         silent.push(stream.into_inner().0);
     }
     server.signal(Signal::TERM);

@@ -5,7 +5,9 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use kes_harness::pki;
-use kes_harness::{Connection, Credential, Dialer, Proto, Server, Setup, Tls, WAYS, dev_file, kes};
+use kes_harness::{
+    Connection, Credential, Dialer, PROTOCOLS, Proto, Server, Setup, Tls, dev_file, kes,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
@@ -194,10 +196,10 @@ async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate
 
     // As `openssl s_client` does: no client certificate, and the chain is not checked.
     let certificate = shown_certificate(&server).await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for name in ["127.0.0.1", "localhost"] {
             let dialer = Dialer::new(server.address(), certificate.clone());
-            let connection = dialer.show(&admin).over(way).name(name).connect().await;
+            let connection = dialer.show(&admin).over(protocol).name(name).connect().await;
             let mut connection = connection.expect("its own certificate is its root");
             connection.get("/v1/status").await.ok();
             let answer = connection.post("/v1/key/generate/minio-default-key", "{}").await;
@@ -219,7 +221,7 @@ async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate
 
 /// The certificate that a server shows to a client that has none and trusts nobody.
 async fn shown_certificate(server: &Server) -> CertificateDer<'static> {
-    let nobody = pki::server(&["localhost"]);
-    let dialer = Dialer::new(server.address(), nobody.certificate().clone());
+    let untrusted = pki::server(&["localhost"]);
+    let dialer = Dialer::new(server.address(), untrusted.certificate().clone());
     dialer.over((Proto::H1, Tls::V12)).shown_certificate().await
 }

@@ -16,7 +16,7 @@ const API_KEY: &str = "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 const IDENTITY: &str = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
 
 /// How long a program that shows what is typed is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Waits until the terminal shows nothing that is typed. False if the program ends before, or goes on
 /// showing it.
@@ -31,7 +31,7 @@ async fn is_hidden(terminal: &OwnedFd, program: &mut Child) -> bool {
             yield_now().await;
         }
     };
-    timeout(PATIENCE, hidden).await.is_ok() && runs()
+    timeout(TIMEOUT, hidden).await.is_ok() && runs()
 }
 
 /// Types a text at the prompt of a command. Gives what it writes to standard output, and what the

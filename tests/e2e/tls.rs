@@ -1,7 +1,7 @@
 //! TLS versions, ALPN and client identities.
 
 use kes_harness::pki::{self, Authority};
-use kes_harness::{Credential, Proto, Setup, Tls, WAYS, kes, vectors};
+use kes_harness::{Credential, PROTOCOLS, Proto, Setup, Tls, kes, vectors};
 use rustls::SignatureScheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -12,12 +12,12 @@ const AMBIGUOUS: &str = "tls: received more than one client certificate";
 async fn row_1_serves_https_on_tls_1_2_and_1_3_for_the_names_in_its_certificate() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for name in ["localhost", "127.0.0.1"] {
-            let dialer = server.dial().show(setup.admin()).over(way).name(name);
+            let dialer = server.dial().show(setup.admin()).over(protocol).name(name);
             dialer.connect().await.expect("the name is in the certificate").get("/version").await;
         }
-        let dialer = server.dial().show(setup.admin()).over(way).name("kes.example.org");
+        let dialer = server.dial().show(setup.admin()).over(protocol).name("kes.example.org");
         assert!(dialer.connect().await.is_err(), "the name is not in the certificate");
     }
 }
@@ -58,8 +58,8 @@ async fn row_2_h2_and_http_1_1_are_negotiated_and_served() {
 async fn row_3_the_certificate_request_offers_ed25519_ecdsa_and_rsa() {
     let setup = Setup::new();
     let server = setup.start().await;
-    for way in WAYS {
-        let dialer = server.dial().show(setup.admin()).over(way);
+    for protocol in PROTOCOLS {
+        let dialer = server.dial().show(setup.admin()).over(protocol);
         dialer.connect().await.expect("a connection").get("/v1/status").await.ok();
         let schemes = dialer.seen().schemes();
         for scheme in [
@@ -68,7 +68,7 @@ async fn row_3_the_certificate_request_offers_ed25519_ecdsa_and_rsa() {
             SignatureScheme::ECDSA_NISTP384_SHA384,
             SignatureScheme::RSA_PSS_SHA256,
         ] {
-            assert!(schemes.contains(&scheme), "{way:?}: {scheme:?} is not among {schemes:?}");
+            assert!(schemes.contains(&scheme), "{protocol:?}: {scheme:?} is not among {schemes:?}");
         }
     }
 }
@@ -84,24 +84,24 @@ async fn row_3_clients_of_every_algorithm_are_known_by_their_key() {
     let clients: Vec<&Credential> = clients.iter().collect();
     let setup = Setup::new().policy("p", &["/v1/status"], &[], &clients);
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for client in &clients {
-            let mut connection = server.connect_over(client, way).await;
+            let mut connection = server.connect_over(client, protocol).await;
             connection.get("/v1/status").await.ok();
             let answer = connection.get("/v1/identity/self/describe").await.ok();
-            assert_eq!(answer.text("identity"), client.identity(), "{way:?}");
+            assert_eq!(answer.text("identity"), client.identity(), "{protocol:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn row_4_self_signed_certificates_are_accepted_and_only_the_identity_counts() {
-    let (known, stranger) = (Credential::generate(), Credential::generate());
+    let (known, unknown) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().minio(&[&known]);
     let server = setup.start().await;
-    for way in WAYS {
-        server.connect_over(&known, way).await.get("/v1/status").await.ok();
-        let answer = server.connect_over(&stranger, way).await.get("/v1/status").await;
+    for protocol in PROTOCOLS {
+        server.connect_over(&known, protocol).await.get("/v1/status").await.ok();
+        let answer = server.connect_over(&unknown, protocol).await.get("/v1/status").await;
         answer.refused(403, "not authorized: insufficient permissions");
     }
 }
@@ -111,9 +111,9 @@ async fn row_5_expired_and_not_yet_valid_client_certificates_work() {
     let (expired, future) = (Credential::valid(2001, 2002), Credential::valid(3000, 3001));
     let setup = Setup::new().minio(&[&expired, &future]);
     let server = setup.start().await;
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for client in [&expired, &future] {
-            server.connect_over(client, way).await.get("/v1/status").await.ok();
+            server.connect_over(client, protocol).await.get("/v1/status").await.ok();
         }
     }
 }
@@ -164,9 +164,9 @@ async fn row_7_the_first_certificate_is_the_identity_and_further_ones_must_be_au
         (leaf.with_chain(&[own, own]), Err(AMBIGUOUS)),
         (authority.as_client(&[ca]), Err(REQUIRED)),
     ];
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         for (client, outcome) in &chains {
-            let mut connection = server.connect_over(client, way).await;
+            let mut connection = server.connect_over(client, protocol).await;
             let answer = connection.get("/v1/identity/self/describe").await;
             match outcome {
                 Ok(()) => assert_eq!(answer.ok().text("identity"), leaf.identity()),
@@ -182,12 +182,12 @@ async fn row_7_a_certificate_behind_a_foreign_authority_gives_no_identity() {
     let server = setup.start().await;
     let authority = Authority::new();
     let admin = setup.admin().certificate();
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         let thief = authority.as_client(&[authority.certificate(), admin]);
-        let mut connection = server.connect_over(&thief, way).await;
+        let mut connection = server.connect_over(&thief, protocol).await;
         for path in ["/v1/status", "/v1/key/list/", "/v1/identity/self/describe"] {
             let answer = connection.get(path).await;
-            assert_eq!(answer.status, 400, "{way:?} {path}: {answer:?}");
+            assert_eq!(answer.status, 400, "{protocol:?} {path}: {answer:?}");
             answer.error();
         }
         connection.call("POST", "/v1/key/create/stolen").await.refused(400, REQUIRED);
@@ -201,14 +201,14 @@ async fn row_7_a_certificate_whose_key_the_client_does_not_have_is_refused_in_th
     let setup = Setup::new();
     let server = setup.start().await;
     let thief = Credential::generate().with_chain(&[setup.admin().certificate()]);
-    for way in WAYS {
-        let answer = match server.dial().show(&thief).over(way).connect().await {
+    for protocol in PROTOCOLS {
+        let answer = match server.dial().show(&thief).over(protocol).connect().await {
             Err(_) => continue,
             Ok(mut connection) => {
                 connection.try_send(kes_harness::Request::new("GET", "/v1/status")).await
             }
         };
-        assert!(answer.is_err(), "{way:?}: {answer:?}");
+        assert!(answer.is_err(), "{protocol:?}: {answer:?}");
     }
 }
 

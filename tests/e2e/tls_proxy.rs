@@ -1,23 +1,23 @@
 //! Identities that a TLS proxy forwards.
 
 use kes_harness::pki::Authority;
-use kes_harness::{Connection, Credential, Request, Setup, WAYS, b64};
+use kes_harness::{Connection, Credential, PROTOCOLS, Request, Setup, b64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 const HEADER: &str = "X-Tls-Client-Cert";
 
-struct Scene {
+struct Fixture {
     setup: Setup,
     proxy: Credential,
     first: Credential,
     second: Credential,
-    stranger: Credential,
+    unknown: Credential,
 }
 
-fn scene() -> Scene {
+fn fixture() -> Fixture {
     let (proxy, first) = (Credential::generate(), Credential::generate());
-    let (second, stranger) = (Credential::generate(), Credential::generate());
+    let (second, unknown) = (Credential::generate(), Credential::generate());
     let setup = Setup::new()
         .policy("first", &["/v1/key/create/first-*"], &[], &[&first])
         .policy("second", &["/v1/key/create/second-*"], &[], &[&second])
@@ -25,7 +25,7 @@ fn scene() -> Scene {
             "identities": [proxy.identity()],
             "header": { "cert": HEADER },
         } } }));
-    Scene { setup, proxy, first, second, stranger }
+    Fixture { setup, proxy, first, second, unknown }
 }
 
 fn escaped(credential: &Credential) -> String {
@@ -43,28 +43,28 @@ async fn who(connection: &mut Connection, caller: &Credential) -> String {
 
 #[tokio::test]
 async fn a_request_from_a_listed_proxy_counts_as_the_forwarded_identity() {
-    let scene = scene();
-    let server = scene.setup.start().await;
-    for way in WAYS {
-        let mut proxy = server.connect_over(&scene.proxy, way).await;
-        assert_eq!(who(&mut proxy, &scene.first).await, scene.first.identity());
-        let request = as_caller(&scene.stranger, "GET", "/v1/status");
+    let fixture = fixture();
+    let server = fixture.setup.start().await;
+    for protocol in PROTOCOLS {
+        let mut proxy = server.connect_over(&fixture.proxy, protocol).await;
+        assert_eq!(who(&mut proxy, &fixture.first).await, fixture.first.identity());
+        let request = as_caller(&fixture.unknown, "GET", "/v1/status");
         proxy.send(request).await.refused(403, "not authorized: insufficient permissions");
-        let request = as_caller(scene.setup.admin(), "GET", "/v1/status");
+        let request = as_caller(fixture.setup.admin(), "GET", "/v1/status");
         proxy.send(request).await.ok();
     }
 }
 
 #[tokio::test]
 async fn a_forwarded_identity_belongs_to_its_request_alone() {
-    let scene = scene();
-    let server = scene.setup.start().await;
-    let mut proxy = server.connect(&scene.proxy).await;
+    let fixture = fixture();
+    let server = fixture.setup.start().await;
+    let mut proxy = server.connect(&fixture.proxy).await;
     for round in 0..20 {
         let mut pending = Vec::new();
         for (caller, own, others) in [
-            (&scene.first, format!("first-{round}"), format!("second-x{round}")),
-            (&scene.second, format!("second-{round}"), format!("first-x{round}")),
+            (&fixture.first, format!("first-{round}"), format!("second-x{round}")),
+            (&fixture.second, format!("second-{round}"), format!("first-x{round}")),
         ] {
             for (name, status) in [(own, 200), (others, 403)] {
                 let request = as_caller(caller, "POST", &format!("/v1/key/create/{name}"));
@@ -82,26 +82,26 @@ async fn a_forwarded_identity_belongs_to_its_request_alone() {
 
 #[tokio::test]
 async fn the_header_counts_only_from_listed_proxies() {
-    let scene = scene();
-    let server = scene.setup.start().await;
-    for way in WAYS {
-        let mut connection = server.connect_over(&scene.first, way).await;
-        for caller in [scene.setup.admin(), &scene.second] {
-            assert_eq!(who(&mut connection, caller).await, scene.first.identity());
+    let fixture = fixture();
+    let server = fixture.setup.start().await;
+    for protocol in PROTOCOLS {
+        let mut connection = server.connect_over(&fixture.first, protocol).await;
+        for caller in [fixture.setup.admin(), &fixture.second] {
+            assert_eq!(who(&mut connection, caller).await, fixture.first.identity());
         }
         let request = Request::new("GET", "/v1/identity/self/describe").header(HEADER, "junk");
         connection.send(request).await.ok();
-        let mut stranger = server.connect_over(&scene.stranger, way).await;
-        let request = as_caller(scene.setup.admin(), "GET", "/v1/status");
-        stranger.send(request).await.refused(403, "not authorized: insufficient permissions");
+        let mut unknown = server.connect_over(&fixture.unknown, protocol).await;
+        let request = as_caller(fixture.setup.admin(), "GET", "/v1/status");
+        unknown.send(request).await.refused(403, "not authorized: insufficient permissions");
     }
 }
 
 #[tokio::test]
 async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
-    let scene = scene();
-    let server = scene.setup.start().await;
-    let good = escaped(&scene.first);
+    let fixture = fixture();
+    let server = fixture.setup.start().await;
+    let good = escaped(&fixture.first);
     let bad = [
         vec![],
         vec![good.as_str(), good.as_str()],
@@ -112,11 +112,11 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
         vec!["%ff%fe"],
         vec!["-----BEGIN%20CERTIFICATE-----%0AAAAA%0A-----END%20CERTIFICATE-----%0A"],
     ];
-    let key = utf8_percent_encode(&scene.first.key_pem(), NON_ALPHANUMERIC).to_string();
-    let raw = b64(scene.first.certificate());
-    let two = format!("{good}{}", escaped(&scene.second));
+    let key = utf8_percent_encode(&fixture.first.key_pem(), NON_ALPHANUMERIC).to_string();
+    let raw = b64(fixture.first.certificate());
+    let two = format!("{good}{}", escaped(&fixture.second));
     // What a client adds to a header of its own, by a proxy that joins them or is careless.
-    let (admin, pem) = (escaped(scene.setup.admin()), scene.first.chain_pem());
+    let (admin, pem) = (escaped(fixture.setup.admin()), fixture.first.chain_pem());
     let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let around = [
         format!("{admin},{good}"),
@@ -133,8 +133,8 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
         escape(&pem.replacen("-----END", "Proxy: x\n-----END", 1)),
         escape(&format!("{}{pem}", pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"))),
     ];
-    for way in WAYS {
-        let mut proxy = server.connect_over(&scene.proxy, way).await;
+    for protocol in PROTOCOLS {
+        let mut proxy = server.connect_over(&fixture.proxy, protocol).await;
         for values in bad
             .iter()
             .cloned()
@@ -146,7 +146,7 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
                 request = request.header(HEADER, value);
             }
             let answer = proxy.send(request).await;
-            assert_eq!(answer.status, 400, "{way:?} {values:?}: {answer:?}");
+            assert_eq!(answer.status, 400, "{protocol:?} {values:?}: {answer:?}");
             answer.error();
         }
         let joined = Request::new("GET", "/v1/status").header(HEADER, &around[0]);
@@ -155,25 +155,25 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
         // White space around the certificate is nobody's.
         let padded = format!("%0A%20{good}%0D%0A%0A");
         let padded = Request::new("GET", "/v1/identity/self/describe").header(HEADER, &padded);
-        assert_eq!(proxy.send(padded).await.ok().text("identity"), scene.first.identity());
+        assert_eq!(proxy.send(padded).await.ok().text("identity"), fixture.first.identity());
         // The next request is none the worse.
-        assert_eq!(who(&mut proxy, &scene.second).await, scene.second.identity());
+        assert_eq!(who(&mut proxy, &fixture.second).await, fixture.second.identity());
     }
 }
 
 #[tokio::test]
 async fn the_audit_log_names_the_caller_and_the_address_that_the_proxy_forwarded() {
-    let scene = scene();
-    let server = scene.setup.start().await;
-    let mut admin = server.connect(scene.setup.admin()).await;
+    let fixture = fixture();
+    let server = fixture.setup.start().await;
+    let mut admin = server.connect(fixture.setup.admin()).await;
     let mut audit = admin.follow("/v1/log/audit").await;
-    let mut proxy = server.connect(&scene.proxy).await;
-    let request = as_caller(&scene.first, "POST", "/v1/key/create/first-audited")
+    let mut proxy = server.connect(&fixture.proxy).await;
+    let request = as_caller(&fixture.first, "POST", "/v1/key/create/first-audited")
         .header("X-Forwarded-For", "203.0.113.7");
     proxy.send(request).await.ok_empty();
     let path = "/v1/key/create/first-audited";
     let event = audit.find(|event| event["request"]["path"] == path).await;
-    assert_eq!(event["request"]["identity"], scene.first.identity());
+    assert_eq!(event["request"]["identity"], fixture.first.identity());
     assert_eq!(event["request"]["ip"], "203.0.113.7");
     assert!(event.to_string().contains("127.0.0.1"), "the proxy's own address: {event}");
 }
@@ -195,8 +195,8 @@ async fn with_auth_on_a_forwarded_chain_must_lead_to_the_given_authority() {
         "proxy": { "identities": [proxy.identity()], "header": { "cert": HEADER } },
     } }));
     let server = setup.start().await;
-    for way in WAYS {
-        let mut proxy = server.connect_over(&proxy, way).await;
+    for protocol in PROTOCOLS {
+        let mut proxy = server.connect_over(&proxy, protocol).await;
         for caller in [&near, &far] {
             assert_eq!(who(&mut proxy, caller).await, caller.identity());
         }

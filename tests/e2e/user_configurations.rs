@@ -22,25 +22,25 @@ const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "vault.corp.invalid"];
 const LOGIN: &str = "/v1/auth/approle/login";
 
 /// A folder with a server's certificate and a configuration of users'.
-struct Field {
+struct Deployment {
     folder: TempDir,
     text: String,
 }
 
-impl Field {
+impl Deployment {
     fn new(vector: &str) -> Self {
         let path = repository().join("tests/vectors/configurations").join(vector);
         let text = fs::read_to_string(path).expect("the configuration is there");
-        let field = Self { folder: TempDir::new().expect("a temporary folder"), text };
+        let deployment = Self { folder: TempDir::new().expect("a temporary folder"), text };
         let server = pki::server(&NAMES);
-        field.write("server.key", &server.key_pem());
-        field.write("server.crt", &server.chain_pem());
-        field.fill("PORT", "0")
+        deployment.write("server.key", &server.key_pem());
+        deployment.write("server.crt", &server.chain_pem());
+        deployment.fill("PORT", "0")
     }
 
-    fn fill(mut self, place: &str, value: &str) -> Self {
-        assert!(self.text.contains(place), "no {place}: {}", self.text);
-        self.text = self.text.replace(place, value);
+    fn fill(mut self, placeholder: &str, value: &str) -> Self {
+        assert!(self.text.contains(placeholder), "no {placeholder}: {}", self.text);
+        self.text = self.text.replace(placeholder, value);
         self
     }
 
@@ -114,7 +114,7 @@ fn warnings(log: &[String], words: &str) -> usize {
 async fn f01_fields_of_kes_s_guides_that_do_nothing_load_with_a_warning() {
     let approle = "approle.retry";
     let kubernetes = "kubernetes.retry";
-    for (vector, from, to, field) in [
+    for (vector, from, to, deployment) in [
         ("F01-approle.yaml", "retry: 15s", "retry: 15s", approle),
         ("F01-approle.yaml", "retry: 15s", "retry: 3", approle),
         ("F01-approle.yaml", "retry: 15s", "retry: \"never\"", approle),
@@ -124,11 +124,11 @@ async fn f01_fields_of_kes_s_guides_that_do_nothing_load_with_a_warning() {
         ("F01-approle.yaml", "version: v1\n", "version: v1\nenclave: default\n", "enclave"),
     ] {
         let vault = closed().await;
-        let setup = Field::new(vector).fill("VAULT", &port(vault.address())).fill(from, to);
+        let setup = Deployment::new(vector).fill("VAULT", &port(vault.address())).fill(from, to);
         let server = setup.start().await;
-        server.log_has(&[" WARN ", field]).await;
+        server.log_has(&[" WARN ", deployment]).await;
         let log = server.stderr().so_far();
-        assert_eq!(warnings(&log, field), 1, "{to}: {log:#?}");
+        assert_eq!(warnings(&log, deployment), 1, "{to}: {log:#?}");
         server.stop().await;
     }
 }
@@ -146,7 +146,8 @@ async fn f02_a_vault_whose_own_certificate_is_tls_ca_is_trusted() {
         (&unmarked, unmarked.chain_pem()),
     ] {
         let vault = vault(certificate).await;
-        let setup = Field::new("F02-vault-selfsigned.yaml").fill("VAULT", &port(vault.address()));
+        let setup =
+            Deployment::new("F02-vault-selfsigned.yaml").fill("VAULT", &port(vault.address()));
         setup.write("vault.crt", &trusted);
         let log = log_of_start(setup.command()).await;
         assert!(vault.count(|asked| asked.path == LOGIN) > 0, "{log}");
@@ -173,7 +174,8 @@ async fn f02_what_is_wrong_with_such_a_certificate_is_still_refused() {
         [(&forged, &genuine), (&elsewhere, &elsewhere), (&expired, &expired), (&client, &client)]
     {
         let vault = vault(shown).await;
-        let setup = Field::new("F02-vault-selfsigned.yaml").fill("VAULT", &port(vault.address()));
+        let setup =
+            Deployment::new("F02-vault-selfsigned.yaml").fill("VAULT", &port(vault.address()));
         setup.write("vault.crt", &trusted.chain_pem());
         let server = setup.start().await;
         server.log_has(&["Vault cannot be used now", "certificate"]).await;
@@ -213,7 +215,7 @@ async fn f05_clients_that_are_refused_in_the_handshake_are_in_the_default_log() 
     let client = authority.issue();
     let alien = Credential::generate();
     for refused in [Some(&alien), Some(&other.issue()), Some(&authority.issue_until(2001)), None] {
-        let setup = Field::new("F05-mtls.yaml").fill("CLIENT_ID", client.identity());
+        let setup = Deployment::new("F05-mtls.yaml").fill("CLIENT_ID", client.identity());
         setup.write("ca.crt", &authority.pem());
         let server = setup.start().await;
         assert_eq!(asks(&server, Some(&client)).await, Some(200));
@@ -235,7 +237,7 @@ async fn f05_a_ca_s_certificate_in_place_of_a_client_s_is_in_the_default_log() {
         authority.as_client(&[authority.certificate(), client.certificate()]),
         second,
     ] {
-        let setup = Field::new("F05-noauth.yaml");
+        let setup = Deployment::new("F05-noauth.yaml");
         let server = setup.start().await;
         assert_eq!(asks(&server, Some(&refused)).await, Some(400));
         warned(&server, "certificate").await;
@@ -251,7 +253,7 @@ async fn f06_vault_is_reached_by_the_proxy_of_the_environment() {
         let vault = vault(&certificate).await;
         let tunnel = Tunnel::to(vault.address()).await;
         let port = port(vault.address());
-        let setup = Field::new("F06-vault-by-proxy.yaml").fill("VAULT", &port);
+        let setup = Deployment::new("F06-vault-by-proxy.yaml").fill("VAULT", &port);
         setup.write("ca.crt", &authority.pem());
         let mut command = setup.command();
         command.env(variable, format!("http://{}", tunnel.address()));
@@ -267,7 +269,7 @@ async fn f06_vault_is_reached_by_the_proxy_of_the_environment() {
 async fn f06_vault_without_tls_is_reached_by_its_own_proxy() {
     let proxy = Proxy::to(([127, 0, 0, 1], 9).into()).await;
     like_vault(&proxy);
-    let setup = Field::new("F06-vault-by-proxy.yaml")
+    let setup = Deployment::new("F06-vault-by-proxy.yaml")
         .fill("https://vault.corp.invalid:VAULT", "http://vault.corp.invalid:8200")
         .fill("    tls: { ca: ca.crt }\n", "");
     let mut command = setup.command();
@@ -288,7 +290,7 @@ async fn f06_no_proxy_is_obeyed() {
     for variable in ["NO_PROXY", "no_proxy"] {
         for exception in ["vault.corp.invalid", ".corp.invalid", "*"] {
             let tunnel = Tunnel::to(([127, 0, 0, 1], 9).into()).await;
-            let setup = Field::new("F06-vault-by-proxy.yaml").fill("VAULT", "8200");
+            let setup = Deployment::new("F06-vault-by-proxy.yaml").fill("VAULT", "8200");
             setup.write("ca.crt", &authority.pem());
             let url = format!("http://{}", tunnel.address());
             let variables = [("HTTPS_PROXY", url.as_str()), (variable, exception)];

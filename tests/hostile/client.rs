@@ -76,7 +76,7 @@ pub(crate) fn encryption(name: &str, bytes: usize) -> Request {
 ///
 /// # Panics
 /// If both tries of one fail.
-pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
+pub(crate) async fn newcomers(dialer: &Dialer, count: usize, phase: &str) {
     let mut latency = Latency::new();
     let (mut second, mut failed) = (0, Vec::new());
     for _ in 0..count {
@@ -89,8 +89,8 @@ pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
         }
         latency.record(began);
     }
-    measured(&format!("new connections beside {beside}: {latency}, {second} needed a second try"));
-    assert!(failed.is_empty(), "{} of {count} beside {beside}: {failed:?}", failed.len());
+    measured(&format!("new connections during {phase}: {latency}, {second} needed a second try"));
+    assert!(failed.is_empty(), "{} of {count} during {phase}: {failed:?}", failed.len());
 }
 
 /// Connects and asks for the status.
@@ -146,13 +146,13 @@ impl Steady {
     ///
     /// # Panics
     /// If not.
-    pub(crate) async fn all_succeeded(mut self, beside: &str) {
+    pub(crate) async fn all_succeeded(mut self, phase: &str) {
         self.stop.store(true, Ordering::Relaxed);
         let done = self.work.join_next().await.expect("one task");
         let (keys, lists, failed) = done.expect("it does not panic");
-        measured(&format!("keys beside {beside}: {keys}"));
-        measured(&format!("lists beside {beside}: {lists}"));
-        assert!(failed.is_empty(), "{} requests failed beside {beside}: {failed:?}", failed.len());
+        measured(&format!("keys during {phase}: {keys}"));
+        measured(&format!("lists during {phase}: {lists}"));
+        assert!(failed.is_empty(), "{} requests failed during {phase}: {failed:?}", failed.len());
     }
 }
 

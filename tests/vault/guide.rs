@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use kes_harness::caller::{decrypt, generate};
-use kes_harness::guide::{self, Page, terminal};
+use kes_harness::guide::{self, Document, terminal};
 use kes_harness::pki::Authority;
 use kes_harness::vault::{Api, Bao, Cluster, Options, bao};
 use kes_harness::{Setup, finish};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::site::create;
+use crate::fixture::create;
 
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The guide, and what it is tried out on.
 struct Guide {
-    page: Page,
+    document: Document,
     bao: Bao,
     cluster: Cluster,
     /// What stands in the guide for what differs from place to place, and what it is here.
@@ -55,12 +55,12 @@ impl Guide {
             // Never the one of the machine that the test runs on.
             (TOKEN_FILE, at("token").display().to_string()),
         ];
-        Some(Self { page: Page::read("docs/vault.md"), bao, cluster, places, folder })
+        Some(Self { document: Document::read("docs/vault.md"), bao, cluster, places, folder })
     }
 
     /// The fenced blocks in that language, in their order, filled in for this place.
     fn blocks(&self, language: &str) -> Vec<String> {
-        self.page.blocks(language).into_iter().map(|block| self.here(block)).collect()
+        self.document.blocks(language).into_iter().map(|block| self.here(block)).collect()
     }
 
     /// The commands that set up Vault.
@@ -71,7 +71,7 @@ impl Guide {
 
     /// The commands within sentences and tables, about that key.
     fn commands(&self, name: &str) -> Vec<String> {
-        let commands = self.page.spans().into_iter().filter(|span| span.starts_with("bao "));
+        let commands = self.document.spans().into_iter().filter(|span| span.starts_with("bao "));
         commands.map(|span| self.here(&span.replace("<name>", name))).collect()
     }
 

@@ -3,15 +3,15 @@
 mod counts;
 mod creators;
 mod entries;
+mod fixture;
 mod guide;
 mod kubernetes;
 mod namespaces;
 mod outages;
 mod policies;
 mod recorded;
-mod site;
+mod scenario;
 mod start;
 mod tls;
 mod tokens;
 mod transit;
-mod walk;

@@ -1,7 +1,7 @@
 //! Credentials that servers find by themselves: from each of their sources, replaced, late, revoked
 //! and not at all.
 
-mod ground;
+mod fixture;
 mod outages;
 mod refusals;
 mod rotation;

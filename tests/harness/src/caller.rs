@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::{Answer, Connection, Credential, Server, b64};
 
 /// How long a server that does not become ready is asked: no test stands still for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Makes a data key; any answer will do.
 pub async fn generate(connection: &mut Connection, name: &str) -> Answer {
@@ -35,7 +35,7 @@ pub async fn until_ready(connection: &mut Connection) {
             tokio::task::yield_now().await;
         }
     };
-    assert!(timeout(PATIENCE, is_ready).await.is_ok(), "not ready within {PATIENCE:?}");
+    assert!(timeout(TIMEOUT, is_ready).await.is_ok(), "not ready within {TIMEOUT:?}");
 }
 
 /// Four clients that use a key without a rest, each over its own connection, until they are stopped.

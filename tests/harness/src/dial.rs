@@ -42,7 +42,7 @@ pub enum Tls {
 }
 
 /// Every way to talk to the server.
-pub const WAYS: [(Proto, Tls); 4] =
+pub const PROTOCOLS: [(Proto, Tls); 4] =
     [(Proto::H1, Tls::V12), (Proto::H1, Tls::V13), (Proto::H2, Tls::V12), (Proto::H2, Tls::V13)];
 
 /// How to connect to a server; h2 over TLS 1.3 unless told otherwise.
@@ -205,7 +205,7 @@ impl Dialer {
     /// # Panics
     /// If it shows none.
     pub async fn shown_certificate(&self) -> CertificateDer<'static> {
-        let curious = Arc::new(Curious::default());
+        let curious = Arc::new(RecordingVerifier::default());
         let mut config = self.config();
         config.dangerous().set_certificate_verifier(Arc::clone(&curious) as _);
         let stream = self.tcp().await.expect("a TCP connection");
@@ -226,7 +226,7 @@ impl Dialer {
             .with_protocol_versions(&[versions])
             .expect("the provider speaks TLS 1.2 and 1.3")
             .with_root_certificates(roots)
-            .with_client_cert_resolver(Arc::new(Shown {
+            .with_client_cert_resolver(Arc::new(FixedCertificate {
                 key: self.credential.as_ref().map(certified),
                 seen: Arc::clone(&self.seen),
             }));
@@ -291,9 +291,9 @@ fn certified(credential: &Credential) -> Arc<CertifiedKey> {
 
 /// Accepts any certificate and keeps it.
 #[derive(Debug, Default)]
-struct Curious(Mutex<Option<CertificateDer<'static>>>);
+struct RecordingVerifier(Mutex<Option<CertificateDer<'static>>>);
 
-impl ServerCertVerifier for Curious {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -331,12 +331,12 @@ impl ServerCertVerifier for Curious {
 }
 
 #[derive(Debug)]
-struct Shown {
+struct FixedCertificate {
     key: Option<Arc<CertifiedKey>>,
     seen: Arc<Seen>,
 }
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for FixedCertificate {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         *self.seen.schemes.lock().unwrap_or_else(PoisonError::into_inner) = schemes.to_vec();
         self.key.clone()

@@ -12,9 +12,9 @@ use crate::repository;
 
 /// A page of Markdown of this repository.
 #[derive(Clone, Debug)]
-pub struct Page(String);
+pub struct Document(String);
 
-impl Page {
+impl Document {
     /// Reads a page, by its path in the repository.
     ///
     /// # Panics

@@ -33,7 +33,7 @@ pub mod vectors;
 
 pub use answer::{Answer, Stream};
 pub use connection::{Connection, Pending, Request};
-pub use dial::{Dialer, Proto, Seen, Tls, WAYS};
+pub use dial::{Dialer, PROTOCOLS, Proto, Seen, Tls};
 pub use figures::{Figures, status, try_status};
 pub use lines::Lines;
 pub use need::{Need, measured, skipped, soak_length, tool};

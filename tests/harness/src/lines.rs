@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a line that never comes is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Lines that a program wrote so far, and whether it may write more.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Lines {
         let mut state = self.state.clone();
         let there = |state: &State| state.lines.iter().find(|line| wanted(line)).cloned();
         let found = state.wait_for(|state| state.ended || there(state).is_some());
-        let state = timeout(PATIENCE, found).await.ok()?.ok()?;
+        let state = timeout(TIMEOUT, found).await.ok()?.ok()?;
         there(&state)
     }
 

@@ -54,15 +54,15 @@ pub fn soak_length() -> Duration {
 
 /// Says on the standard error what was skipped and why, past the capture of the test runner.
 pub fn skipped(what: &str) {
-    told(&format!("skipped: {what}"));
+    print(&format!("skipped: {what}"));
 }
 
 /// Says on the standard error what was measured, past the capture of the test runner.
 pub fn measured(what: &str) {
-    told(&format!("measured: {what}"));
+    print(&format!("measured: {what}"));
 }
 
-fn told(line: &str) {
+fn print(line: &str) {
     // Nothing can be done when even this fails.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

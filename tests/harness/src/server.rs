@@ -166,9 +166,13 @@ impl Server {
     ///
     /// # Panics
     /// If there is none to be had.
-    pub async fn connect_over(&self, credential: &Credential, way: (Proto, Tls)) -> Connection {
-        let connection = self.dial().show(credential).over(way).connect().await;
-        connection.unwrap_or_else(|error| panic!("{way:?}: {error}"))
+    pub async fn connect_over(
+        &self,
+        credential: &Credential,
+        protocol: (Proto, Tls),
+    ) -> Connection {
+        let connection = self.dial().show(credential).over(protocol).connect().await;
+        connection.unwrap_or_else(|error| panic!("{protocol:?}: {error}"))
     }
 
     /// Sends a signal.

@@ -88,7 +88,7 @@ pub(crate) fn start(
     }
     .into();
     let has_handshake = matches!(how, How::Handshake(_));
-    Load::start(width, move |worker, tally| {
+    Load::start(width, move |worker, counters| {
         let dialer = dialer.clone().from(source.address(worker));
         let hello = Arc::clone(&hello);
         async move {
@@ -99,10 +99,10 @@ pub(crate) fn start(
             };
             match outcome {
                 Ok(stream) => {
-                    tally.count("connected");
+                    counters.count("connected");
                     left(stream, leave).await;
                 }
-                Err(_) => tally.count("failed"),
+                Err(_) => counters.count("failed"),
             }
         }
     })

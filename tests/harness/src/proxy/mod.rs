@@ -1,11 +1,11 @@
 //! An HTTP proxy of our own in front of a foreign server: it keeps what was asked, and what goes
 //! wrong goes wrong when the test wants it to.
 
+mod connection;
 mod fault;
 mod plan;
 mod script;
 pub mod tunnel;
-mod way;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,11 +22,11 @@ use tokio_rustls::TlsAcceptor;
 pub use fault::{Fault, Gate, Reply};
 
 use crate::pki::{Authority, Credential};
+use connection::accept;
 use plan::{Plan, Rule, Shared};
-use way::accept;
 
 /// How long a request that never comes is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Forwards requests, each over a connection of its own; ended when dropped.
 #[derive(Debug)]
@@ -191,7 +191,7 @@ impl Proxy {
             all.iter().filter(|asked| wanted(asked)).nth(times.saturating_sub(1)).cloned()
         };
         let mut all = self.shared.asked.subscribe();
-        let last = timeout(PATIENCE, all.wait_for(|all| found(all).is_some())).await;
+        let last = timeout(TIMEOUT, all.wait_for(|all| found(all).is_some())).await;
         let there = last.ok().and_then(|all| found(&*all.ok()?));
         there.unwrap_or_else(|| panic!("that was not asked {times} times: {:#?}", self.asked()))
     }

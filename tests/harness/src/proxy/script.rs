@@ -10,8 +10,8 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::yield_now;
 
+use super::connection::Died;
 use super::fault::Gate;
-use super::way::Died;
 
 /// A body whose length is told beforehand, and what happens on the way.
 pub(super) struct Script {

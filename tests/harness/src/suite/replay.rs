@@ -10,18 +10,18 @@ use crate::{Answer, Connection, Payload, Proto, Request, Setup, Tls};
 ///
 /// # Panics
 /// If an answer has not its recorded status.
-pub async fn each_recorded_request_gets_its_recorded_status(setup: &Setup, way: (Proto, Tls)) {
+pub async fn each_recorded_request_gets_its_recorded_status(setup: &Setup, protocol: (Proto, Tls)) {
     let (_, traffic) = vectors::traffic();
     let server = setup.start().await;
-    let mut connection = server.connect_over(setup.admin(), way).await;
+    let mut connection = server.connect_over(setup.admin(), protocol).await;
     for (at, recorded) in traffic.iter().enumerate() {
         let answer = replay(&mut connection, recorded).await;
         let listing = recorded.path == "/v1/key/list";
         let status = if listing { 200 } else { recorded.status };
-        assert_eq!(answer.status, status, "{way:?}, request {at}: {recorded:?}\n{answer:?}");
+        assert_eq!(answer.status, status, "{protocol:?}, request {at}: {recorded:?}\n{answer:?}");
         if answer.status >= 400 || recorded.path.contains("/decrypt/") {
             let want: Value = serde_json::from_str(&recorded.answer).expect("recorded JSON");
-            assert_eq!(answer.json(), want, "{way:?}, request {at}");
+            assert_eq!(answer.json(), want, "{protocol:?}, request {at}");
         }
     }
 }

@@ -12,14 +12,14 @@ use crate::{Answer, Connection, Credential, Payload, Proto, Request, Setup, Tls}
 ///
 /// # Panics
 /// If an answer is not what it should be.
-pub async fn every_exchange_is_answered(setup: Setup, way: (Proto, Tls)) {
+pub async fn every_exchange_is_answered(setup: Setup, protocol: (Proto, Tls)) {
     let (client, another, other) =
         (Credential::generate(), Credential::generate(), Credential::generate());
     let setup = setup.minio(&[&client, &another]);
     let server = setup.start().await;
     let mut connections = BTreeMap::new();
     for (name, who) in [("admin", setup.admin()), ("client-ed25519", &client), ("other", &other)] {
-        connections.insert(name, (who, server.connect_over(who, way).await));
+        connections.insert(name, (who, server.connect_over(who, protocol).await));
     }
     let (mut saved, mut wrong) = (BTreeMap::new(), Vec::new());
     for exchange in vectors::wire() {
@@ -27,7 +27,7 @@ pub async fn every_exchange_is_answered(setup: Setup, way: (Proto, Tls)) {
         let (who, connection) = known.expect("an identity of the vectors");
         let answer = ask(connection, &exchange, &saved).await;
         if answer.header("connection") == "close" {
-            *connection = server.connect_over(who, way).await;
+            *connection = server.connect_over(who, protocol).await;
         }
         if let Err(problem) = check(&answer, &exchange.want, &saved) {
             wrong.push(format!("{}: {problem}: {answer:?}", exchange.id));
@@ -36,7 +36,7 @@ pub async fn every_exchange_is_answered(setup: Setup, way: (Proto, Tls)) {
             saved.insert(name.clone(), answer.text(field));
         }
     }
-    assert!(wrong.is_empty(), "{way:?}\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{protocol:?}\n{}", wrong.join("\n"));
 }
 
 async fn ask(

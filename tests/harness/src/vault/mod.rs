@@ -2,10 +2,10 @@
 
 mod api;
 mod audit;
-mod canned;
 mod cluster;
 mod dev;
-mod place;
+mod engine;
+mod fake;
 mod ports;
 
 use std::fs;
@@ -20,10 +20,10 @@ use tokio::process::{Child, Command};
 
 pub use api::Api;
 pub use audit::Audit;
-pub use canned::Canned;
 pub use cluster::Cluster;
 pub use dev::DevBao;
-pub use place::{Kv, Place, Role, rule};
+pub use engine::{Engine, Kv, Role, rule};
+pub use fake::FakeVault;
 
 use crate::lines::Lines;
 use crate::need::{Need, tool};

@@ -7,7 +7,7 @@ use std::fs;
 ///
 /// # Panics
 /// If there is not exactly one.
-pub(super) fn listening(pid: u32, beside: &[u16]) -> u16 {
+pub(super) fn listening(pid: u32, known: &[u16]) -> u16 {
     let sockets = sockets(pid);
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux has this file");
     // The table changes while it is read: rows may come twice.
@@ -23,7 +23,7 @@ pub(super) fn listening(pid: u32, beside: &[u16]) -> u16 {
             (is_listening && is_ours).then(|| u16::from_str_radix(port, 16).ok()).flatten()
         })
         .collect();
-    ports.retain(|port| !beside.contains(port));
+    ports.retain(|port| !known.contains(port));
     assert_eq!(ports.len(), 1, "process {pid} listens on {ports:?}");
     ports.into_iter().next().unwrap_or_default()
 }

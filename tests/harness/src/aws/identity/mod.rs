@@ -26,7 +26,7 @@ use tokio::time::timeout;
 pub use issued::Issued;
 
 /// How long what never comes is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long credentials live when nothing is said.
 const LIFETIME: Duration = Duration::from_hours(1);
@@ -42,7 +42,7 @@ pub struct Source {
 
 /// What a source does with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     /// Answers them.
     Serve,
     /// Answers this status, with an error in the body.
@@ -60,7 +60,7 @@ pub struct Ledger {
     pub issued: Vec<Issued>,
     /// Methods and paths of all requests, with a space between.
     pub asked: Vec<String>,
-    mood: Mood,
+    behavior: Behavior,
     /// Session tokens of IMDS, the authorization token, or the web identity token.
     proofs: BTreeSet<String>,
     lifetime: Duration,
@@ -128,8 +128,8 @@ impl Source {
     }
 
     /// Changes what is done with requests that come from now on.
-    pub fn be(&self, mood: Mood) {
-        self.ledger.send_modify(|ledger| ledger.mood = mood);
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.ledger.send_modify(|ledger| ledger.behavior = behavior);
     }
 
     /// Hands out credentials with this life from now on, other ones each time.
@@ -167,7 +167,7 @@ impl Source {
     /// If that does not come.
     pub async fn until(&self, is_wanted: impl Fn(&Ledger) -> bool + Send + Sync) {
         let mut ledger = self.ledger.subscribe();
-        let found = timeout(PATIENCE, ledger.wait_for(|ledger| is_wanted(ledger))).await.is_ok();
+        let found = timeout(TIMEOUT, ledger.wait_for(|ledger| is_wanted(ledger))).await.is_ok();
         assert!(found, "that does not come: {:?}", self.ledger.borrow());
     }
 }
@@ -177,7 +177,7 @@ impl Ledger {
         Self {
             issued: Vec::new(),
             asked: Vec::new(),
-            mood: Mood::Serve,
+            behavior: Behavior::Serve,
             proofs: BTreeSet::new(),
             lifetime: LIFETIME,
             kept: None,
@@ -225,16 +225,16 @@ type Answer = Result<Response<Full<Bytes>>, std::io::Error>;
 async fn respond(request: Request<Incoming>, kind: Kind, ledger: &watch::Sender<Ledger>) -> Answer {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let mut mood = Mood::Serve;
+    let mut behavior = Behavior::Serve;
     ledger.send_modify(|ledger| {
         ledger.asked.push(format!("{} {}", head.method, head.uri.path()));
-        mood = ledger.mood;
+        behavior = ledger.behavior;
     });
-    match mood {
-        Mood::Cut => Err(std::io::Error::other("cut")),
-        Mood::Hang => std::future::pending().await,
-        Mood::Fail(status) => Ok(refusal(kind, status)),
-        Mood::Serve => {
+    match behavior {
+        Behavior::Cut => Err(std::io::Error::other("cut")),
+        Behavior::Hang => std::future::pending().await,
+        Behavior::Fail(status) => Ok(refusal(kind, status)),
+        Behavior::Serve => {
             let mut answer = refusal(kind, 500);
             ledger.send_modify(|ledger| answer = kind.answer(ledger, &head, &body));
             Ok(answer)

@@ -10,7 +10,7 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Counts of answers, and everything that should not have been.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Counts>);
+pub(crate) struct Counters(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -20,7 +20,7 @@ struct Counts {
     longest: Duration,
 }
 
-impl Tally {
+impl Counters {
     /// Takes note of an answer.
     pub(crate) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = counts.answers.values().sum();

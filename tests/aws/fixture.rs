@@ -11,13 +11,13 @@ pub(crate) const KEY_ID: &str = "AKIAKESTESTS00000001";
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYTESTSECRET";
 
 /// What a test of the AWS store needs.
-pub(crate) struct Site {
+pub(crate) struct Fixture {
     pub(crate) moto: Moto,
     pub(crate) proxy: Proxy,
     pub(crate) setup: Setup,
 }
 
-impl Site {
+impl Fixture {
     /// A moto, and servers whose calls go through a proxy that checks every signature; none if there
     /// is no moto on this machine. Nothing is cached, so that every request reaches AWS.
     pub(crate) async fn new() -> Option<Self> {

@@ -1,17 +1,17 @@
 //! An `OpenBao` with a place for keys, and the setup of servers that keep theirs there.
 
-use kes_harness::vault::{Bao, Kv, Options, Place, bao};
+use kes_harness::vault::{Bao, Engine, Kv, Options, bao};
 use kes_harness::{Connection, Server, Setup};
 use serde_json::Value;
 
 /// What a test of the Vault store needs.
-pub(crate) struct Site {
+pub(crate) struct Fixture {
     pub(crate) bao: Bao,
-    pub(crate) place: Place,
+    pub(crate) engine: Engine,
     pub(crate) setup: Setup,
 }
 
-impl Site {
+impl Fixture {
     /// A K/V engine and a role with these settings; none if there is no `OpenBao` on this machine.
     /// Nothing is cached, so that every request reaches Vault.
     pub(crate) async fn new(kv: Kv, role: Value) -> Option<Self> {
@@ -25,9 +25,9 @@ impl Site {
 
     async fn with(options: Options<'_>, kv: Kv, role: Value) -> Option<Self> {
         let bao = Bao::start_with(&bao()?, options).await;
-        let place = Place::new(&bao, "kv", kv, role).await;
-        let setup = Setup::new().vault(place.keystore()).uncached();
-        Some(Self { bao, place, setup })
+        let engine = Engine::new(&bao, "kv", kv, role).await;
+        let setup = Setup::new().vault(engine.keystore()).uncached();
+        Some(Self { bao, engine, setup })
     }
 
     /// A connection of the admin.

@@ -26,7 +26,7 @@ pub enum Kv {
 
 /// A place for keys in an `OpenBao`.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Engine {
     /// The engine's mount.
     pub mount: String,
     /// The engine's version.
@@ -66,7 +66,7 @@ pub fn rule(path: &str, capabilities: &[&str]) -> String {
     format!("path {path:?} {{ capabilities = {capabilities:?} }}\n")
 }
 
-impl Place {
+impl Engine {
     /// Mounts an engine and makes a role that may use it. `settings` are the role's: `token_ttl`
     /// and the like.
     pub async fn new(bao: &Bao, mount: &str, kv: Kv, settings: Value) -> Self {

@@ -10,16 +10,16 @@ use kes_harness::{Connection, Server, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::site::{REGION, demand_signatures};
+use crate::fixture::{REGION, demand_signatures};
 
 /// A place where servers use AWS with credentials that their configuration does not have. Several
 /// may share an emulator.
-pub(super) struct Ground {
+pub(super) struct Fixture {
     pub(super) proxy: Proxy,
     pub(super) setup: Setup,
 }
 
-impl Ground {
+impl Fixture {
     /// Servers here find nothing: a home without files, no metadata service.
     pub(super) async fn new(moto: &Moto) -> Self {
         let proxy = Proxy::to(moto.address()).await;
@@ -38,14 +38,14 @@ impl Ground {
     /// Servers are led to that source, and AWS takes what it has handed out until that expires. The
     /// file that has what must be shown there, if there is one, has `proof`.
     pub(super) async fn with(moto: &Moto, source: &Source, proof: Option<&Proof>) -> Self {
-        let ground = Self::new(moto).await.variable("AWS_EC2_METADATA_DISABLED", "false");
-        ground.take(source.finder());
+        let fixture = Self::new(moto).await.variable("AWS_EC2_METADATA_DISABLED", "false");
+        fixture.take(source.finder());
         let environment = source.environment().into_iter();
-        let ground =
-            environment.fold(ground, |ground, (name, value)| ground.variable(name, &value));
-        let Some(proof) = proof else { return ground };
-        let file = ground.show(source, proof.text);
-        ground.variable(proof.variable, &file.display().to_string())
+        let fixture =
+            environment.fold(fixture, |fixture, (name, value)| fixture.variable(name, &value));
+        let Some(proof) = proof else { return fixture };
+        let file = fixture.show(source, proof.text);
+        fixture.variable(proof.variable, &file.display().to_string())
     }
 
     /// Puts what must be shown to a source into its file, and has nothing else accepted there.

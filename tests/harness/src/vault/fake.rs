@@ -8,12 +8,12 @@ use crate::proxy::{Asked, Fault, Proxy, Reply};
 
 /// A server that logs everybody in, has an entry under every name and removes what it is asked to.
 #[derive(Debug)]
-pub struct Canned {
+pub struct FakeVault {
     front: Proxy,
     _back: Proxy,
 }
 
-impl Canned {
+impl FakeVault {
     /// Starts it.
     pub async fn start() -> Self {
         let back = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
