@@ -1,4 +1,4 @@
-//! When a key does not exist, and when it only looks as if it did not.
+//! A key is reported missing only if AWS says so definitely: lost entries, lagging reads, pending deletions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ async fn what_says_not_found_of_a_secret_that_exists_is_not_believed() {
     server.log_has(&["my-hollow", "exists, but has no current value (AWSCURRENT)"]).await;
     delete(&mut admin, "my-hollow").await.ok_empty();
 
-    // Nobody says whether there is one.
+    // It is unknown whether there is one.
     for (name, fault) in [("my-dark", Fault::Reset), ("my-throttled", answer(error::throttling()))]
     {
         fixture.proxy.inject(answer(error::not_found()), read(name));
@@ -184,7 +184,7 @@ async fn a_deletion_that_aws_is_not_done_with_holds_up_nobody() {
         create(&mut admin, name).await.ok_empty();
         let old = fixture.api().value(name).await;
         delete(&mut admin, name).await.ok_empty();
-        // The next two creations are told what was true a moment ago.
+        // The next two creations get the answer of a moment ago.
         fixture.proxy.inject_times(2, answer(reply), action_on("CreateSecret", name));
         clients.spawn(async move {
             create(&mut admin, name).await.ok_empty();
@@ -207,7 +207,7 @@ async fn a_delete_is_answered_when_the_deletion_shows() {
     let api = fixture.api();
     let known = api.describe("my-key").await.expect("it is there").to_string();
     let value = api.secrets("GetSecretValue", json!({ "SecretId": "my-key" })).await.to_string();
-    // AWS's readers know it for two more looks after it is gone.
+    // AWS's reads are stale for two more lookups after it is deleted.
     let lookups = Arc::new(AtomicUsize::new(0));
     for (action, body) in [("DescribeSecret", known), ("GetSecretValue", value)] {
         let lookups = Arc::clone(&lookups);

@@ -1,4 +1,4 @@
-//! What AWS is asked: signed by whom, how often, by which way.
+//! The calls that the server makes to AWS: their signatures, their number and the endpoints they use.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_toke
     ] {
         assert!(asked.iter().any(|asked| is_action(asked, action)), "{action}");
     }
-    // The proxy would have told: each of them is wrong for anybody else.
+    // The proxy would have failed: each signature is wrong for any other credentials.
     let others = [
         Signer { region: "us-east-1".to_owned(), ..with_token.clone() },
         Signer { secret: "x".to_owned(), ..with_token.clone() },
@@ -87,7 +87,7 @@ async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds
     clients.join_all().await;
     // The machine may be slow: ten seconds can pass meanwhile, but not often.
     assert!(lists() - before <= 3, "{}", lists() - before);
-    // A failed call is a reason to look again at once.
+    // A failed call is checked again at once.
     fixture.proxy.inject(Fault::Reset, |_| true);
     let mut admin = fixture.admin(&server).await;
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");

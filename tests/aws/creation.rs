@@ -1,4 +1,4 @@
-//! Creations that are cut off, raced and lied about: what was answered 200 is there, once.
+//! Creation of keys under lost answers, races and wrong answers: what was answered 200 exists, once.
 
 use bytes::Bytes;
 use kes_harness::aws::error;
@@ -67,7 +67,7 @@ async fn a_creation_that_never_gets_through_is_an_error_and_what_is_there_is_who
         let mut admin = fixture.admin(&server).await;
         clients.spawn(async move { create(&mut admin, name).await });
     }
-    // Done each time, and no look is let through either.
+    // The creation happens each time, and no lookup is let through either.
     for action in ["CreateSecret", "DescribeSecret", "GetSecretValue"] {
         fixture.proxy.inject(Fault::Lost, action_on(action, "my-dark"));
     }
@@ -96,7 +96,7 @@ async fn another_s_key_under_the_name_is_never_taken_for_one_s_own() {
     let Some(fixture) = Fixture::new().await else { return };
     let server = fixture.setup.start().await;
     let mut admin = fixture.admin(&server).await;
-    // Somebody else creates it while our request is on its way; then our connection ends.
+    // Another client creates it while our request is in transit; then our connection ends.
     for (name, fault) in [
         ("my-reset", Fault::Reset),
         ("my-lost", Fault::Lost),
@@ -164,7 +164,7 @@ async fn of_creators_on_two_servers_one_wins_and_all_read_its_key() {
     let servers = [fixture.setup.start().await, fixture.setup.start().await];
     for round in 0..3 {
         let name = format!("my-key-{round}");
-        // Answers get lost on the way, too.
+        // Answers get lost, too.
         fixture.proxy.inject_times(round * 4, Fault::Lost, action_on("CreateSecret", &name));
         let statuses = race(&fixture, &servers, &name).await;
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");

@@ -1,4 +1,4 @@
-//! What lies in AWS: what others wrote is read, what we write has the same shape.
+//! The format of secrets: those of other writers are read, and ours have the same format.
 
 use kes_harness::caller::{decrypt, generate};
 use kes_harness::{Request, vectors};

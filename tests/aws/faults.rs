@@ -1,5 +1,5 @@
-//! Everything that AWS, and what lies between, can do to a request: what the client is told, and
-//! what the log says. Never that a key does not exist.
+//! Faults of AWS and of the network: the answer to the client, and the line in the log. None of them makes a key
+//! look missing.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::fixture::{Fixture, REGION, action, action_on, stored};
 /// How long an answer may take, whatever AWS does.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// What the log says of an answer that somebody else gave.
+/// What the log says of an answer that did not come from AWS.
 const NOT_AWS: &str = "HTTP 200 of something that is not AWS";
 
 /// What a client asks for, and what that makes of AWS.
@@ -82,7 +82,7 @@ fn faults(op: Op) -> Vec<(&'static str, Fault, &'static str)> {
         ("unknown", answer(error::unknown_key()), "{call} failed: UnrecognizedClientException"),
         ("denied", answer(error::denied(op.action())), "{denied} denied on arn:aws:secretsm"),
     ];
-    // Of what others do to a write, AWS has done it all the same; that is another matter.
+    // AWS executes a write before an intermediary replaces its answer, so these are for reads only.
     if [Op::Get, Op::List].contains(&op) {
         faults.extend([
             ("lost", Fault::Lost, "no answer to {call}"),
@@ -96,7 +96,7 @@ fn faults(op: Op) -> Vec<(&'static str, Fault, &'static str)> {
     faults
 }
 
-/// A success that says nothing, from somebody in between: nothing was done.
+/// An empty success from an intermediary: nothing was done.
 fn blank() -> Reply {
     Reply::new(200, "application/x-amz-json-1.1", "")
 }

@@ -1,4 +1,4 @@
-//! An AWS with a proxy in front of it, and the setup of servers that keep their keys there.
+//! Test fixture: an AWS emulator behind a proxy, and the setup of servers that keep their keys in it.
 
 use kes_harness::aws::{Api, Moto, Signer, error, is_action, moto, verify};
 use kes_harness::proxy::{Asked, Proxy};

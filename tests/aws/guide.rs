@@ -1,4 +1,4 @@
-//! `docs/aws.md`: its policies, its configurations and what it says of the log, as they stand there.
+//! `docs/aws.md`: its policies, configurations and log lines are right as they are written.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -64,7 +64,7 @@ pub(crate) fn actions(policies: &[Value]) -> BTreeSet<String> {
 }
 
 /// What a policy has to allow for these requests, as AWS's protocol names them, with what Secrets
-/// Manager needs beside them.
+/// Manager needs in addition.
 pub(crate) fn needed(targets: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     let action = |target: String| {
         let (service, action) = target.split_once('.').expect("a service and an action");

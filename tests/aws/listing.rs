@@ -1,4 +1,4 @@
-//! Lists: whose keys they have, whose they have not, and how many.
+//! Listing of keys: which secrets are listed, and how many.
 
 use bytes::Bytes;
 use kes_harness::Setup;
@@ -45,7 +45,7 @@ async fn clusters_in_one_account_do_not_see_each_other() {
     assert!(!fixture.api().names().await.iter().any(|name| name.ends_with("my-key")));
 }
 
-/// Secrets that are not keys of ours, whoever made them.
+/// Secrets that are not keys of ours.
 const OTHERS: [&str; 7] = [
     "my/other",
     "My-Key-3",
@@ -58,9 +58,9 @@ const OTHERS: [&str; 7] = [
 
 async fn others(api: &Api) {
     for name in OTHERS {
-        api.put(name, "somebody's password").await;
+        api.put(name, "another password").await;
     }
-    api.put(&"n".repeat(81), "somebody's password").await;
+    api.put(&"n".repeat(81), "another password").await;
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn only_keys_are_listed_and_all_of_them_in_order() {
     assert_eq!(names(&mut admin, "my-key-24").await, want);
     assert_eq!(names(&mut admin, "my-key-24*").await, want);
     assert_eq!(names(&mut admin, "zzz").await, Vec::<String>::new());
-    // Nobody's value was read for it, and AWS was asked for what starts like that.
+    // No value was read for it, and AWS filtered by the prefix.
     assert_eq!(fixture.proxy.count(action("GetSecretValue")), 0);
     let filters = fixture.proxy.asked().into_iter().filter(|asked| is_action(asked, "ListSecrets"));
     let filters: Vec<Value> =

@@ -1,4 +1,4 @@
-//! The proxy itself, in front of a real emulator.
+//! The proxy of the test harness, in front of a real emulator.
 
 use bytes::Bytes;
 use kes_harness::aws::{Moto, error, moto};
@@ -81,7 +81,7 @@ async fn what_is_to_go_wrong_goes_wrong_and_nothing_else() {
     }
     assert_eq!(proxy.count(action("GetSecretValue")), 17);
     proxy.turn(None);
-    try_read(&proxy, "a").await.expect_err("nobody is there");
+    try_read(&proxy, "a").await.expect_err("nothing listens there");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is asked of a server with keys in files, asked of one with keys in AWS.
+//! The recorded exchanges, on a server with its keys in AWS.
 
 use kes_harness::{PROTOCOLS, Proto, Setup, Tls, suite, vectors};
 use serde_json::json;

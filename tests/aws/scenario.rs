@@ -1,5 +1,4 @@
-//! `docs/aws.md`, walked through from its beginning to its end: every command is run and every
-//! configuration started, as they stand there.
+//! `docs/aws.md` from its beginning to its end: every command is run and every configuration is started.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -24,7 +23,7 @@ const CLI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws/cli.py");
 /// The account that the emulator is.
 const ACCOUNT: &str = "123456789012";
 
-/// An account at AWS, and somebody who may set things up in it.
+/// An account at AWS, with an administrator.
 struct Account {
     guide: Document,
     moto: Moto,
@@ -61,7 +60,7 @@ impl Account {
         fs::write(self.file(name), text).expect("the folder is ours");
     }
 
-    /// A shell of somebody who may set things up, in a region.
+    /// The administrator's shell, in a region.
     fn terminal(&self, region: &str, script: &str) -> Command {
         let mut command = terminal(self.folder.path(), script);
         command
@@ -139,7 +138,7 @@ async fn is_enough(setup: &Setup, name: &str) {
     server.stop().await;
 }
 
-/// Somebody in the account, with an access key.
+/// A user of the account, with an access key.
 struct User {
     access_key: String,
     secret_key: String,
@@ -221,7 +220,7 @@ async fn the_policy_is_filled_in_with_the_shell_s_variables() {
     }
 }
 
-/// The walk from an account to a server, as it is written.
+/// The steps from an account to a server, as they are written.
 struct Scenario {
     account: Account,
     server: Server,
@@ -343,7 +342,7 @@ async fn configurations_start_as_they_are_written_and_ask_aws_through_a_proxy() 
         parts.map(|part| if part.is_empty() { whole.to_owned() } else { changed(whole, part) });
     for keystore in files {
         assert!(keystore.contains(".amazonaws.com"), "{keystore}");
-        // It lets nothing through: the real AWS must not learn of this test.
+        // It forwards nothing: this test must not reach the real AWS.
         let closed = Proxy::to(([127, 0, 0, 1], 9).into()).await;
         closed.turn(None);
         let setup =

@@ -1,4 +1,4 @@
-//! Starts: with AWS away, with a KMS key that cannot be used, with credentials that AWS refuses.
+//! Starts without AWS, with a KMS key that cannot be used, and with refused credentials.
 
 use kes_harness::Server;
 use kes_harness::aws::error;

@@ -1,4 +1,4 @@
-//! Connections without a certificate, and `tls.auth: on`.
+//! Client authentication: connections without a certificate, and `tls.auth: on`.
 
 use kes_harness::pki::Authority;
 use kes_harness::{Credential, PROTOCOLS, Server, Setup, repository};

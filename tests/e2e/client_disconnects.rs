@@ -1,4 +1,4 @@
-//! What is recorded of requests whose callers hung up.
+//! Audit events and metrics of requests whose clients disconnected.
 
 use kes_harness::proxy::{Fault, Gate, Reply};
 use kes_harness::vault::FakeVault;

@@ -1,4 +1,4 @@
-//! `kes server --dev`: who can reach it, who can read its files, and what its banner says.
+//! `kes server --dev`: its addresses, the permissions of its files, and its banner.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
 
-/// Starts one that is told to write below this path.
+/// Starts one that writes below this path.
 async fn start(temporary: &Path) -> Server {
     let mut command = kes().command();
     command.args(["server", "--dev", "--addr", "127.0.0.1:0"]).env("TMPDIR", temporary);

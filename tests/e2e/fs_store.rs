@@ -1,4 +1,4 @@
-//! Servers on a key directory in which files come, go and are exchanged while it is used.
+//! The filesystem store while files in the key directory appear, disappear and are replaced.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! A key directory and ciphertexts that KES wrote.
+//! Keys and ciphertexts that KES wrote are read.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What others send reaches logs in printable characters alone.
+//! Text from clients and key stores is escaped in every log.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const HOSTILE: &str = "a\nb\r\t\u{1}\u{7}\u{8}\x1b[2J\x7f\u{80}\u{85}\u{9b}\u{9f
     \u{202e}\u{2060}\u{2064}\u{2066}\u{2067}\u{2068}\u{2069}\u{206f}\u{feff}\u{fff9}\u{1d173}\u{e0001}\
     \u{e007f}\n2026-01-01T00:00:00.000000Z ERROR forged\\n\u{e9}z";
 
-/// Demands that a line has no other characters than those that can be seen.
+/// Asserts that a line has no other characters than those that can be seen.
 fn printable(line: &str) {
     let is_seen = |char: char| matches!(char, ' '..='~' | 'é' | 'µ');
     assert!(line.chars().all(is_seen), "{line:?}");
@@ -75,7 +75,7 @@ async fn what_clients_send_is_printable_in_each_log_and_the_same_for_a_parser() 
     let path = |event: &Value| event["request"]["path"].as_str().expect("a text").to_owned();
     let paths: BTreeSet<_> = events.iter().map(path).collect();
     assert!(wanted.is_subset(&paths), "{paths:?}");
-    // A line feed and the two characters that stand for it are told apart.
+    // A line feed differs from the two characters that stand for it.
     for words in [r"key name 'a\nb\r\t\u{1}", r"forged\\n", r"\u{202e}", "algorithm 'a"] {
         assert!(log.contains(words), "{words}: {log}");
     }

@@ -158,7 +158,7 @@ async fn row_53_three_nodes_that_start_at_once_end_up_with_one_key() {
     for server in &servers {
         nodes.push(server.connect(&minio).await);
     }
-    // All three are told that there is no key, then all three create it.
+    // All three get the answer that there is no key, then all three create it.
     for node in &mut nodes {
         let answer = node.post(&format!("/v1/key/generate/{KEY}"), r#"{"context":"e30="}"#).await;
         answer.refused(MISSING.0, MISSING.1);

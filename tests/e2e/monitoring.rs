@@ -1,4 +1,4 @@
-//! `docs/monitoring.md`: what it says of policies that were written for KES.
+//! `docs/monitoring.md`: what it says about policies that were written for KES.
 
 use kes_harness::guide::Document;
 use kes_harness::{Connection, Credential, Setup};

@@ -1,4 +1,4 @@
-//! Standard output has audit events and nothing else, and the banner says what is in force.
+//! Standard output has audit events only, and the banner shows the settings in force.
 
 use std::process::Stdio;
 

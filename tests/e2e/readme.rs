@@ -1,4 +1,4 @@
-//! The commands of the README, as they stand there.
+//! The commands of the README work as they are written.
 
 use std::fs;
 use std::path::Path;

@@ -170,7 +170,7 @@ async fn row_38_version_asks_for_no_policy_and_the_routes_are_listed() {
             assert!(route["max_body"].is_u64() && route["timeout"].is_u64(), "{route}");
         }
         let generate = routes.iter().find(|route| route["path"] == "/v1/key/generate/");
-        let generate = generate.expect("the route is told");
+        let generate = generate.expect("the route is listed");
         assert_eq!((&generate["max_body"], &generate["timeout"]), (&json!(1 << 20), &json!(15)));
     }
     go::check(&server, setup.admin(), &["version", "apis"]).await;

@@ -1,4 +1,4 @@
-//! What is refused before it is known who sent it is in the default log, with peer, reason and cure.
+//! Clients that are refused before they are identified are in the default log, with peer, reason and remedy.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 const HEADER: &str = "X-Tls-Client-Cert";
 
-/// Demands a warning about a peer on this machine with a reason and a cure that have these words.
+/// Asserts a warning about a peer on this machine with a reason and a cure that have these words.
 async fn warned(server: &Server, what: &str, reason: &str, cure: &str) {
     server.log_has(&["WARN", what, "peer=127.0.0.1", "reason=", reason, "cure=", cure]).await;
 }
@@ -125,7 +125,7 @@ async fn requests_without_an_identity_are_in_the_default_log_and_those_that_need
             assert_eq!(connection.get("/v1/status").await.status, 400);
         }
     }
-    // Somebody who is known is not in the log, whatever it is answered.
+    // A client with an identity is not in the log, whatever the answer.
     assert_eq!(server.connect(&other).await.get("/v1/status").await.status, 403);
     let (_, log) = server.stop_and_read().await;
     for (reason, cure) in [

@@ -1,4 +1,4 @@
-//! Several servers on one key directory, restarts, a store that hangs.
+//! Several servers on one key directory, restarts, and a store that hangs.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ async fn one_material(connections: &mut [Connection], key: &str) {
 async fn row_23_an_answer_comes_also_when_the_store_hangs() {
     let setup = Setup::new();
     let server = setup.start().await;
-    // Whoever opens a FIFO to read it waits for a writer that never comes.
+    // Opening a FIFO for reading blocks until there is a writer, and there is none.
     let path = setup.keys().join("hangs");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO can be made");
     for protocol in PROTOCOLS {
@@ -77,7 +77,7 @@ async fn row_23_an_answer_comes_also_when_the_store_hangs() {
             assert!(answer.status >= 500, "{answer:?}");
             assert_eq!(answer.error(), "failed to read key");
         }
-        // The others are none the worse.
+        // The others are not affected.
         admin.get("/v1/key/list/").await.ok();
         admin.get("/v1/key/describe/other").await.refused(404, "key does not exist");
     }
@@ -91,7 +91,7 @@ async fn row_24_a_created_key_is_usable_at_once_on_every_replica() {
     let (mut a, mut b) = (a_connection(&a, &setup).await, a_connection(&b, &setup).await);
     for round in 0..20 {
         let key = format!("k{round}");
-        // Both have just been told that it is not there.
+        // Both have just got the answer that it does not exist.
         for connection in [&mut a, &mut b] {
             let path = format!("/v1/key/generate/{key}");
             connection.post(&path, "{}").await.refused(404, "key does not exist");

@@ -1,4 +1,4 @@
-//! What holds for every route: refusals, errors, and what of a request does not matter.
+//! Rules for every route: refusals, errors, and the parts of a request that do not matter.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What is left of secrets in the server's memory.
+//! No secrets are left in the server's memory.
 
 use kes_harness::{Credential, PROTOCOLS, Proto, Server, Tls, b64, kes, memory, random, unb64};
 use ring::hmac;
@@ -107,7 +107,7 @@ fn kept_by((proto, _): (Proto, Tls)) -> usize {
     }
 }
 
-/// Demands that neither the begin nor the end of a secret is found in the server's memory more than `max`
+/// Asserts that neither the begin nor the end of a secret is found in the server's memory more than `max`
 /// times; a block of a cipher or hash is a part.
 #[track_caller]
 fn is_nowhere(server: &Server, what: &str, secret: &[u8], max: usize) {

@@ -123,7 +123,7 @@ async fn idle_connections_are_closed_in_good_order() {
 }
 
 #[tokio::test]
-async fn clients_that_never_said_anything_do_not_hold_up_the_end() {
+async fn silent_clients_do_not_hold_up_the_end() {
     let setup = Setup::new();
     let mut server = setup.start().await;
     let mut silent = vec![server.dial().tcp().await.expect("TCP")];

@@ -1,4 +1,4 @@
-//! Starting the server as operators and scripts do.
+//! Command line and configuration of a server, as operators and scripts use them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -219,7 +219,7 @@ async fn row_51_dev_prints_the_api_key_as_a_third_word_and_shows_its_certificate
     assert!(!key.exists(), "the files go with the server");
 }
 
-/// The certificate that a server shows to a client that has none and trusts nobody.
+/// The certificate that a server shows to a client without a certificate, which does not trust it.
 async fn shown_certificate(server: &Server) -> CertificateDer<'static> {
     let untrusted = pki::server(&["localhost"]);
     let dialer = Dialer::new(server.address(), untrusted.certificate().clone());

@@ -1,4 +1,4 @@
-//! A deployment of `MinIO`'s built-in single key, taken over.
+//! Data of a `MinIO` with a built-in single key is taken over.
 
 use kes_harness::vectors;
 use kes_harness::{PROTOCOLS, Setup};

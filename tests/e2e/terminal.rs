@@ -1,4 +1,4 @@
-//! What `kes` asks for on a terminal is not shown there.
+//! Passwords are not echoed on the terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

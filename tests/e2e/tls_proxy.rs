@@ -1,4 +1,4 @@
-//! Identities that a TLS proxy forwards.
+//! Identities that a TLS proxy forwards in a header.
 
 use kes_harness::pki::Authority;
 use kes_harness::{Connection, Credential, PROTOCOLS, Request, Setup, b64};
@@ -152,11 +152,11 @@ async fn a_missing_repeated_or_malformed_header_from_a_proxy_is_400() {
         let joined = Request::new("GET", "/v1/status").header(HEADER, &around[0]);
         let ambiguous = "tls: received more than one client certificate";
         proxy.send(joined).await.refused(400, ambiguous);
-        // White space around the certificate is nobody's.
+        // White space around the certificate is ignored.
         let padded = format!("%0A%20{good}%0D%0A%0A");
         let padded = Request::new("GET", "/v1/identity/self/describe").header(HEADER, &padded);
         assert_eq!(proxy.send(padded).await.ok().text("identity"), fixture.first.identity());
-        // The next request is none the worse.
+        // The next request is not affected.
         assert_eq!(who(&mut proxy, &fixture.second).await, fixture.second.identity());
     }
 }

@@ -1,4 +1,4 @@
-//! Strangers cannot lock known clients out.
+//! Unauthenticated clients, and identities without a policy, cannot lock other clients out.
 
 use kes_harness::{
     Credential, PROTOCOLS, Proto, Request, Server, Setup, Tls, kes, raise_open_files,
@@ -31,7 +31,7 @@ async fn connections_that_never_finish_a_handshake_do_not_lock_a_known_client_ou
         server.connect_over(&client, protocol).await.get("/v1/status").await.ok();
     }
     before.get("/v1/status").await.ok();
-    // Room was made for newcomers: the oldest stranger is gone.
+    // The oldest unauthenticated connection was closed for newer ones.
     let mut oldest = connections.swap_remove(0);
     let read = oldest.read(&mut [0; 64]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
@@ -72,7 +72,7 @@ async fn identities_without_a_policy_do_not_lock_a_known_client_out() {
     let mut connections = Vec::new();
     for _ in 0..UNAUTHENTICATED {
         let dialer = server.dial().show(&unknown);
-        // Some are shown out while they come.
+        // Some are closed while others connect.
         if let Ok(connection) = dialer.connect().await {
             connections.push(connection);
         }
@@ -84,7 +84,7 @@ async fn identities_without_a_policy_do_not_lock_a_known_client_out() {
 }
 
 #[tokio::test]
-async fn an_idle_stranger_is_shown_out_and_an_idle_client_is_not() {
+async fn an_idle_connection_without_a_policy_is_closed_and_an_idle_client_s_is_not() {
     let (client, unknown) = (Credential::generate(), Credential::generate());
     let setup = Setup::new().minio(&[&client]);
     let server = setup.start().await;

@@ -1,6 +1,5 @@
-//! Set-ups of users of KES, reduced to what mattered in each, with more inputs of the same kinds.
-//! `tests/vectors/configurations` has the configurations; `PORT`, `VAULT` and `CLIENT_ID` stand for what a
-//! test fills in.
+//! Configurations of KES users, reduced to what mattered in each, with more inputs of the same kinds.
+//! `PORT`, `VAULT` and `CLIENT_ID` in `tests/vectors/configurations` are filled in by a test.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -79,7 +78,7 @@ async fn closed() -> Relay {
     relay
 }
 
-/// Lets it answer every request as a Vault answers a login.
+/// Makes it answer every request as a Vault answers a login.
 fn like_vault(proxy: &Proxy) {
     let body = r#"{"initialized":true,"sealed":false,"standby":false,"data":{"keys":[]},
         "auth":{"client_token":"t","lease_duration":3600,"renewable":true}}"#;
@@ -96,7 +95,7 @@ fn port(address: SocketAddr) -> String {
     address.port().to_string()
 }
 
-/// Starts a server that looks for its Vault, and gives its log. Whether it likes the rest of what
+/// Starts a server that connects to its Vault, and returns its log. Whether it accepts the rest of what
 /// these say does not matter here.
 async fn log_of_start(command: Command) -> String {
     match Server::try_launch(command, Path::new("")).await {

@@ -1,4 +1,4 @@
-//! Answers that are not taken: their time, their memory, and the end of the server beside them.
+//! Answers that clients do not read: their time and memory are bounded, and the server still stops.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -30,7 +30,7 @@ const UNKNOWN_COST: u64 = MIB / 8;
 const KNOWN: usize = 3;
 const KNOWN_COST: u64 = 2 * 32 * MIB;
 
-/// What the server may take beside that.
+/// What the server may take in addition.
 const SLACK: u64 = 32 * MIB;
 
 /// A refusal of a few bytes.
@@ -58,7 +58,7 @@ fn long_list(setup: &Setup) {
     }
 }
 
-/// Every way not to take answers: the first one as the server is by default, the others with a server
+/// Every variant of not reading answers: the first one as the server is by default, the others with a server
 /// that waits for less long.
 fn each_way() -> impl Iterator<Item = (Untaken, Setup)> {
     UNTAKEN.into_iter().enumerate().map(|(at, untaken)| {
@@ -99,7 +99,7 @@ impl Case {
         load
     }
 
-    /// Demands that the server lets go of all the connections while their peers hold them, within
+    /// Asserts that the server lets go of all the connections while their peers hold them, within
     /// bounded memory, and that a legitimate client does not notice.
     async fn ends(self, setup: Setup) {
         let name = self.name();
@@ -123,7 +123,7 @@ impl Case {
         fixture.stop("no load").await;
     }
 
-    /// Demands that the server ends with exit code 0 while the peers hold their connections.
+    /// Asserts that the server ends with exit code 0 while the peers hold their connections.
     async fn does_not_hold_up_the_end(self, setup: Setup) {
         let name = self.name();
         let fixture = Fixture::new(setup).await;

@@ -1,4 +1,4 @@
-//! Bodies that never end do not keep others waiting.
+//! Bodies that never end do not delay other clients.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -37,7 +37,7 @@ const WAIT_MAX: Duration = Duration::from_secs(8);
 /// What bodies and answers may hold in all.
 const PAYLOAD: u64 = 256 * MIB;
 
-/// What the server may take beside that: what waits in windows of h2, and what an allocator keeps.
+/// What the server may take in addition: what waits in windows of h2, and what an allocator keeps.
 const SLACK: u64 = 128 * MIB;
 
 fn endless(delivery: Delivery) -> Endless {
@@ -57,7 +57,7 @@ async fn bodies_that_do_not_end(delivery: Delivery) {
     let load = body::start(&hostile, &endless(delivery), ELSEWHERE, CONNECTIONS);
     load.counters().settled("piece", BEGUN).await;
 
-    // Whoever waits for the budget waits as long as the server waits for a body.
+    // A request that waits for the budget waits as long as the server waits for a body.
     let (mut short, mut long) = (Latency::new(), Latency::new());
     let (began, mut pending) = (Instant::now(), Vec::new());
     for _ in 0..AT_ONCE {
@@ -142,7 +142,7 @@ async fn requests_in_flight_over_their_limit_are_429() {
     for _ in 0..20 {
         let refused = hostile.get("/v1/key/describe/my-k").await;
         refused.refused(429, "too many requests in flight");
-        // Each connection of that identity, and nobody else.
+        // Each connection of that identity, and no other.
         let mut another = fixture.server.connect(&fixture.hostile).await;
         another.get("/v1/key/describe/my-k").await.refused(429, "too many requests in flight");
         let mut client = fixture.server.connect(&fixture.client).await;

@@ -1,4 +1,4 @@
-//! The legitimate client: few requests, all of which have to succeed.
+//! The legitimate client: few requests, all of which must succeed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-/// The longest that a request of a legitimate client may take: whoever waits longer gives up.
+/// The longest that a request of a legitimate client may take: a client that waits longer gives up.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the steady client encrypts and decrypts, and how often it lists.
 const STEADY: Duration = Duration::from_millis(50);
 const LISTING: Duration = Duration::from_secs(1);
 
-/// The longest time that is told from longer ones, in microseconds.
+/// The longest time that can be recorded, in microseconds.
 const MICROS_MAX: u64 = 600_000_000;
 
 /// How long requests took.
@@ -142,7 +142,7 @@ impl Steady {
         Self { stop, work }
     }
 
-    /// Stops it and demands that everything succeeded.
+    /// Stops it and asserts that everything succeeded.
     ///
     /// # Panics
     /// If not.

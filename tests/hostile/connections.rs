@@ -1,4 +1,4 @@
-//! Connections of one client do not take the places of others.
+//! One client's connections do not use up the connection limit of others.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! Connections that come as fast as they can do not keep a known client from connecting.
+//! Floods of new connections do not keep a known client from connecting.
 
 use kes_harness::Setup;
 use kes_harness::measured;
@@ -7,7 +7,7 @@ use crate::client::{Steady, newcomers};
 use crate::load::storm::{self, How, Leave, Source};
 use crate::process::{Fixture, MIB, exclusive};
 
-/// New connections of the legitimate client beside each storm.
+/// New connections of the legitimate client during each storm.
 const NEWCOMERS: usize = 40;
 
 /// Connections of a storm at a time, where they go at once.
@@ -26,7 +26,7 @@ const BEGUN: usize = 2000;
 const PEAK: u64 = 256 * MIB;
 const SLACK: u64 = 16 * MIB;
 
-/// Runs storms of one kind and demands that a known client connects beside each of them, and that a
+/// Runs storms of one kind and asserts that a known client connects during each of them, and that a
 /// connection from before never notices.
 async fn storms(how: impl Fn(&Fixture) -> How, variants: &[(Leave, Source)], width: usize) {
     let _turn = exclusive().await;

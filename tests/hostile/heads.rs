@@ -1,5 +1,4 @@
-//! Heads of HTTP/1.1 that two readers could read in two ways are refused, and nothing that follows
-//! them is executed.
+//! Ambiguous HTTP/1.1 heads (request smuggling) are refused, and nothing after them is executed.
 
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ fn is_refused(answer: &str, status: u16) -> bool {
         && message.is_some_and(|message| !message.is_empty() && message != "key already exists")
 }
 
-/// Demands that each of these is refused with that status, for the admin, over TLS 1.2 and 1.3.
+/// Asserts that each of these is refused with that status, for the admin, over TLS 1.2 and 1.3.
 async fn all_refused(status: u16, heads: &[String]) {
     let fixture = Fixture::new(Setup::new()).await;
     let mut wrong = Vec::new();

@@ -1,4 +1,4 @@
-//! All hostile loads at once beside a client as `MinIO` is one.
+//! All hostile loads at once, together with a client that behaves like `MinIO`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const REST: Duration = Duration::from_secs(30);
 /// connections of 96 KiB each, and a quarter as much again for what an allocator keeps.
 const PEAK: u64 = (256 + 104) * MIB * 5 / 4;
 
-/// Peers of each kind but storms: what two processors can bear beside each other.
+/// Peers of each kind but storms: what two processors can run at the same time.
 const FEW: usize = 20;
 
 /// Peers of 1 MiB answers.

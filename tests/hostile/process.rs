@@ -1,4 +1,4 @@
-//! The server, its clients, and what it takes of the machine.
+//! Test fixture: the server, its clients, and its resource usage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub(crate) const MIB: u64 = 1024;
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Waits until no other load is on this machine: what is measured beside another says nothing.
+/// Waits until no other load is on this machine: a measurement during another load says nothing.
 pub(crate) async fn exclusive() -> MutexGuard<'static, ()> {
     raise_open_files(FILES);
     TURN.lock().await
@@ -147,7 +147,7 @@ impl Fixture {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// Ends the server with SIGTERM while peers hold it, and demands exit code 0.
+    /// Ends the server with SIGTERM while peers hold it, and asserts exit code 0.
     ///
     /// # Panics
     /// If it is another.
@@ -196,7 +196,7 @@ impl Peak {
         Self { most, _watching: watching }
     }
 
-    /// Demands that it was never more than this, and says what it was.
+    /// Asserts that it was never more than this, and says what it was.
     ///
     /// # Panics
     /// If it was more.

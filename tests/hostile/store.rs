@@ -1,4 +1,4 @@
-//! Keys that do not exist, on a slow store, do not take the store from others.
+//! Requests for missing keys on a slow store do not use up the store for others.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -120,7 +120,7 @@ impl<'a> Mc<'a> {
         mc
     }
 
-    /// Runs a command and demands that it works.
+    /// Runs a command and asserts that it works.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(self.programs.mc.path());
         command.args(["--config-dir", &self.folder]).args(arguments).stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! curl, as operators use it.
+//! curl as a client, as operators use it.
 
 use std::fs;
 

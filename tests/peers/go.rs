@@ -1,4 +1,4 @@
-//! The Go client in `clients/go`.
+//! The Go client of `clients/go` against the real binary.
 
 use std::ffi::OsStr;
 

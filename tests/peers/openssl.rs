@@ -1,4 +1,4 @@
-//! OpenSSL, by which operators look at keys.
+//! OpenSSL as a reader of key files.
 
 use kes_harness::{finish, kes, tool};
 use tokio::process::Command;

@@ -1,4 +1,4 @@
-//! What happened in a soak.
+//! Counters of the answers during a soak.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Clients that never stop asking, and know what may be answered.
+//! Clients of a soak, which check every answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

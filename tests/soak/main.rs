@@ -1,4 +1,4 @@
-//! Long runs that are kept out of the ordinary ones: `just soak-vault`.
+//! Long runs, which are not part of the ordinary tests: `just soak-vault`.
 
 mod chaos;
 mod counters;

@@ -1,4 +1,4 @@
-//! What Vault is asked, counted by Vault.
+//! The number of requests to Vault, counted by its audit log.
 
 use kes_harness::Setup;
 use kes_harness::caller::generate;

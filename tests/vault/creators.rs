@@ -1,4 +1,4 @@
-//! Many creators of one name.
+//! Concurrent creations of one key.
 
 use kes_harness::caller::{decrypt, generate};
 use kes_harness::vault::{Kv, rule};
@@ -38,7 +38,7 @@ async fn is_one_key(fixture: &Fixture, servers: &[Server], name: &str) -> bool {
     true
 }
 
-/// A policy without `update` would help; not everybody has one.
+/// A policy without `update` would prevent it; not every installation has one.
 async fn may_overwrite(fixture: &Fixture) {
     let all = ["create", "update", "read", "delete", "list"];
     let rules = ["kv/keys/*", "kv/data/keys/*", "kv/metadata/keys/*"].map(|path| rule(path, &all));
@@ -73,7 +73,7 @@ async fn version_1_lets_one_of_one_server_s_creators_win() {
     assert_eq!(writes, [1, 0]);
 }
 
-/// K/V version 1 has no compare-and-set: what is found here is told, not demanded.
+/// K/V version 1 has no compare-and-set: the result is printed, not asserted.
 #[tokio::test]
 async fn version_1_with_two_servers_is_measured() {
     const ROUNDS: usize = 200;
@@ -95,6 +95,6 @@ async fn version_1_with_two_servers_is_measured() {
     let none = results.iter().filter(|(a, b)| *a != 200 && *b != 200).count();
     measured(&format!(
         "K/V v1, two servers creating one name at once, {ROUNDS} rounds: \
-         {both} times both were told that they had, {none} times neither"
+         {both} times both were answered 200, {none} times neither"
     ));
 }

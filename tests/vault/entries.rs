@@ -1,4 +1,4 @@
-//! What lies in the engine: what others wrote is read, what we write has the same shape.
+//! The format of entries: those of other writers are read, and ours have the same format.
 
 use kes_harness::caller::{decrypt, generate};
 use kes_harness::vault::Kv;

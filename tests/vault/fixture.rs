@@ -1,4 +1,4 @@
-//! An `OpenBao` with a place for keys, and the setup of servers that keep theirs there.
+//! Test fixture: an `OpenBao` with a K/V engine, and the setup of servers that keep their keys in it.
 
 use kes_harness::vault::{Bao, Engine, Kv, Options, bao};
 use kes_harness::{Connection, Server, Setup};
@@ -36,7 +36,7 @@ impl Fixture {
     }
 }
 
-/// Creates a key and demands success.
+/// Creates a key and asserts success.
 pub(crate) async fn create(connection: &mut Connection, name: &str) {
     connection.call("PUT", &format!("/v1/key/create/{name}")).await.ok();
 }

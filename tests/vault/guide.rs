@@ -1,4 +1,4 @@
-//! Every command and every configuration of `docs/vault.md`, as they stand there.
+//! `docs/vault.md`: every command and configuration works as it is written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,7 +22,7 @@ struct Guide {
     document: Document,
     bao: Bao,
     cluster: Cluster,
-    /// What stands in the guide for what differs from place to place, and what it is here.
+    /// Placeholders of the guide, and their values here.
     places: Vec<(&'static str, String)>,
     folder: TempDir,
 }
@@ -58,7 +58,7 @@ impl Guide {
         Some(Self { document: Document::read("docs/vault.md"), bao, cluster, places, folder })
     }
 
-    /// The fenced blocks in that language, in their order, filled in for this place.
+    /// The fenced blocks in that language, in their order, with the placeholders filled in.
     fn blocks(&self, language: &str) -> Vec<String> {
         self.document.blocks(language).into_iter().map(|block| self.here(block)).collect()
     }
@@ -86,7 +86,7 @@ impl Guide {
         self.folder.path().join(name)
     }
 
-    /// A shell of somebody who may set things up.
+    /// The administrator's shell.
     fn terminal(&self, script: &str) -> Command {
         let mut command = terminal(self.folder.path(), script);
         command
@@ -177,8 +177,8 @@ async fn token_policy_is_enough(root: &Api, credentials: &Credentials) {
 async fn the_guide_leads_to_running_servers() {
     let Some(guide) = Guide::new().await else { return };
     let preparation = guide.preparation();
-    // `walk.rs` runs the others: the development server, its terminal, the certificate, two
-    // configurations, the start, MinIO's variables, the check; MinIO and `mc` are foreign.
+    // `scenario.rs` runs the others: the development server, its terminal, the certificate, two
+    // configurations, the start, MinIO's variables, the check; MinIO and `mc` are not run.
     assert_eq!(guide.blocks("sh").len(), preparation.len() + 10);
     for block in &preparation {
         guide.run(block).await;

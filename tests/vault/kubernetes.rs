@@ -1,4 +1,4 @@
-//! Login with the token of a Kubernetes service account.
+//! Login to Vault with the token of a Kubernetes service account.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::fixture::{Fixture, create};
 
-/// A site whose servers log in as the service account of a cluster, with the token in a file.
+/// Servers that log in as the service account of a cluster, with the token in a file.
 struct Pod {
     fixture: Fixture,
     cluster: Cluster,

@@ -1,4 +1,4 @@
-//! Namespaces.
+//! Keys in a namespace of Vault.
 
 use kes_harness::Setup;
 use kes_harness::caller::generate;

@@ -1,4 +1,4 @@
-//! Vault sealed, stopped, hanging and gone.
+//! Outages of Vault: sealed, stopped, hanging, and gone.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::fixture::{Fixture, create};
 
-/// How long sockets that are not given back are waited for: no test stands still for ever.
+/// How long the test waits for sockets to be closed.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str) {

@@ -1,4 +1,4 @@
-//! Policies that allow too little, and the least that is enough.
+//! Policies that allow too little, and the smallest one that is enough.
 
 use kes_harness::caller::{decrypt, generate};
 use kes_harness::vault::{Kv, rule};
@@ -64,7 +64,7 @@ async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
     }
 }
 
-/// What KES's guides have told people to allow.
+/// What the guides of KES say to allow.
 #[tokio::test]
 async fn the_policy_of_kes_s_guides_is_enough() {
     let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };

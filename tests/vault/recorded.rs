@@ -1,4 +1,4 @@
-//! What is asked of a server with keys in files, asked of one with keys in Vault.
+//! The recorded exchanges, on a server with its keys in Vault.
 
 use kes_harness::vault::{Engine, Kv};
 use kes_harness::{PROTOCOLS, Proto, Setup, Tls, suite, vectors};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::fixture::Fixture;
 
-/// A place of its own in the engine, empty.
+/// An empty folder of its own in the engine.
 fn engine_for(fixture: &Fixture, number: usize) -> Engine {
     fixture.engine.at(&format!("keys/{number}"))
 }

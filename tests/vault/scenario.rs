@@ -1,5 +1,4 @@
-//! `docs/vault.md`, walked through from nothing to a server that `MinIO` can use, with the commands as
-//! they stand there.
+//! `docs/vault.md` from nothing to a server that `MinIO` can use, with the commands as they are written.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Starts: with Vault away, and with a configuration that does not fit it.
+//! Starts without Vault, and with a configuration that does not fit it.
 
 use kes_harness::Setup;
 use kes_harness::caller::{generate, until_ready};
@@ -86,7 +86,7 @@ async fn a_configuration_that_does_not_fit_vault_ends_the_start() {
         }
         assert!(!refused.stderr.contains(&engine.role.secret), "{refused:?}");
     }
-    // Whoever could log in has given its token back.
+    // Each server that could log in has revoked its token.
     assert_eq!(fixture.bao.audit().count("update", "auth/token/revoke-self"), 6);
 }
 

@@ -1,4 +1,4 @@
-//! TLS towards Vault.
+//! TLS towards Vault: trust, names, client certificates.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_the_ca_itself() {
         let options = Options { certificate: Some(&own), ..Options::default() };
         let bao = Bao::start_with(&need, options).await;
         let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
-        // Another key under the same names, as somebody between could show it.
+        // Another key under the same names, as a man in the middle could show it.
         let forged = pki::server_marked_ca(&["127.0.0.1"]);
         for (ca, is_right) in [(own.chain_pem(), true), (forged.chain_pem(), false)] {
             fs::write(at("ca.crt"), ca).expect("the folder is ours");

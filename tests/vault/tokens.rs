@@ -1,4 +1,4 @@
-//! The life of the token, seen from both ends.
+//! Renewal and loss of the Vault token.
 
 use kes_harness::caller::{Load, generate, until_ready};
 use kes_harness::vault::{Api, Audit, Kv};
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{Fixture, create};
 
-/// Revokes each token that came from a login, by its accessor, as somebody does who does not have it.
+/// Revokes each token that came from a login, by its accessor, as an operator does who does not have it.
 async fn revoke(api: &Api) {
     let (_, all) = api.ask("LIST", "auth/token/accessors", None).await;
     let mut revoked = 0;
@@ -123,7 +123,7 @@ async fn requests_that_meet_a_revoked_token_cause_one_login_and_succeed() {
         assert_eq!(clients.join_all().await, [200; 32]);
         let audit = fixture.bao.audit();
         assert_eq!(audit.logins(), 1 + round);
-        // Each that was refused asked what the matter is.
+        // Each that was refused asked what is wrong.
         let asked = |audit: &Audit| audit.count("read", "auth/token/lookup-self");
         let refused = asked(&audit) - asked(&before);
         assert!(refused > 1, "only {refused} met the revoked token");

@@ -1,4 +1,4 @@
-//! Transit as the second layer.
+//! Encryption by Vault's transit engine as a second layer.
 
 use kes_harness::caller::{decrypt, generate};
 use kes_harness::vault::{Kv, rule};

@@ -1,4 +1,4 @@
-//! An AWS that takes the credentials of a source and no others, and servers that are led there.
+//! Test fixture: an AWS that accepts the credentials of one source only, and servers that use that source.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::fixture::{REGION, demand_signatures};
 
-/// A place where servers use AWS with credentials that their configuration does not have. Several
+/// A proxy and a setup for servers whose credentials are not in their configuration. Several
 /// may share an emulator.
 pub(super) struct Fixture {
     pub(super) proxy: Proxy,
@@ -59,8 +59,8 @@ impl Fixture {
     pub(super) fn take(&self, find: impl Fn(&str) -> Option<Issued> + Send + Sync + 'static) {
         self.proxy.demand(error::expired_token(), move |asked| {
             let now = OffsetDateTime::now_utc();
-            let issued = find(key_id(asked)).ok_or("signed by a key that nobody handed out")?;
-            // How long it was on its way is the machine's affair.
+            let issued = find(key_id(asked)).ok_or("signed by a key that was not issued")?;
+            // The time in transit depends on the machine, so it does not count.
             if signed_at(asked).is_none_or(|at| issued.expires <= at) {
                 return Err(format!("{} has expired at {}", issued.access_key, issued.expires));
             }
@@ -94,7 +94,7 @@ impl Fixture {
         server.connect(self.setup.admin()).await
     }
 
-    /// Demands that AWS was asked something, each time with valid credentials and a valid signature.
+    /// Asserts that AWS was asked something, each time with valid credentials and a valid signature.
     pub(super) fn was_asked_well(&self) {
         assert_eq!(self.proxy.failures(), Vec::<String>::new());
         assert!(!self.proxy.asked().is_empty(), "AWS was not asked");

@@ -1,5 +1,4 @@
-//! Credentials that servers find by themselves: from each of their sources, replaced, late, revoked
-//! and not at all.
+//! Credentials that servers find by themselves: each source, rotation, outages and revocation.
 
 mod fixture;
 mod outages;

@@ -1,4 +1,4 @@
-//! Sources of credentials that are away.
+//! Outages of the sources of credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trou
     is_in_trouble(&mut admin).await;
     assert!(fixture.proxy.asked().is_empty(), "AWS was asked without credentials");
     source.set_behavior(Behavior::Serve);
-    // By itself: nobody asks for a key.
+    // Without any request for a key.
     source.until(|ledger| !ledger.issued.is_empty()).await;
     until_ready(&mut admin).await;
     let name = format!("my-key-{}", server.pid());

@@ -1,4 +1,4 @@
-//! Credentials that AWS refuses before their time, sources that refuse, and no sources at all.
+//! Credentials that AWS refuses early, sources that refuse to give credentials, and no source at all.
 
 use std::sync::Arc;
 use std::time::Duration;

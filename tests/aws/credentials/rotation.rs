@@ -1,4 +1,4 @@
-//! Credentials that are replaced before they expire, while clients are at work.
+//! Credentials are replaced before they expire, under load.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Each source of credentials by itself.
+//! Each source of AWS credentials works by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ const ORIGINS: [Origin; 9] = [
 enum Found {
     /// The same for ever.
     Fixed(Issued),
-    /// Whatever this hands out.
+    /// The credentials that this source issues.
     From(Source),
 }
 

@@ -1,4 +1,4 @@
-//! What the server answers.
+//! Answers of the server: whole ones, and streams of lines.
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
@@ -63,7 +63,7 @@ impl Answer {
         fields
     }
 
-    /// Demands status 200, and gives the answer back.
+    /// Asserts status 200, and gives the answer back.
     ///
     /// # Panics
     /// If it is another.
@@ -74,7 +74,7 @@ impl Answer {
         self
     }
 
-    /// Demands status 200, an empty body and `Content-Length: 0`.
+    /// Asserts status 200, an empty body and `Content-Length: 0`.
     ///
     /// # Panics
     /// If one of them is not so.
@@ -84,7 +84,7 @@ impl Answer {
         assert!(self.body.is_empty(), "{self:?}");
     }
 
-    /// Demands an error with exactly this status and message, in the shape of every error.
+    /// Asserts an error with exactly this status and message, in the shape of every error.
     ///
     /// # Panics
     /// If it is another.
@@ -152,7 +152,7 @@ impl Stream {
         }
     }
 
-    /// The first line to come that `wanted` likes.
+    /// The next line that matches `wanted`.
     ///
     /// # Panics
     /// If the answer ends before one comes.

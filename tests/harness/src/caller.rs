@@ -1,4 +1,4 @@
-//! What callers do all day: data keys made and opened, by one or by many without a rest.
+//! Typical calls of a client: data keys generated and decrypted, once or under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{Answer, Connection, Credential, Server, b64};
 
-/// How long a server that does not become ready is asked: no test stands still for ever.
+/// How long a test waits for a server to become ready.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Makes a data key; any answer will do.
@@ -38,7 +38,7 @@ pub async fn until_ready(connection: &mut Connection) {
     assert!(timeout(TIMEOUT, is_ready).await.is_ok(), "not ready within {TIMEOUT:?}");
 }
 
-/// Four clients that use a key without a rest, each over its own connection, until they are stopped.
+/// Four clients that use a key without a break, each over its own connection, until they are stopped.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// Stops them and demands that there were more requests than that, and that all succeeded.
+    /// Stops them and asserts that there were more requests than that, and that all succeeded.
     ///
     /// # Panics
     /// If not.

@@ -1,4 +1,4 @@
-//! An HTTP connection.
+//! An HTTP client connection, with requests and their answers.
 
 use std::pin::Pin;
 

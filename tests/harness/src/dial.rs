@@ -1,4 +1,4 @@
-//! Connections to the server: which TLS, which protocol, which certificates.
+//! TLS connections to the server, with any version, protocol and certificates.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,11 +41,11 @@ pub enum Tls {
     V13,
 }
 
-/// Every way to talk to the server.
+/// Every combination of HTTP and TLS versions.
 pub const PROTOCOLS: [(Proto, Tls); 4] =
     [(Proto::H1, Tls::V12), (Proto::H1, Tls::V13), (Proto::H2, Tls::V12), (Proto::H2, Tls::V13)];
 
-/// How to connect to a server; h2 over TLS 1.3 unless told otherwise.
+/// How to connect to a server; h2 over TLS 1.3 by default.
 #[derive(Clone)]
 pub struct Dialer {
     address: SocketAddr,
@@ -200,7 +200,7 @@ impl Dialer {
         }
     }
 
-    /// The first certificate that the server shows, to anybody; the handshake need not succeed.
+    /// The first certificate that the server shows to any client; the handshake need not succeed.
     ///
     /// # Panics
     /// If it shows none.

@@ -1,4 +1,4 @@
-//! What a process takes of the machine.
+//! Resource usage of a process.
 
 use std::fs;
 

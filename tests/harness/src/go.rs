@@ -1,4 +1,4 @@
-//! The Go client in `clients/go`: another TLS and HTTP stack, with the manners of `MinIO`'s.
+//! The Go client in `clients/go`: another TLS and HTTP stack, with the behaviour of `MinIO`'s.
 
 use std::ffi::OsStr;
 

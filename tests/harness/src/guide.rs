@@ -1,4 +1,4 @@
-//! The guides: what they tell to run, run as their readers do.
+//! Commands and configurations of the documentation, run as readers do.
 
 use std::fs;
 use std::os::unix::fs::symlink;

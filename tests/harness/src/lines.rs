@@ -1,4 +1,4 @@
-//! The output of a program, line by line while it runs.
+//! The output of a process, line by line while it runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long a line that never comes is waited for.
+/// How long a test waits for a line.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Lines that a program wrote so far, and whether it may write more.
@@ -65,7 +65,7 @@ impl Lines {
         self.is_ignored.store(true, Ordering::Relaxed);
     }
 
-    /// The first line that `wanted` likes, whether it was written or is still to come. `None` when
+    /// The first line that matches `wanted`, whether it was written or is still to come. `None` when
     /// the program ended without one, or wrote none for a minute: a test that waits for what never
     /// comes fails then, instead of standing still.
     pub async fn find(&self, wanted: impl Fn(&str) -> bool + Send + Sync) -> Option<String> {

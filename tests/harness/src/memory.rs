@@ -1,4 +1,4 @@
-//! What a process holds in its memory.
+//! Searches the memory of a process.
 
 use std::fs::{self, File};
 use std::ops::Range;

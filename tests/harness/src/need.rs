@@ -1,4 +1,4 @@
-//! What tests need of the machine, and what happens when it is not there.
+//! Programs that tests need, and what happens when one is not installed.
 
 use std::env;
 use std::ffi::OsString;

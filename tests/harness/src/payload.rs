@@ -1,4 +1,4 @@
-//! Request bodies in every form a client may send them.
+//! Request bodies in every form that a client may send.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,11 +17,11 @@ pub struct Payload(Form);
 enum Form {
     /// No body: neither length nor frames.
     None,
-    /// A body whose length is told beforehand.
+    /// A body whose length is sent in the head.
     Sized(Option<Bytes>),
     /// A body of unknown length: chunked on HTTP/1.1, no `content-length` on h2. May be empty.
     Chunked(VecDeque<Bytes>),
-    /// A body of unknown length that somebody feeds.
+    /// A body of unknown length that a [`Feed`] writes.
     Fed {
         feed: mpsc::UnboundedReceiver<Bytes>,
         asked: Option<oneshot::Sender<()>>,
@@ -68,12 +68,12 @@ impl Feed {
     /// Sends a piece.
     ///
     /// # Panics
-    /// If nobody wants the body any more.
+    /// If the request has ended.
     pub fn send(&self, piece: impl Into<Bytes>) {
         assert!(self.try_send(piece), "the request wants its body");
     }
 
-    /// Sends a piece; whether anybody wants the body still.
+    /// Sends a piece; whether the request is still open.
     pub fn try_send(&self, piece: impl Into<Bytes>) -> bool {
         self.pieces.send(piece.into()).is_ok()
     }
@@ -112,7 +112,7 @@ impl Body for Payload {
             Form::Chunked(pieces) => pieces.pop_front(),
             Form::Fed { feed, asked, taken } => {
                 if let Some(asked) = asked.take() {
-                    // Nobody need be listening.
+                    // The receiver may be gone.
                     let _ = asked.send(());
                 }
                 let piece = ready!(feed.poll_recv(context));

@@ -215,7 +215,7 @@ impl Authority {
         }
     }
 
-    /// One that this one vouches for.
+    /// An intermediate authority, signed by this one.
     ///
     /// # Panics
     /// If the system has no random bytes.

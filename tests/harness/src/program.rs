@@ -28,7 +28,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// The binary under test: `KES_BIN`, or `kes` beside the test executable.
+/// The binary under test: `KES_BIN`, or `kes` in the folder above the test executable.
 ///
 /// # Panics
 /// If it is not there.
@@ -96,8 +96,8 @@ pub(crate) fn stopped(child: &Child) {
     waitid(WaitId::Pid(pid.expect("it runs")), options).expect("it is our child");
 }
 
-/// Lets this process, and servers that are started after this, have as many open files as the hard
-/// limit permits.
+/// Raises the limit of open files of this process, and of servers that are started after this, to the
+/// hard limit.
 ///
 /// # Panics
 /// If these are fewer than `files`.
@@ -126,7 +126,7 @@ pub async fn finish(command: &mut Command) -> Finished {
 }
 
 impl Finished {
-    /// Demands exit code 0 and gives the standard output.
+    /// Asserts exit code 0 and gives the standard output.
     ///
     /// # Panics
     /// If it is another.

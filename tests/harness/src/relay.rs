@@ -1,5 +1,5 @@
-//! A TCP relay of our own in front of a foreign server: one address over its restarts, counted and
-//! breakable connections.
+//! A TCP relay in front of a real server: it has one address over restarts, counts connections and can break
+//! them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Relay {
         self.plan(|plan| plan.accepted)
     }
 
-    /// Waits until somebody connects, or has.
+    /// Waits until a client connects, or has.
     pub async fn met(&self) {
         loop {
             let next = self.state.met.notified();
@@ -78,7 +78,7 @@ impl Relay {
         self.plan(|plan| plan.target = target);
     }
 
-    /// Lets the connections that are open pass nothing on any more, without a word to either end.
+    /// Stops forwarding on the connections that are open, without closing them.
     pub fn freeze(&self) {
         self.state.freeze.notify_waiters();
     }
@@ -111,7 +111,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn forward(mut stream: TcpStream, target: SocketAddr, state: Arc<State>) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
-    // How a connection ends is the business of those at its ends.
+    // Errors are seen by both ends of the connection.
     tokio::select! {
         _ = copy_bidirectional(&mut stream, &mut server) => return,
         () = state.cut.notified() => return,

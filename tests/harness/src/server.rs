@@ -1,4 +1,4 @@
-//! The server as a process.
+//! A server as a process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -70,7 +70,7 @@ impl Server {
         Ok(Self { child, stdout, stderr, address, certificate_file })
     }
 
-    /// `kes server --dev`, told to write its files below `folder`.
+    /// `kes server --dev`, with its files below `folder`.
     ///
     /// # Panics
     /// If it ends before it is up, or writes no certificate.
@@ -191,7 +191,7 @@ impl Server {
         self.child.wait().await.expect("its end is known")
     }
 
-    /// Ends it with SIGTERM and demands exit code 0.
+    /// Ends it with SIGTERM and asserts exit code 0.
     ///
     /// # Panics
     /// If it is another.

@@ -1,4 +1,4 @@
-//! What a server is started with: its folder, certificate and configuration.
+//! Setup of servers: folder, certificate and configuration.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,7 +201,7 @@ impl Setup {
         Server::launch(self.command(), &self.certificate_file()).await
     }
 
-    /// Demands that a server does not start, and says how it ended.
+    /// Asserts that a server does not start, and says how it ended.
     ///
     /// # Panics
     /// If it starts.

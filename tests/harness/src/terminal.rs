@@ -1,4 +1,4 @@
-//! Pseudoterminals for programs that talk to people.
+//! Pseudoterminals for interactive programs.
 
 use std::os::fd::OwnedFd;
 

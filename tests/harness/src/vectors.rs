@@ -1,4 +1,4 @@
-//! Recorded vectors: what existing data and clients look like.
+//! Recorded test vectors: stored keys, ciphertexts, identities and traffic.
 
 use std::collections::BTreeMap;
 use std::fs;

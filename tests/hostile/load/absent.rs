@@ -1,4 +1,4 @@
-//! Requests for keys that do not exist.
+//! A load of requests for keys that do not exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Bodies that never end.
+//! A load of bodies that never end.
 
 use std::future::pending;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Connections that are opened and kept.
+//! A load that opens connections and keeps them.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Connections that come as fast as they can, and go.
+//! A load that opens and closes connections as fast as possible.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};

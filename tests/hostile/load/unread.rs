@@ -1,4 +1,4 @@
-//! Peers that ask and do not take the answers.
+//! A load that sends requests and does not read the answers.
 
 use std::future::pending;
 use std::io;
@@ -49,7 +49,7 @@ pub(crate) enum Untaken {
     UnreadH1,
 }
 
-/// Every way not to take an answer but the one that takes a little.
+/// Every variant of not reading an answer but the one that reads a little.
 pub(crate) const UNTAKEN: [Untaken; 4] =
     [Untaken::NoWindow, Untaken::WindowOfOne, Untaken::UnreadH2, Untaken::UnreadH1];
 

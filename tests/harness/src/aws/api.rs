@@ -1,4 +1,4 @@
-//! The API of an emulator, past the key server.
+//! Client of an emulator's API, without the key server.
 
 use std::net::SocketAddr;
 
@@ -39,7 +39,7 @@ impl Api {
         self.ask("secretsmanager", &format!("secretsmanager.{action}"), body).await
     }
 
-    /// Asks Secrets Manager, and demands success.
+    /// Asks Secrets Manager, and asserts success.
     ///
     /// # Panics
     /// If there is none.
@@ -49,7 +49,7 @@ impl Api {
         answer
     }
 
-    /// Asks KMS, and demands success.
+    /// Asks KMS, and asserts success.
     ///
     /// # Panics
     /// If there is none.
@@ -131,7 +131,7 @@ impl Api {
     async fn ask(&self, service: &str, target: &str, body: Value) -> (u16, Value) {
         let stream = TcpStream::connect(self.address).await.expect("it listens");
         let mut connection = Connection::open(stream, Proto::H1).await.expect("a connection");
-        // Nobody checks the signature; who is asked, and where, stands in its scope.
+        // The signature is not checked; service and region are in its scope.
         let scope = format!("AKIDTESTS/20260101/{}/{service}/aws4_request", self.region);
         let request = Request::new("POST", "/")
             .header("x-amz-target", target)

@@ -1,5 +1,5 @@
-//! AWS emulators as processes. Each has gaps: neither checks a signature or a policy, both accept
-//! what AWS refuses.
+//! AWS emulators as processes. Both have gaps: they check no signatures or policies, and accept what AWS
+//! refuses.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ const RUNNING: &str = "Running on http://127.0.0.1:";
 /// A moto server; killed when dropped.
 ///
 /// It answers a missing secret with HTTP 404 and checks that a name is free and takes it in two
-/// steps: of creators that come at once, two may be told that they were the first.
+/// steps: of creators that come at once, two may be answered that they were the first.
 #[derive(Debug)]
 pub struct Moto(Process);
 
@@ -59,7 +59,7 @@ impl Moto {
         self.0.address
     }
 
-    /// Its API, for nobody in particular: it lets everybody do everything.
+    /// A client of its API, which needs no permissions.
     pub fn api(&self) -> Api {
         Api::new(self.0.address)
     }
@@ -79,7 +79,7 @@ impl Ministack {
         self.0.address
     }
 
-    /// Its API, for nobody in particular: it lets everybody do everything.
+    /// A client of its API, which needs no permissions.
     pub fn api(&self) -> Api {
         Api::new(self.0.address)
     }

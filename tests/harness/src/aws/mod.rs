@@ -1,4 +1,4 @@
-//! AWS on loopback: two emulators as processes, their API, and the signatures that AWS wants.
+//! AWS on loopback: two emulators as processes, their API, and the verification of signatures.
 
 mod api;
 mod emulator;

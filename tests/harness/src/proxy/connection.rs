@@ -1,4 +1,4 @@
-//! The way of a request through a proxy.
+//! Connections through the proxy: requests are forwarded, answered or broken off.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use super::fault::Fault;
 use super::plan::Shared;
 use super::script::Script;
 
-/// The connection is to end as if its other end had died.
+/// The connection is to be reset.
 #[derive(Debug)]
 pub(super) struct Died;
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a request.
+//! Faults that the proxy can inject into a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use tokio::sync::watch;
 /// What goes wrong with a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// It gets this answer; the target does not learn of it.
+    /// It gets this answer; it is not forwarded.
     Answer(Reply),
-    /// The connection is reset; the target does not learn of it.
+    /// The connection is reset; it is not forwarded.
     Reset,
     /// The target does what was asked, then the connection is reset: its answer is lost.
     Lost,

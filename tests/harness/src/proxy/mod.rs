@@ -1,5 +1,4 @@
-//! An HTTP proxy of our own in front of a foreign server: it keeps what was asked, and what goes
-//! wrong goes wrong when the test wants it to.
+//! A recording HTTP proxy in front of a real server, which injects faults.
 
 mod connection;
 mod fault;
@@ -25,7 +24,7 @@ use crate::pki::{Authority, Credential};
 use connection::accept;
 use plan::{Plan, Rule, Shared};
 
-/// How long a request that never comes is waited for.
+/// How long a test waits for a request.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Forwards requests, each over a connection of its own; ended when dropped.

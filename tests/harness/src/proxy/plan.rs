@@ -1,4 +1,4 @@
-//! What a proxy is to do, and what it saw.
+//! The proxy's rules, and the requests that it has recorded.
 
 use std::fmt;
 use std::net::SocketAddr;

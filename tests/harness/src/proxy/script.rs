@@ -1,4 +1,4 @@
-//! The body of an answer, with what is to happen in the middle of it.
+//! A scripted body of an answer: whole, paused or cut off.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use super::connection::Died;
 use super::fault::Gate;
 
-/// A body whose length is told beforehand, and what happens on the way.
+/// A body whose length is sent in the head, and what happens in the middle of it.
 pub(super) struct Script {
     length: u64,
     steps: VecDeque<Step>,

@@ -1,4 +1,4 @@
-//! Tests that are run on servers with different key stores.
+//! Suites that are run on servers with different key stores.
 
 mod replay;
 mod wire;

@@ -1,4 +1,4 @@
-//! The recorded traffic of a real `MinIO`, again.
+//! Suite: the recorded traffic of a real `MinIO` is replayed.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `wire.jsonl`: every request gets what it should.
+//! Suite: every request of `wire.jsonl` gets its expected answer.
 
 use std::collections::BTreeMap;
 

@@ -66,7 +66,7 @@ impl Api {
         self.ask("GET", path, None).await
     }
 
-    /// Writes, and demands success.
+    /// Writes, and asserts success.
     ///
     /// # Panics
     /// If there is none.
@@ -76,7 +76,7 @@ impl Api {
         answer
     }
 
-    /// Deletes, and demands success.
+    /// Deletes, and asserts success.
     ///
     /// # Panics
     /// If there is none.

@@ -1,4 +1,4 @@
-//! What an `OpenBao` was asked.
+//! Reads the audit log of an `OpenBao`.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A Kubernetes cluster as far as `OpenBao` asks one: whose a service account's token is.
+//! A fake Kubernetes API that reviews service account tokens for `OpenBao`.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ const NAMESPACE: &str = "storage";
 const NAME: &str = "kes";
 const UID: &str = "0c5bd1a7-9d1f-4c08-9b0f-7c1d5d6f2a11";
 
-/// Whom tokens are meant for: the cluster itself, which issues them.
+/// The audience of tokens: the cluster itself, which issues them.
 const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// 2020-01-01 and 2100-01-01, in seconds since 1970: tokens live long here.
@@ -75,7 +75,7 @@ impl Cluster {
         state.issued += 1;
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let header = part(json!({ "alg": "RS256", "typ": "JWT" }));
-        // What a projected token says; its signature is the cluster's business alone.
+        // What a projected token says; only the cluster checks its signature.
         let claims = part(json!({
             "iss": AUDIENCE,
             "sub": user(),
@@ -142,7 +142,7 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<Mutex<State>
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });
-    // How a connection ends is the business of those at its ends.
+    // Errors are seen by the client.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), review).await;
 }
 

@@ -1,4 +1,4 @@
-//! A place for keys: an engine, a role that may use it, and the configuration that leads there.
+//! A K/V engine for keys, a role that may use it, and the configuration for both.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub enum Kv {
     V2,
 }
 
-/// A place for keys in an `OpenBao`.
+/// A folder of a K/V engine in an `OpenBao`, with a role that may use it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     /// The engine's mount.

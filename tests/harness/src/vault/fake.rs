@@ -1,4 +1,4 @@
-//! A Vault that answers by a list, for what a real one cannot be made to do in its place.
+//! A fake Vault with scripted answers, for behaviour that a real one cannot be made to show.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::proxy::{Asked, Fault, Proxy, Reply};
 
-/// A server that logs everybody in, has an entry under every name and removes what it is asked to.
+/// A server that accepts every login, has an entry under every name and removes what it is asked to.
 #[derive(Debug)]
 pub struct FakeVault {
     front: Proxy,

@@ -31,10 +31,10 @@ use crate::pki::{Authority, Credential};
 use crate::program::{prepare, stopped};
 use crate::relay::Relay;
 
-/// How often a server that is starting is asked whether it is ready: it has no way to say so.
+/// How often a starting server is polled for its readiness, which it does not announce.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// How often that many times is too often.
+/// The number of polls after which a start has failed.
 const GLANCES_MAX: usize = 1500;
 
 /// How an `OpenBao` is to be run.
@@ -42,12 +42,12 @@ const GLANCES_MAX: usize = 1500;
 pub struct Options<'a> {
     /// Whether what it stores outlives its process.
     pub durable: bool,
-    /// Who vouches for its certificate; without one, and without `certificate`, it speaks HTTP
+    /// The authority that signs its certificate; without one, and without `certificate`, it speaks HTTP
     /// without TLS.
     pub authority: Option<&'a Authority>,
-    /// Its certificate, instead of one that `authority` vouches for.
+    /// Its certificate, instead of one that `authority` signs.
     pub certificate: Option<&'a Credential>,
-    /// Who vouches for the certificates that clients must show.
+    /// The authority of the certificates that clients must show.
     pub client_authority: Option<&'a Authority>,
 }
 
@@ -124,7 +124,7 @@ impl Bao {
         &self.relay
     }
 
-    /// What it was asked so far, by whomever.
+    /// The requests that it has got so far.
     pub fn audit(&self) -> Audit {
         Audit::read(&self.folder.path().join("audit.log"))
     }
@@ -163,7 +163,7 @@ impl Bao {
         panic!("OpenBao does not serve after it was unsealed");
     }
 
-    /// Stops its process in its tracks: connections stay open, nothing is answered.
+    /// Stops its process with SIGSTOP: connections stay open, nothing is answered.
     ///
     /// # Panics
     /// If it is not running.
@@ -173,7 +173,7 @@ impl Bao {
         stopped(child);
     }
 
-    /// Lets it go on.
+    /// Continues its process.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }

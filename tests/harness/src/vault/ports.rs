@@ -1,9 +1,9 @@
-//! Which port a process listens on that chose one by itself.
+//! Finds the port that a process listens on.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-/// The one port on loopback that the process listens on, beside those that it says it listens on.
+/// The one port on loopback that the process listens on, except those that are `known`.
 ///
 /// # Panics
 /// If there is not exactly one.

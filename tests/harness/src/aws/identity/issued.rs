@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::aws::Signer;
 use crate::random;
 
-/// Temporary credentials, as a source hands them out.
+/// Temporary credentials, as a source issues them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
     /// The access key's id.
@@ -43,7 +43,7 @@ impl Issued {
         }
     }
 
-    /// Who signs with them.
+    /// The signer that uses them.
     pub fn signer(&self, region: &str) -> Signer {
         Signer {
             key_id: self.access_key.clone(),
@@ -58,7 +58,7 @@ impl Issued {
         self.expires.format(&Rfc3339).unwrap_or_default()
     }
 
-    /// How long they are still good.
+    /// The remaining time until they expire.
     pub fn left(&self) -> Duration {
         (self.expires - OffsetDateTime::now_utc()).try_into().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Places that hand out temporary credentials of AWS, on loopback.
+//! Fake sources of temporary AWS credentials, on loopback.
 
 mod container;
 mod imds;
@@ -25,10 +25,10 @@ use tokio::time::timeout;
 
 pub use issued::Issued;
 
-/// How long what never comes is waited for.
+/// How long a test waits for an event.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long credentials live when nothing is said.
+/// The default lifetime of credentials.
 const LIFETIME: Duration = Duration::from_hours(1);
 
 /// A source of credentials; gone when dropped.
@@ -40,7 +40,7 @@ pub struct Source {
     _accepting: JoinSet<()>,
 }
 
-/// What a source does with requests.
+/// How a source responds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
     /// Answers them.
@@ -56,7 +56,7 @@ pub enum Behavior {
 /// What a source was asked and what it did about it.
 #[derive(Debug)]
 pub struct Ledger {
-    /// What it handed out, in this order; the same credentials only once in a row.
+    /// What it issued, in this order; the same credentials only once in a row.
     pub issued: Vec<Issued>,
     /// Methods and paths of all requests, with a space between.
     pub asked: Vec<String>,
@@ -64,7 +64,7 @@ pub struct Ledger {
     /// Session tokens of IMDS, the authorization token, or the web identity token.
     proofs: BTreeSet<String>,
     lifetime: Duration,
-    /// As long as this much of their life is left the same credentials are handed out again.
+    /// The same credentials are issued again while more than this is left of their lifetime.
     kept: Option<Duration>,
 }
 
@@ -117,7 +117,7 @@ impl Source {
         }
     }
 
-    /// Demands that callers show `proof` from now on, and nothing that was good before.
+    /// Asserts that callers show `proof` from now on, and nothing that was good before.
     pub fn accept(&self, proof: &str) {
         self.ledger.send_modify(|ledger| ledger.proofs = BTreeSet::from([proof.to_owned()]));
     }
@@ -127,22 +127,22 @@ impl Source {
         self.ledger.send_modify(|ledger| ledger.proofs.clear());
     }
 
-    /// Changes what is done with requests that come from now on.
+    /// Changes how requests are answered from now on.
     pub fn set_behavior(&self, behavior: Behavior) {
         self.ledger.send_modify(|ledger| ledger.behavior = behavior);
     }
 
-    /// Hands out credentials with this life from now on, other ones each time.
+    /// Issues credentials with this lifetime from now on, other ones each time.
     pub fn live(&self, lifetime: Duration) {
         self.ledger.send_modify(|ledger| ledger.lifetime = lifetime);
     }
 
-    /// Hands out the same ones as long as more than this is left of their life, as IMDS does.
+    /// Issues the same ones while more than this is left of their lifetime, as IMDS does.
     pub fn keep(&self, until_left: Duration) {
         self.ledger.send_modify(|ledger| ledger.kept = Some(until_left));
     }
 
-    /// Finds what was handed out by the access key's id, now and later.
+    /// Finds issued credentials by the access key's id, now and later.
     pub fn finder(&self) -> impl Fn(&str) -> Option<Issued> + Send + Sync + use<> {
         let ledger = Arc::clone(&self.ledger);
         move |key_id| {
@@ -151,7 +151,7 @@ impl Source {
         }
     }
 
-    /// What was handed out so far.
+    /// The credentials that were issued so far.
     pub fn issued(&self) -> Vec<Issued> {
         self.ledger.borrow().issued.clone()
     }
@@ -184,7 +184,7 @@ impl Ledger {
         }
     }
 
-    /// Credentials for one who may have some.
+    /// Credentials for an authorized caller.
     fn issue(&mut self) -> Issued {
         let kept =
             self.issued.last().filter(|last| self.kept.is_some_and(|kept| last.left() > kept));
@@ -215,11 +215,11 @@ async fn serve(stream: TcpStream, kind: Kind, ledger: Arc<watch::Sender<Ledger>>
         let ledger = Arc::clone(&ledger);
         async move { respond(request, kind, &ledger).await }
     });
-    // How a connection ends is the business of those at its ends.
+    // Errors are seen by the client.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The connection's end, when that is the mood.
+/// An answer, or the end of the connection.
 type Answer = Result<Response<Full<Bytes>>, std::io::Error>;
 
 async fn respond(request: Request<Incoming>, kind: Kind, ledger: &watch::Sender<Ledger>) -> Answer {
