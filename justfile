@@ -1,6 +1,6 @@
 # `just check` before every commit.
 
-check: fmt test clippy doc deny targets
+check: fmt test clippy doc deny
 
 fmt:
     cargo fmt --all --check
@@ -16,10 +16,6 @@ doc:
 
 deny:
     cargo deny check bans licenses sources
-
-# The shape of the code against the house's targets.
-targets:
-    ./tests/targets
 
 # Two servers on an OpenBao that is sealed, killed and stopped at random, for ten minutes; after
 # ./tests/run, which puts OpenBao into tests/.venv.

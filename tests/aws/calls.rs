@@ -1,30 +1,30 @@
-//! What AWS is asked: signed by whom, how often, by which way.
+//! The calls that the server makes to AWS: their signatures, their number and the endpoints they use.
 
 use std::fs;
 
-use kes_tests::aws::{Moto, Signer, is_action, moto, verify};
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::pki::{self, Authority};
-use kes_tests::proxy::{Asked, Fault, Gate, Proxy, Reply};
-use kes_tests::{Relay, Setup};
+use kes_harness::aws::{Moto, Signer, is_action, moto, verify};
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::pki::{self, Authority};
+use kes_harness::proxy::{Asked, Fault, Gate, Proxy, Reply};
+use kes_harness::{Relay, Setup};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::site::{
-    KEY_ID, REGION, SECRET, Site, action, action_on, create, delete, demand_signatures, keystore,
-    names, signer, stored,
+use crate::fixture::{
+    Fixture, KEY_ID, REGION, SECRET, action, action_on, create, delete, demand_signatures,
+    keystore, names, signer, stored,
 };
 
 #[tokio::test]
 async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_token() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     let token = "FwoGZXIvYXdzEDoaDFakeSessionToken/+==".to_owned();
     let with_token = Signer { token: Some(token.clone()), ..signer() };
-    demand_signatures(&site.proxy, with_token.clone());
-    let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    demand_signatures(&fixture.proxy, with_token.clone());
+    let (id, _) = fixture.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
     let credentials = json!({ "accesskey": KEY_ID, "secretkey": SECRET, "token": token });
-    let setup = site.another(json!({ "credentials": credentials, "kmskey": id, "tags": {} }));
+    let setup = fixture.another(json!({ "credentials": credentials, "kmskey": id, "tags": {} }));
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
     create(&mut admin, "my-key").await.ok_empty();
@@ -35,8 +35,8 @@ async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_toke
     generate(&mut admin, "my-other").await.refused(404, "key does not exist");
     delete(&mut admin, "my-key").await.ok_empty();
     server.stop().await;
-    assert_eq!(site.proxy.failures(), Vec::<String>::new());
-    let asked = site.proxy.asked();
+    assert_eq!(fixture.proxy.failures(), Vec::<String>::new());
+    let asked = fixture.proxy.asked();
     for action in [
         "CreateSecret",
         "DeleteSecret",
@@ -47,7 +47,7 @@ async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_toke
     ] {
         assert!(asked.iter().any(|asked| is_action(asked, action)), "{action}");
     }
-    // The proxy would have told: each of them is wrong for anybody else.
+    // The proxy would have failed: each signature is wrong for any other credentials.
     let others = [
         Signer { region: "us-east-1".to_owned(), ..with_token.clone() },
         Signer { secret: "x".to_owned(), ..with_token.clone() },
@@ -61,18 +61,23 @@ async fn every_request_is_signed_for_the_key_the_region_the_service_and_the_toke
     assert!(
         asked.iter().all(|asked| (asked.method.as_str(), asked.path.as_str()) == ("POST", "/"))
     );
-    assert!(site.proxy.accepted() < asked.len(), "{} of {}", site.proxy.accepted(), asked.len());
+    assert!(
+        fixture.proxy.accepted() < asked.len(),
+        "{} of {}",
+        fixture.proxy.accepted(),
+        asked.len()
+    );
 }
 
 #[tokio::test]
 async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let lists = || site.proxy.count(action("ListSecrets"));
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let lists = || fixture.proxy.count(action("ListSecrets"));
     let before = lists();
     let mut clients = JoinSet::new();
     for _ in 0..50 {
-        let mut admin = site.admin(&server).await;
+        let mut admin = fixture.admin(&server).await;
         clients.spawn(async move {
             for _ in 0..4 {
                 admin.get("/v1/ready").await.ok();
@@ -82,9 +87,9 @@ async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds
     clients.join_all().await;
     // The machine may be slow: ten seconds can pass meanwhile, but not often.
     assert!(lists() - before <= 3, "{}", lists() - before);
-    // A failed call is a reason to look again at once.
-    site.proxy.inject(Fault::Reset, |_| true);
-    let mut admin = site.admin(&server).await;
+    // A failed call is checked again at once.
+    fixture.proxy.inject(Fault::Reset, |_| true);
+    let mut admin = fixture.admin(&server).await;
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
     assert_eq!(admin.get("/v1/ready").await.status, 504);
     server.stop().await;
@@ -92,34 +97,34 @@ async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds
 
 #[tokio::test]
 async fn an_outage_is_noticed_although_nobody_asks_for_a_key() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
-    site.proxy.turn(None);
+    fixture.proxy.turn(None);
     server.log_has(&["ERROR", "the key store cannot be used", "secretsmanager:ListSecrets"]).await;
     assert_eq!(admin.get("/v1/ready").await.status, 504);
-    site.proxy.turn(Some(site.moto.address()));
+    fixture.proxy.turn(Some(fixture.moto.address()));
     until_ready(&mut admin).await;
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_hundred_clients_that_miss_one_key_cause_one_read() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    create(&mut site.admin(&server).await, "my-key").await.ok_empty();
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    create(&mut fixture.admin(&server).await, "my-key").await.ok_empty();
     server.stop().await;
-    let setup = Setup::new().aws(keystore(&site.proxy, json!({})));
+    let setup = Setup::new().aws(keystore(&fixture.proxy, json!({})));
     let server = setup.start().await;
-    let before = site.proxy.count(action("GetSecretValue"));
+    let before = fixture.proxy.count(action("GetSecretValue"));
     let mut clients = JoinSet::new();
     for _ in 0..100 {
         let mut connection = server.connect(setup.admin()).await;
         clients.spawn(async move { generate(&mut connection, "my-key").await.status });
     }
     assert_eq!(clients.join_all().await, [200; 100]);
-    assert_eq!(site.proxy.count(action("GetSecretValue")) - before, 1);
+    assert_eq!(fixture.proxy.count(action("GetSecretValue")) - before, 1);
     server.stop().await;
 }
 
@@ -148,7 +153,7 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_itself_in_the_list() {
 async fn endpoints_may_have_a_scheme_and_https_is_checked() {
     let Some(need) = moto() else { return };
     let moto = Moto::start(&need).await;
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new(), Authority::new());
     let tls = Proxy::with_tls(moto.address(), &authority).await;
     demand_signatures(&tls, signer());
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -157,7 +162,7 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
         fs::write(&path, authority.pem()).expect("the folder is ours");
         path.display().to_string()
     };
-    let (right, wrong) = (file("right.crt", &authority), file("wrong.crt", &stranger));
+    let (right, wrong) = (file("right.crt", &authority), file("wrong.crt", &other));
     let bare = tls.address().to_string();
     for (endpoint, roots, is_right) in [
         (tls.url(), &right, true),
@@ -192,38 +197,39 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
 
 #[tokio::test]
 async fn kms_may_be_at_a_place_of_its_own() {
-    let Some(site) = Site::new().await else { return };
-    let kms = Proxy::to(site.moto.address()).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let kms = Proxy::to(fixture.moto.address()).await;
     demand_signatures(&kms, signer());
-    let (id, _) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
-    let setup = site.another(json!({ "kmskey": id, "kmsendpoint": kms.url(), "region": REGION }));
+    let (id, _) = fixture.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    let setup =
+        fixture.another(json!({ "kmskey": id, "kmsendpoint": kms.url(), "region": REGION }));
     let server = setup.start().await;
     create(&mut server.connect(setup.admin()).await, "my-key").await.ok_empty();
     assert!(kms.asked().iter().all(|asked| is_action(asked, "DescribeKey")));
     assert_eq!(kms.count(action_on("DescribeKey", &id)), 1);
-    assert_eq!(site.proxy.count(action("DescribeKey")), 0);
-    assert_eq!((kms.failures(), site.proxy.failures()), (vec![], vec![]));
+    assert_eq!(fixture.proxy.count(action("DescribeKey")), 0);
+    assert_eq!((kms.failures(), fixture.proxy.failures()), (vec![], vec![]));
     server.stop().await;
 }
 
 #[tokio::test]
 async fn connections_that_are_dead_without_a_word_cost_one_attempt() {
-    let Some(site) = Site::new().await else { return };
-    let relay = Relay::to(site.proxy.address()).await;
-    let setup = site.another(json!({ "endpoint": format!("http://{}", relay.address()) }));
+    let Some(fixture) = Fixture::new().await else { return };
+    let relay = Relay::to(fixture.proxy.address()).await;
+    let setup = fixture.another(json!({ "endpoint": format!("http://{}", relay.address()) }));
     let server = setup.start().await;
     // As many connections as there are reads at a time: more than a request has attempts.
     let gate = Gate::new();
-    site.proxy.inject(Fault::Held(gate.clone()), action("GetSecretValue"));
+    fixture.proxy.inject(Fault::Held(gate.clone()), action("GetSecretValue"));
     let mut clients = JoinSet::new();
     for number in 0..8 {
         let name = format!("my-key-{number}");
-        site.api().put(&name, &stored()).await;
+        fixture.api().put(&name, &stored()).await;
         let mut connection = server.connect(setup.admin()).await;
         clients.spawn(async move { generate(&mut connection, &name).await.status });
     }
-    site.proxy.seen_times(8, action("GetSecretValue")).await;
-    site.proxy.heal();
+    fixture.proxy.seen_times(8, action("GetSecretValue")).await;
+    fixture.proxy.heal();
     gate.open();
     assert_eq!(clients.join_all().await, [200; 8]);
     relay.freeze();
@@ -233,9 +239,9 @@ async fn connections_that_are_dead_without_a_word_cost_one_attempt() {
 
 #[tokio::test]
 async fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
-    let Some(site) = Site::new().await else { return };
-    let between = Proxy::to(site.proxy.address()).await;
-    let mut setup = site.another(json!({}));
+    let Some(fixture) = Fixture::new().await else { return };
+    let between = Proxy::to(fixture.proxy.address()).await;
+    let mut setup = fixture.another(json!({}));
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         setup = setup.variable(name, &between.url());
     }
@@ -247,12 +253,12 @@ async fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
 
 #[tokio::test]
 async fn an_answer_without_an_end_is_not_read_to_its_end() {
-    let Some(site) = Site::new().await else { return };
-    site.api().put("my-key", &stored()).await;
-    let server = site.setup.start().await;
+    let Some(fixture) = Fixture::new().await else { return };
+    fixture.api().put("my-key", &stored()).await;
+    let server = fixture.setup.start().await;
     let endless = Reply::new(200, "application/x-amz-json-1.1", vec![b' '; 9 << 20]);
-    site.proxy.inject(Fault::Answer(endless), action("GetSecretValue"));
-    let mut admin = site.admin(&server).await;
+    fixture.proxy.inject(Fault::Answer(endless), action("GetSecretValue"));
+    let mut admin = fixture.admin(&server).await;
     generate(&mut admin, "my-key").await.refused(502, "failed to read key");
     server.log_has(&["failed to read key", "length limit exceeded"]).await;
     server.stop().await;

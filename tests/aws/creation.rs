@@ -1,28 +1,28 @@
-//! Creations that are cut off, raced and lied about: what was answered 200 is there, once.
+//! Creation of keys under lost answers, races and wrong answers: what was answered 200 exists, once.
 
 use bytes::Bytes;
-use kes_tests::aws::error;
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::proxy::{Fault, Gate};
-use kes_tests::{Server, measured};
+use kes_harness::aws::error;
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::proxy::{Fault, Gate};
+use kes_harness::{Server, measured};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::site::{Site, action_on, create, stored};
+use crate::fixture::{Fixture, action_on, create, stored};
 
 /// The one version of a secret, and its text.
-async fn the_one_version(site: &Site, name: &str) -> Option<String> {
-    let found = site.api().describe(name).await?;
+async fn the_one_version(fixture: &Fixture, name: &str) -> Option<String> {
+    let found = fixture.api().describe(name).await?;
     let versions = found["VersionIdsToStages"].as_object().expect("versions");
     assert_eq!(versions.len(), 1, "{found}");
-    site.api().value(name).await
+    fixture.api().value(name).await
 }
 
 #[tokio::test]
 async fn a_creation_whose_answer_is_lost_made_one_key_and_the_client_learns_that_it_did() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let internal = || Fault::Answer(error::internal());
     for (name, faults, requests) in [
         // Done, and the answer lost: looked at, found, and not sent again.
@@ -35,56 +35,56 @@ async fn a_creation_whose_answer_is_lost_made_one_key_and_the_client_learns_that
         ("my-both", vec![Fault::Reset, internal(), Fault::Lost], 3),
     ] {
         for fault in faults {
-            site.proxy.inject_times(1, fault, action_on("CreateSecret", name));
+            fixture.proxy.inject_times(1, fault, action_on("CreateSecret", name));
         }
         create(&mut admin, name).await.ok_empty();
-        let stored = the_one_version(&site, name).await.expect("it is there");
+        let stored = the_one_version(&fixture, name).await.expect("it is there");
         assert!(stored.starts_with("Ci"), "{stored}");
         let made = generate(&mut admin, name).await.ok();
         decrypt(&mut admin, name, &made).await.ok();
-        let sent = sent(&site, name);
+        let sent = sent(&fixture, name);
         assert_eq!(sent.len(), requests, "{name}");
         // The same request each time: AWS would know it again.
         assert!(sent.iter().all(|body| *body == sent[0]), "{name}");
         assert!(sent[0]["ClientRequestToken"].as_str().is_some_and(|token| token.len() >= 32));
         create(&mut admin, name).await.refused(400, "key already exists");
     }
-    assert_eq!(site.proxy.failures(), Vec::<String>::new());
+    assert_eq!(fixture.proxy.failures(), Vec::<String>::new());
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_creation_that_never_gets_through_is_an_error_and_what_is_there_is_whole() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
     let mut clients = JoinSet::new();
     for (name, fault) in [
         ("my-reset", Fault::Reset),
         ("my-held", Fault::Held(Gate::new())),
         ("my-internal", Fault::Answer(error::internal())),
     ] {
-        site.proxy.inject(fault, action_on("CreateSecret", name));
-        let mut admin = site.admin(&server).await;
+        fixture.proxy.inject(fault, action_on("CreateSecret", name));
+        let mut admin = fixture.admin(&server).await;
         clients.spawn(async move { create(&mut admin, name).await });
     }
-    // Done each time, and no look is let through either.
+    // The creation happens each time, and no lookup is let through either.
     for action in ["CreateSecret", "DescribeSecret", "GetSecretValue"] {
-        site.proxy.inject(Fault::Lost, action_on(action, "my-dark"));
+        fixture.proxy.inject(Fault::Lost, action_on(action, "my-dark"));
     }
-    let mut admin = site.admin(&server).await;
+    let mut admin = fixture.admin(&server).await;
     clients.spawn(async move { create(&mut admin, "my-dark").await });
     for answer in clients.join_all().await {
         answer.refused(502, "failed to create key");
     }
-    site.proxy.heal();
-    let mut admin = site.admin(&server).await;
+    fixture.proxy.heal();
+    let mut admin = fixture.admin(&server).await;
     for name in ["my-reset", "my-internal", "my-held"] {
         assert_eq!(generate(&mut admin, name).await.status, 404, "{name}");
         create(&mut admin, name).await.ok_empty();
     }
     create(&mut admin, "my-dark").await.refused(400, "key already exists");
     for name in ["my-reset", "my-internal", "my-held", "my-dark"] {
-        the_one_version(&site, name).await.expect("it is there");
+        the_one_version(&fixture, name).await.expect("it is there");
         let made = generate(&mut admin, name).await.ok();
         decrypt(&mut admin, name, &made).await.ok();
     }
@@ -93,35 +93,35 @@ async fn a_creation_that_never_gets_through_is_an_error_and_what_is_there_is_who
 
 #[tokio::test]
 async fn another_s_key_under_the_name_is_never_taken_for_one_s_own() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
-    // Somebody else creates it while our request is on its way; then our connection ends.
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
+    // Another client creates it while our request is in transit; then our connection ends.
     for (name, fault) in [
         ("my-reset", Fault::Reset),
         ("my-lost", Fault::Lost),
         ("my-internal", Fault::Answer(error::internal())),
     ] {
-        site.proxy.inject_times(1, fault, action_on("CreateSecret", name));
-        site.api().put(name, &stored()).await;
+        fixture.proxy.inject_times(1, fault, action_on("CreateSecret", name));
+        fixture.api().put(name, &stored()).await;
         create(&mut admin, name).await.refused(400, "key already exists");
-        assert_eq!(the_one_version(&site, name).await.as_deref(), Some(stored().as_str()));
-        assert_eq!(sent(&site, name).len(), 1, "{name}");
+        assert_eq!(the_one_version(&fixture, name).await.as_deref(), Some(stored().as_str()));
+        assert_eq!(sent(&fixture, name).len(), 1, "{name}");
     }
     server.stop().await;
 }
 
 #[tokio::test]
 async fn nothing_is_claimed_before_aws_gives_the_bytes_back() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let not_found = || Fault::Answer(error::not_found());
 
     // A new secret that AWS's readers do not know for a moment.
-    site.proxy.inject_times(3, not_found(), action_on("GetSecretValue", "my-late"));
+    fixture.proxy.inject_times(3, not_found(), action_on("GetSecretValue", "my-late"));
     create(&mut admin, "my-late").await.ok_empty();
-    assert_eq!(site.proxy.count(action_on("GetSecretValue", "my-late")), 4);
+    assert_eq!(fixture.proxy.count(action_on("GetSecretValue", "my-late")), 4);
     generate(&mut admin, "my-late").await.ok();
 
     for (name, fault, words) in [
@@ -135,12 +135,12 @@ async fn nothing_is_claimed_before_aws_gives_the_bytes_back() {
         ("my-dark", Fault::Reset, "no answer to secretsmanager:GetSecretValue"),
         ("my-denied", Fault::Answer(error::denied("GetSecretValue")), "GetSecretValue denied"),
     ] {
-        site.proxy.inject(fault, action_on("GetSecretValue", name));
+        fixture.proxy.inject(fault, action_on("GetSecretValue", name));
         create(&mut admin, name).await.refused(502, "failed to create key");
         server.log_has(&["failed to create key", name, words]).await;
-        assert_eq!(sent(&site, name).len(), 1, "{name}");
+        assert_eq!(sent(&fixture, name).len(), 1, "{name}");
     }
-    site.proxy.heal();
+    fixture.proxy.heal();
     for name in ["my-never", "my-other", "my-sealed", "my-dark", "my-denied"] {
         create(&mut admin, name).await.refused(400, "key already exists");
         let made = generate(&mut admin, name).await.ok();
@@ -160,31 +160,31 @@ fn other_bytes() -> Fault {
 
 #[tokio::test]
 async fn of_creators_on_two_servers_one_wins_and_all_read_its_key() {
-    let Some(site) = Site::new().await else { return };
-    let servers = [site.setup.start().await, site.setup.start().await];
+    let Some(fixture) = Fixture::new().await else { return };
+    let servers = [fixture.setup.start().await, fixture.setup.start().await];
     for round in 0..3 {
         let name = format!("my-key-{round}");
-        // Answers get lost on the way, too.
-        site.proxy.inject_times(round * 4, Fault::Lost, action_on("CreateSecret", &name));
-        let statuses = race(&site, &servers, &name).await;
+        // Answers get lost, too.
+        fixture.proxy.inject_times(round * 4, Fault::Lost, action_on("CreateSecret", &name));
+        let statuses = race(&fixture, &servers, &name).await;
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-        the_one_version(&site, &name).await.expect("it is there");
+        the_one_version(&fixture, &name).await.expect("it is there");
         for maker in &servers {
-            let made = generate(&mut site.admin(maker).await, &name).await.ok();
+            let made = generate(&mut fixture.admin(maker).await, &name).await.ok();
             for opener in &servers {
-                decrypt(&mut site.admin(opener).await, &name, &made).await.ok();
+                decrypt(&mut fixture.admin(opener).await, &name, &made).await.ok();
             }
         }
     }
-    let sent = site.proxy.count(|asked| kes_tests::aws::is_action(asked, "CreateSecret"));
+    let sent = fixture.proxy.count(|asked| kes_harness::aws::is_action(asked, "CreateSecret"));
     measured(&format!("3 races of 32 creators on AWS sent CreateSecret {sent} times"));
 }
 
 /// Creates one name 32 times at once, spread over the servers; gives the statuses.
-async fn race(site: &Site, servers: &[Server], name: &str) -> Vec<u16> {
+async fn race(fixture: &Fixture, servers: &[Server], name: &str) -> Vec<u16> {
     let mut creators = JoinSet::new();
     for number in 0..32 {
-        let mut connection = site.admin(&servers[number % servers.len()]).await;
+        let mut connection = fixture.admin(&servers[number % servers.len()]).await;
         let name = name.to_owned();
         creators.spawn(async move {
             let answer = create(&mut connection, &name).await;
@@ -198,8 +198,8 @@ async fn race(site: &Site, servers: &[Server], name: &str) -> Vec<u16> {
 }
 
 /// What was sent to create a secret.
-fn sent(site: &Site, name: &str) -> Vec<Value> {
+fn sent(fixture: &Fixture, name: &str) -> Vec<Value> {
     let is_it = action_on("CreateSecret", name);
-    let asked = site.proxy.asked().into_iter().filter(|asked| is_it(asked));
+    let asked = fixture.proxy.asked().into_iter().filter(|asked| is_it(asked));
     asked.map(|asked| serde_json::from_slice(&asked.body).expect("JSON")).collect()
 }

@@ -1,23 +1,23 @@
-//! Everything that AWS, and what lies between, can do to a request: what the client is told, and
-//! what the log says. Never that a key does not exist.
+//! Faults of AWS and of the network: the answer to the client, and the line in the log. None of them makes a key
+//! look missing.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use kes_tests::aws::{Api, error};
-use kes_tests::caller::until_ready;
-use kes_tests::proxy::{Asked, Fault, Gate, Reply};
-use kes_tests::{Connection, Server};
+use kes_harness::aws::{Api, error};
+use kes_harness::caller::until_ready;
+use kes_harness::proxy::{Asked, Fault, Gate, Reply};
+use kes_harness::{Connection, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{REGION, Site, action, action_on, stored};
+use crate::fixture::{Fixture, REGION, action, action_on, stored};
 
 /// How long an answer may take, whatever AWS does.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// What the log says of an answer that somebody else gave.
+/// What the log says of an answer that did not come from AWS.
 const NOT_AWS: &str = "HTTP 200 of something that is not AWS";
 
 /// What a client asks for, and what that makes of AWS.
@@ -82,7 +82,7 @@ fn faults(op: Op) -> Vec<(&'static str, Fault, &'static str)> {
         ("unknown", answer(error::unknown_key()), "{call} failed: UnrecognizedClientException"),
         ("denied", answer(error::denied(op.action())), "{denied} denied on arn:aws:secretsm"),
     ];
-    // Of what others do to a write, AWS has done it all the same; that is another matter.
+    // AWS executes a write before an intermediary replaces its answer, so these are for reads only.
     if [Op::Get, Op::List].contains(&op) {
         faults.extend([
             ("lost", Fault::Lost, "no answer to {call}"),
@@ -96,7 +96,7 @@ fn faults(op: Op) -> Vec<(&'static str, Fault, &'static str)> {
     faults
 }
 
-/// A success that says nothing, from somebody in between: nothing was done.
+/// An empty success from an intermediary: nothing was done.
 fn blank() -> Reply {
     Reply::new(200, "application/x-amz-json-1.1", "")
 }
@@ -145,7 +145,11 @@ fn call(op: Op, name: &str) -> String {
     format!("secretsmanager:{action} on arn:aws:secretsmanager:{REGION}:123456789012:secret:{name}")
 }
 
-async fn ask(mut connection: Connection, op: Op, name: String) -> (Op, String, kes_tests::Answer) {
+async fn ask(
+    mut connection: Connection,
+    op: Op,
+    name: String,
+) -> (Op, String, kes_harness::Answer) {
     let (method, path) = op.request(&name);
     let answer = timeout(ANSWER_MAX, connection.call(method, &path)).await;
     (op, name.clone(), answer.unwrap_or_else(|_| panic!("{name}: no answer in {ANSWER_MAX:?}")))
@@ -160,18 +164,18 @@ async fn prepare(api: &Api, op: Op, name: &str, key: &str) {
 
 #[tokio::test]
 async fn what_goes_wrong_for_ever_is_an_error_and_the_log_says_which() {
-    let Some(site) = Site::new().await else { return };
-    let (_, key) = site.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let (_, key) = fixture.api().make_key("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT").await;
     // From it the server knows where in AWS it is.
-    site.api().put("another", &stored()).await;
-    let setup = site.another(json!({ "kmskey": key }));
+    fixture.api().put("another", &stored()).await;
+    let setup = fixture.another(json!({ "kmskey": key }));
     let server = setup.start().await;
     let (mut clients, mut words, mut wrong) = (JoinSet::new(), Vec::new(), Vec::new());
     for op in [Op::Get, Op::Create, Op::Delete, Op::List] {
         for (id, fault, line) in faults(op) {
             let name = format!("my-{}-{id}", op.action());
-            prepare(&site.api(), op, &name, &key).await;
-            site.proxy.inject(fault, op.when(&name));
+            prepare(&fixture.api(), op, &name, &key).await;
+            fixture.proxy.inject(fault, op.when(&name));
             clients.spawn(ask(server.connect(setup.admin()).await, op, name.clone()));
             let denied = format!("secretsmanager:{}", op.action());
             let line = line.replace("{key}", &key).replace("{denied}", &denied);
@@ -192,17 +196,17 @@ async fn what_goes_wrong_for_ever_is_an_error_and_the_log_says_which() {
         server.log_has(&parts.collect::<Vec<_>>()).await;
     }
     // What was not done is not there, and what is there was left alone.
-    let left = site.api().names().await;
+    let left = fixture.api().names().await;
     assert!(!left.iter().any(|name| name.contains("CreateSecret")), "{left:?}");
     assert_eq!(left.iter().filter(|name| name.contains("DeleteSecret")).count(), 9);
-    assert_eq!(site.proxy.failures(), Vec::<String>::new());
+    assert_eq!(fixture.proxy.failures(), Vec::<String>::new());
     server.stop().await;
 }
 
 #[tokio::test]
 async fn what_goes_wrong_once_is_not_seen_at_all() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
     let mut clients = JoinSet::new();
     for op in [Op::Get, Op::Create, Op::Delete, Op::List] {
         for (id, fault) in [
@@ -215,14 +219,14 @@ async fn what_goes_wrong_once_is_not_seen_at_all() {
             ("cut", Fault::CutBody),
         ] {
             let name = format!("my-{}-{id}", op.action());
-            prepare(&site.api(), op, &name, "alias/aws/secretsmanager").await;
-            site.proxy.inject_times(1, fault, op.when(&name));
-            clients.spawn(ask(site.admin(&server).await, op, name.clone()));
+            prepare(&fixture.api(), op, &name, "alias/aws/secretsmanager").await;
+            fixture.proxy.inject_times(1, fault, op.when(&name));
+            clients.spawn(ask(fixture.admin(&server).await, op, name.clone()));
         }
     }
     for (op, name, answer) in clients.join_all().await {
         assert_eq!(answer.status, 200, "{name}: {answer:?}: {:#?}", server.stderr().so_far());
-        let is_there = site.api().describe(&name).await.is_some();
+        let is_there = fixture.api().describe(&name).await.is_some();
         assert_eq!(is_there, [Op::Get, Op::Create].contains(&op), "{name}");
     }
     server.stop().await;
@@ -230,9 +234,9 @@ async fn what_goes_wrong_once_is_not_seen_at_all() {
 
 #[tokio::test]
 async fn what_makes_aws_useless_makes_the_server_not_ready_until_it_is_over() {
-    let Some(site) = Site::new().await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     for (fault, words) in [
         (Fault::Answer(error::throttling()), "ThrottlingException"),
         (Fault::Answer(error::internal()), "InternalServiceError"),
@@ -241,13 +245,13 @@ async fn what_makes_aws_useless_makes_the_server_not_ready_until_it_is_over() {
         (Fault::Garbage(Bytes::from_static(b"<html>")), NOT_AWS),
         (Fault::Answer(error::expired_token()), "ExpiredTokenException"),
     ] {
-        site.proxy.inject(fault, |_| true);
+        fixture.proxy.inject(fault, |_| true);
         trouble(&mut admin, &server, "my-key").await;
         admin.get("/v1/ready").await.refused(504, "key store is not reachable");
         let status = admin.get("/v1/status").await.ok().json();
         assert_eq!(status["keystore_unreachable"], json!(true), "{words}: {status}");
         server.log_has(&[words]).await;
-        site.proxy.heal();
+        fixture.proxy.heal();
         until_ready(&mut admin).await;
     }
     server.stop().await;
@@ -261,23 +265,23 @@ async fn trouble(admin: &mut Connection, server: &Server, name: &str) {
 
 #[tokio::test]
 async fn a_denied_list_is_no_reason_to_be_unready_and_denied_keys_are() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     let denied = |action| Fault::Answer(error::denied(action));
-    site.proxy.inject(denied("ListSecrets"), action("ListSecrets"));
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    fixture.proxy.inject(denied("ListSecrets"), action("ListSecrets"));
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     server.log_has(&["WARN", "keys cannot be listed", "secretsmanager:ListSecrets denied"]).await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
     admin.call("PUT", "/v1/key/create/my-key").await.ok();
     admin.get("/v1/key/describe/my-key").await.ok();
     admin.get("/v1/key/list/").await.refused(502, "failed to list keys");
     // What was known is in doubt, and the key is still to be had.
-    site.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
+    fixture.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
     trouble(&mut admin, &server, "my-none").await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
-    site.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
+    fixture.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
     trouble(&mut admin, &server, "my-none").await;
-    site.proxy.inject(denied("GetSecretValue"), action("GetSecretValue"));
+    fixture.proxy.inject(denied("GetSecretValue"), action("GetSecretValue"));
     admin.get("/v1/ready").await.refused(502, "key store is unavailable");
     server.stop().await;
 }

@@ -1,10 +1,11 @@
-//! `docs/aws.md`: its policies, its configurations and what it says of the log, as they stand there.
+//! `docs/aws.md`: its policies, configurations and log lines are right as they are written.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use kes_tests::Setup;
-use kes_tests::guide::{self, Page, repository};
+use kes_harness::Setup;
+use kes_harness::guide::{self, Document};
+use kes_harness::repository;
 use serde_json::Value;
 
 /// What needs a permission although the server does not call it: what Secrets Manager calls in its
@@ -12,19 +13,19 @@ use serde_json::Value;
 const NOT_CALLED: [&str; 3] = ["kms:Decrypt", "kms:GenerateDataKey", "secretsmanager:TagResource"];
 
 /// The guide.
-pub(crate) fn guide() -> Page {
-    Page::read("docs/aws.md")
+pub(crate) fn guide() -> Document {
+    Document::read("docs/aws.md")
 }
 
 /// The configurations: a whole one, then parts that change a few lines of it each.
-pub(crate) fn configurations(guide: &Page) -> Vec<&str> {
+pub(crate) fn configurations(guide: &Document) -> Vec<&str> {
     let is_keystore_s = |block: &&str| block.starts_with("keystore:") || block.starts_with(' ');
     guide.blocks("yaml").into_iter().filter(is_keystore_s).collect()
 }
 
 /// The policies of those who run servers. Those of roles, keys and endpoints say for whom they
 /// are.
-pub(crate) fn policies(guide: &Page) -> Vec<Value> {
+pub(crate) fn policies(guide: &Document) -> Vec<Value> {
     let all = guide.blocks("json").into_iter().map(json);
     let is_own = |policy: &Value| statements(policy).all(|one| one.get("Principal").is_none());
     all.filter(is_own).collect()
@@ -38,14 +39,7 @@ pub(crate) fn changed(configuration: &str, part: &str) -> String {
 
 /// A setup of servers with this key store and nothing cached.
 pub(crate) fn setup(keystore: &str) -> Setup {
-    let setup = Setup::new();
-    let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
-    let head = format!(
-        "admin:\n  identity: {admin}\n\
-         tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
-         cache:\n  expiry:\n    any: 0s\n"
-    );
-    alone(setup.text(head + keystore))
+    alone(Setup::new().keystore_text(keystore))
 }
 
 /// Takes what the machine may have for AWS out of the servers' environment.
@@ -70,7 +64,7 @@ pub(crate) fn actions(policies: &[Value]) -> BTreeSet<String> {
 }
 
 /// What a policy has to allow for these requests, as AWS's protocol names them, with what Secrets
-/// Manager needs beside them.
+/// Manager needs in addition.
 pub(crate) fn needed(targets: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     let action = |target: String| {
         let (service, action) = target.split_once('.').expect("a service and an action");

@@ -1,21 +1,21 @@
-//! Lists: whose keys they have, whose they have not, and how many.
+//! Listing of keys: which secrets are listed, and how many.
 
 use bytes::Bytes;
-use kes_tests::Setup;
-use kes_tests::aws::{Api, Ministack, is_action, ministack};
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::proxy::{Fault, Proxy};
+use kes_harness::Setup;
+use kes_harness::aws::{Api, Ministack, is_action, ministack};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
-use crate::site::{REGION, Site, action, create, delete, keystore, names, stored};
+use crate::fixture::{Fixture, REGION, action, create, delete, keystore, names, stored};
 
 #[tokio::test]
 async fn clusters_in_one_account_do_not_see_each_other() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     let prefixes = ["", "one", "one/two", "/other/", "ONE"];
     let mut servers = Vec::new();
     for prefix in prefixes {
-        let setup = site.another(json!({ "prefix": prefix }));
+        let setup = fixture.another(json!({ "prefix": prefix }));
         servers.push((setup.start().await, setup));
     }
     let mut made = Vec::new();
@@ -25,7 +25,7 @@ async fn clusters_in_one_account_do_not_see_each_other() {
         create(&mut admin, &format!("my-key-{number}")).await.ok_empty();
         made.push(generate(&mut admin, "my-key").await.ok());
     }
-    let mut all = site.api().names().await;
+    let mut all = fixture.api().names().await;
     all.retain(|name| name.ends_with("my-key"));
     all.sort();
     let want = ["ONE/my-key", "my-key", "one/my-key", "one/two/my-key", "other/my-key"];
@@ -42,10 +42,10 @@ async fn clusters_in_one_account_do_not_see_each_other() {
         delete(&mut admin, "my-key").await.ok_empty();
         server.stop().await;
     }
-    assert!(!site.api().names().await.iter().any(|name| name.ends_with("my-key")));
+    assert!(!fixture.api().names().await.iter().any(|name| name.ends_with("my-key")));
 }
 
-/// Secrets that are not keys of ours, whoever made them.
+/// Secrets that are not keys of ours.
 const OTHERS: [&str; 7] = [
     "my/other",
     "My-Key-3",
@@ -58,22 +58,22 @@ const OTHERS: [&str; 7] = [
 
 async fn others(api: &Api) {
     for name in OTHERS {
-        api.put(name, "somebody's password").await;
+        api.put(name, "another password").await;
     }
-    api.put(&"n".repeat(81), "somebody's password").await;
+    api.put(&"n".repeat(81), "another password").await;
 }
 
 #[tokio::test]
 async fn only_keys_are_listed_and_all_of_them_in_order() {
-    let Some(site) = Site::new().await else { return };
-    others(&site.api()).await;
+    let Some(fixture) = Fixture::new().await else { return };
+    others(&fixture.api()).await;
     // One after the other: moto cannot do otherwise.
     for number in 0..250 {
-        site.api().put(&format!("my-key-{number}"), &stored()).await;
+        fixture.api().put(&format!("my-key-{number}"), &stored()).await;
     }
-    site.api().put("my-Key", &stored()).await;
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    fixture.api().put("my-Key", &stored()).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let mut want: Vec<String> = (0..250).map(|number| format!("my-key-{number}")).collect();
     want.push("my-Key".to_owned());
     want.sort();
@@ -87,9 +87,9 @@ async fn only_keys_are_listed_and_all_of_them_in_order() {
     assert_eq!(names(&mut admin, "my-key-24").await, want);
     assert_eq!(names(&mut admin, "my-key-24*").await, want);
     assert_eq!(names(&mut admin, "zzz").await, Vec::<String>::new());
-    // Nobody's value was read for it, and AWS was asked for what starts like that.
-    assert_eq!(site.proxy.count(action("GetSecretValue")), 0);
-    let filters = site.proxy.asked().into_iter().filter(|asked| is_action(asked, "ListSecrets"));
+    // No value was read for it, and AWS filtered by the prefix.
+    assert_eq!(fixture.proxy.count(action("GetSecretValue")), 0);
+    let filters = fixture.proxy.asked().into_iter().filter(|asked| is_action(asked, "ListSecrets"));
     let filters: Vec<Value> =
         filters.map(|asked| serde_json::from_slice(&asked.body).expect("JSON")).collect();
     assert!(filters.iter().any(|body| {
@@ -101,14 +101,14 @@ async fn only_keys_are_listed_and_all_of_them_in_order() {
 
 #[tokio::test]
 async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
-    let Some(site) = Site::new().await else { return };
+    let Some(fixture) = Fixture::new().await else { return };
     // One after the other: moto cannot do otherwise.
     for number in 0..120 {
-        site.api().put(&format!("my-key-{number}"), &stored()).await;
+        fixture.api().put(&format!("my-key-{number}"), &stored()).await;
     }
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
-    let is_second = |asked: &kes_tests::proxy::Asked| {
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
+    let is_second = |asked: &kes_harness::proxy::Asked| {
         is_action(asked, "ListSecrets")
             && String::from_utf8_lossy(&asked.body).contains("NextToken")
     };
@@ -117,11 +117,11 @@ async fn a_list_that_breaks_off_after_its_first_page_is_no_list() {
         Fault::CutBody,
         Fault::Garbage(Bytes::from_static(b"<html>")),
         Fault::Garbage(Bytes::new()),
-        Fault::Answer(kes_tests::aws::error::error(400, "InvalidNextTokenException", "expired")),
+        Fault::Answer(kes_harness::aws::error::error(400, "InvalidNextTokenException", "expired")),
     ] {
-        site.proxy.inject(fault, is_second);
+        fixture.proxy.inject(fault, is_second);
         admin.get("/v1/key/list/").await.refused(502, "failed to list keys");
-        site.proxy.heal();
+        fixture.proxy.heal();
         assert_eq!(names(&mut admin, "").await.len(), 120);
     }
     server.stop().await;

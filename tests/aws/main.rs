@@ -1,4 +1,4 @@
-//! The real binary with its keys in AWS, that is in emulators of it, with a proxy between.
+//! The real binary with its keys in emulators of AWS, behind a proxy that injects faults.
 
 mod absence;
 mod calls;
@@ -6,10 +6,10 @@ mod creation;
 mod credentials;
 mod entries;
 mod faults;
+mod fixture;
 mod guide;
 mod listing;
 mod proxy;
-mod site;
+mod recorded;
+mod scenario;
 mod start;
-mod tour;
-mod wire;

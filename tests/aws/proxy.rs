@@ -1,13 +1,13 @@
-//! The proxy itself, in front of a real emulator.
+//! The proxy of the test harness, in front of a real emulator.
 
 use bytes::Bytes;
-use kes_tests::aws::{Moto, error, moto};
-use kes_tests::proxy::{Fault, Gate, Proxy};
-use kes_tests::{Answer, Connection, Payload, Proto, Request};
+use kes_harness::aws::{Moto, error, moto};
+use kes_harness::proxy::{Fault, Gate, Proxy};
+use kes_harness::{Answer, Connection, Payload, Proto, Request};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::site::{action, action_on};
+use crate::fixture::{action, action_on};
 
 async fn connect(proxy: &Proxy) -> Connection {
     let stream = TcpStream::connect(proxy.address()).await.expect("it listens");
@@ -81,7 +81,7 @@ async fn what_is_to_go_wrong_goes_wrong_and_nothing_else() {
     }
     assert_eq!(proxy.count(action("GetSecretValue")), 17);
     proxy.turn(None);
-    try_read(&proxy, "a").await.expect_err("nobody is there");
+    try_read(&proxy, "a").await.expect_err("nothing listens there");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! The command line against servers: which, as whom, whom it trusts, through what, and `kes status`.
+//! The client commands against servers: endpoints, credentials, trust, proxies, and `kes status`.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kes_tests::{Credential, Finished, Server, Setup, finish, kes, pki};
+use kes_harness::{Credential, Finished, Server, Setup, finish, kes, pki};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -304,7 +304,7 @@ impl Proxy {
                 let first = String::from_utf8_lossy(&head).lines().next().map(str::to_owned);
                 heads.lock().expect("no holder panics").extend(first);
                 let mut server = TcpStream::connect(target).await.expect("it listens");
-                // How a connection ends is the business of those at its ends.
+                // Errors of the connection do not matter here.
                 let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             }

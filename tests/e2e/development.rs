@@ -1,15 +1,15 @@
-//! `kes server --dev`: who can reach it, who can read its files, and what its banner says.
+//! `kes server --dev`: its addresses, the permissions of its files, and its banner.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use kes_tests::{Credential, Dialer, Proto, Server, Tls, finish, kes, skipped, tool};
+use kes_harness::{Credential, Dialer, Proto, Server, Tls, finish, kes, skipped, tool};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::process::Command;
 
-/// Starts one that is told to write below this path.
+/// Starts one that writes below this path.
 async fn start(temporary: &Path) -> Server {
     let mut command = kes().command();
     command.args(["server", "--dev", "--addr", "127.0.0.1:0"]).env("TMPDIR", temporary);
@@ -177,9 +177,9 @@ async fn where_no_temporary_file_can_be_written_the_banner_has_the_certificate()
         let end = lines.iter().position(|line| line == "EOF");
         let (Some(begin), Some(end)) = (begin, end) else { panic!("{lines:#?}") };
         let save = lines[begin..=end].join("\n");
-        let place = lines.iter().find(|line| line.contains("MINIO_KMS_KES_CAPATH="));
-        let place = place.expect("a line for MinIO").trim();
-        let lines = format!("{save}\n{place}\ncat $MINIO_KMS_KES_CAPATH");
+        let variable = lines.iter().find(|line| line.contains("MINIO_KMS_KES_CAPATH="));
+        let variable = variable.expect("a line for MinIO").trim();
+        let lines = format!("{save}\n{variable}\ncat $MINIO_KMS_KES_CAPATH");
         let pem = shell(folder.path(), &lines).await;
         let root = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
 

@@ -1,44 +1,41 @@
 //! The real binary as a process, spoken to over real mutual TLS.
 //!
-//! `checklist_*` holds a test for each row of the list of what `MinIO`, the Go SDK and operators need
-//! of a key server; the row's number is in the name.
+//! `row_NN_…` proves a row of `docs/compatibility.md`.
 
-mod checklist_body;
-mod checklist_boot;
-mod checklist_keys;
-mod checklist_load;
-mod checklist_logs;
-mod checklist_operation;
-mod checklist_read;
-mod checklist_replicas;
-mod checklist_routes;
-mod checklist_tls;
+mod authorization;
+mod bodies;
+mod certificate_expiry;
+mod client_auth;
+mod client_disconnects;
 mod command;
 mod development;
-mod escapes;
-mod expiry;
-mod field;
-mod floods;
-mod formats;
-mod identity;
-mod key_files;
+mod fs_store;
+mod kes_formats;
+mod key_names;
+mod keys;
+mod load;
+mod log_floods;
+mod log_injection;
+mod log_streams;
 mod memory;
+mod minio_start;
 mod monitoring;
-mod outcomes;
 mod output;
 mod plain_http;
-mod proxy;
 mod readme;
-mod refusals;
-mod replay;
+mod reads;
+mod recorded;
+mod rejected_connections;
+mod replicas;
 mod routes;
 mod secrets;
-mod shutdown;
 mod signals;
-mod spellings;
+mod start;
 mod static_key;
-mod strangers;
 mod systemd;
 mod terminal;
 mod tidy;
-mod wire;
+mod tls;
+mod tls_proxy;
+mod unauthenticated_clients;
+mod user_configurations;

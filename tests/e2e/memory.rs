@@ -1,8 +1,8 @@
-//! Memory that a burst of requests takes goes back to the system.
+//! Memory of a burst of requests is returned to the system.
 
 use std::time::Duration;
 
-use kes_tests::{
+use kes_harness::{
     Connection, Feed, Payload, Pending, Proto, Request, Server, Setup, Tls, b64, measured, skipped,
     status,
 };
@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Requests of a burst that are under way at the same time, each on a connection of its own.
+/// Requests of a burst that are in flight at the same time, each on a connection of its own.
 const REQUESTS: usize = 48;
 
 /// What each of them has encrypted, in bytes: with its base64 the body is nearly 1 MiB.
@@ -118,7 +118,7 @@ fn resident(server: &Server) -> u64 {
     server.figures().resident_kib
 }
 
-/// The command of a server that may not lock its memory, whoever runs the test.
+/// The command of a server that may not lock its memory, whichever user runs the test.
 fn without_locking(setup: &Setup) -> Command {
     let inner = setup.command();
     let inner = inner.as_std();

@@ -1,7 +1,7 @@
-//! `docs/monitoring.md`: what it says of policies that were written for KES.
+//! `docs/monitoring.md`: what it says about policies that were written for KES.
 
-use kes_tests::guide::Page;
-use kes_tests::{Connection, Credential, Setup};
+use kes_harness::guide::Document;
+use kes_harness::{Connection, Credential, Setup};
 
 /// The requests that `MinIO` makes every 10 s, and how many of them were counted as refused.
 async fn refused(allow: &[&str]) -> (u16, String) {
@@ -26,8 +26,8 @@ async fn counted(admin: &mut Connection) -> String {
 
 #[tokio::test]
 async fn the_last_line_of_the_policy_ends_the_refusals_that_are_counted() {
-    let page = Page::read("docs/monitoring.md").section("## What differs from KES");
-    let [policy] = page.blocks("yaml")[..] else { panic!("one policy") };
+    let document = Document::read("docs/monitoring.md").section("## What differs from KES");
+    let [policy] = document.blocks("yaml")[..] else { panic!("one policy") };
     let patterns = policy.lines().filter_map(|line| line.trim().strip_prefix("- "));
     let patterns: Vec<&str> = patterns.collect();
     let (last, old) = patterns.split_last().expect("a line to add");

@@ -1,8 +1,8 @@
-//! Standard output has audit events and nothing else, and the banner says what is in force.
+//! Standard output has audit events only, and the banner shows the settings in force.
 
 use std::process::Stdio;
 
-use kes_tests::{Credential, Lines, Server, Setup, b64, kes, terminal};
+use kes_harness::{Credential, Lines, Server, Setup, b64, kes, terminal};
 use serde_json::{Value, json};
 
 /// Does something on every route that changes keys, and on some that do not. Gives the paths of the
@@ -19,9 +19,9 @@ async fn use_keys(setup: &Setup, server: &Server) -> Vec<&'static str> {
     admin.get("/version").await.ok();
     admin.call("DELETE", "/v1/key/delete/k").await.ok_empty();
     assert_eq!(admin.call("DELETE", "/v1/key/delete/none").await.status, 404);
-    let mut stranger = server.connect(&Credential::generate()).await;
-    assert_eq!(stranger.call("POST", "/v1/key/create/x").await.status, 403);
-    assert_eq!(stranger.get("/v1/key/describe/x").await.status, 403);
+    let mut unknown = server.connect(&Credential::generate()).await;
+    assert_eq!(unknown.call("POST", "/v1/key/create/x").await.status, 403);
+    assert_eq!(unknown.get("/v1/key/describe/x").await.status, 403);
     vec![
         "200 POST /v1/key/create/k",
         "400 PUT /v1/key/create/k",

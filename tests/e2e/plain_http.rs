@@ -1,6 +1,6 @@
-//! HTTP without TLS on the server's port: the client is told what is wrong.
+//! HTTP without TLS on the server's port is answered with an explanation.
 
-use kes_tests::{Server, Setup};
+use kes_harness::{Server, Setup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

@@ -1,11 +1,12 @@
-//! The commands of the README, as they stand there.
+//! The commands of the README work as they are written.
 
 use std::fs;
 use std::path::Path;
 
-use kes_tests::caller::generate;
-use kes_tests::guide::{Page, repository, serving, terminal};
-use kes_tests::{Credential, Request, Server, Setup, finish, kes};
+use kes_harness::caller::generate;
+use kes_harness::guide::{Document, serving, terminal};
+use kes_harness::repository;
+use kes_harness::{Credential, Request, Server, Setup, finish, kes};
 use tempfile::TempDir;
 
 const HEADING: &str = "## Run it for real";
@@ -25,7 +26,7 @@ impl Checkout {
         assert_ne!(here, sample);
         fs::create_dir(folder.path().join("config")).expect("the folder is ours");
         fs::write(folder.path().join("config/fs.yaml"), here).expect("the folder is ours");
-        let readme = Page::read("README.md").section(HEADING);
+        let readme = Document::read("README.md").section(HEADING);
         let script = serving(readme.block("kes server"));
         let command = terminal(folder.path(), &script);
         let server = Server::launch(command, &folder.path().join("server.cert")).await;
@@ -62,7 +63,7 @@ async fn the_commands_lead_to_a_server_that_answers_the_minted_certificate() {
 #[tokio::test]
 async fn the_command_line_reads_the_variables_that_minio_is_given() {
     let checkout = Checkout::start().await;
-    let readme = Page::read("README.md").section(HEADING);
+    let readme = Document::read("README.md").section(HEADING);
     let script = readme.block("kes key ls");
     let here = script.replace("https://127.0.0.1:7373", &checkout.server.url());
     assert_ne!(here, script);
@@ -74,19 +75,19 @@ async fn the_command_line_reads_the_variables_that_minio_is_given() {
 
 #[test]
 fn minio_is_given_the_same_lines_in_every_guide() {
-    let pages = ["README.md", "docs/vault.md", "docs/aws.md"].map(Page::read);
+    let pages = ["README.md", "docs/vault.md", "docs/aws.md"].map(Document::read);
     for words in ["export MINIO_KMS_KES_ENDPOINT", "minio server", "mc stat"] {
-        let lines = pages.each_ref().map(|page| {
-            let block = page.block(words).lines();
+        let lines = pages.each_ref().map(|document| {
+            let block = document.block(words).lines();
             let is_minio_s = |line: &&str| !line.contains("PATH=$PWD") && !line.starts_with("kes ");
             block.filter(is_minio_s).collect::<Vec<_>>()
         });
         assert!(lines.iter().all(|block| *block == lines[0]), "{lines:#?}");
     }
-    for page in &pages {
-        let shown = page.text().contains("\"X-Amz-Server-Side-Encryption\": \"aws:kms\"");
-        assert!(shown && page.text().contains("skip_auth: true"), "{}", page.text());
-        let mut commands = page.blocks("sh").into_iter().flat_map(str::lines);
+    for document in &pages {
+        let shown = document.text().contains("\"X-Amz-Server-Side-Encryption\": \"aws:kms\"");
+        assert!(shown && document.text().contains("skip_auth: true"), "{}", document.text());
+        let mut commands = document.blocks("sh").into_iter().flat_map(str::lines);
         let is_minting = |line: &&str| line.starts_with("kes identity new --key");
         assert!(commands.all(|line| !is_minting(&line) || line.contains("--expiry 8760h")));
     }
@@ -94,7 +95,7 @@ fn minio_is_given_the_same_lines_in_every_guide() {
 
 #[tokio::test]
 async fn what_is_said_to_be_missing_is_missing() {
-    let readme = Page::read("README.md");
+    let readme = Document::read("README.md");
     let (_, table) = readme.text().split_once("| Not yet |").expect("a row");
     let missing = table.split("\n\n").next().expect("the end of the table");
     let spans =

@@ -1,6 +1,6 @@
-//! What is left of secrets in the server's memory.
+//! No secrets are left in the server's memory.
 
-use kes_tests::{Credential, Proto, Server, Tls, WAYS, b64, kes, memory, random, unb64};
+use kes_harness::{Credential, PROTOCOLS, Proto, Server, Tls, b64, kes, memory, random, unb64};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -13,24 +13,24 @@ async fn nothing_is_left_of_keys_once_they_are_gone() {
     command.env("TOKIO_WORKER_THREADS", "1");
     let server = Server::launch_dev(command, folder.path()).await;
     let admin = Credential::from_api_key(&server.dev_api_key().await);
-    for way in WAYS {
+    for protocol in PROTOCOLS {
         let key = random::<32>();
-        let mut connection = server.connect_over(&admin, way).await;
+        let mut connection = server.connect_over(&admin, protocol).await;
         let body = json!({ "key": b64(key), "cipher": "AES256" }).to_string();
         connection.post("/v1/key/import/k", &body).await.ok_empty();
         let answer = connection.post("/v1/key/generate/k", "{}").await.ok();
         let data_key = answer.text("plaintext");
         drop(connection);
 
-        let mut connection = server.connect_over(&admin, way).await;
+        let mut connection = server.connect_over(&admin, protocol).await;
         connection.get("/v1/status").await.ok();
         let found = |secret: &[u8]| memory::occurrences(server.pid(), secret);
-        assert_ne!(found(&key), 0, "{way:?}: a key that is held is found");
-        assert_eq!(found(b64(key).as_bytes()), 0, "{way:?}: the body of the import");
-        assert_eq!(found(data_key.as_bytes()), 0, "{way:?}: the answer with a data key");
-        assert_eq!(found(&unb64(&data_key)), 0, "{way:?}: a data key");
+        assert_ne!(found(&key), 0, "{protocol:?}: a key that is held is found");
+        assert_eq!(found(b64(key).as_bytes()), 0, "{protocol:?}: the body of the import");
+        assert_eq!(found(data_key.as_bytes()), 0, "{protocol:?}: the answer with a data key");
+        assert_eq!(found(&unb64(&data_key)), 0, "{protocol:?}: a data key");
         connection.call("DELETE", "/v1/key/delete/k").await.ok_empty();
-        assert_eq!(found(&key), 0, "{way:?}: a key that was deleted");
+        assert_eq!(found(&key), 0, "{protocol:?}: a key that was deleted");
     }
     server.stop().await;
 }
@@ -43,8 +43,10 @@ async fn nothing_is_left_of_what_a_connection_carried_once_it_is_idle() {
     command.env("TOKIO_WORKER_THREADS", "1");
     let server = Server::launch_dev(command, folder.path()).await;
     let admin = Credential::from_api_key(&server.dev_api_key().await);
-    for (way, len) in WAYS.into_iter().flat_map(|way| [(way, 32), (way, 4000)]) {
-        let dial = server.dial().show(&admin).over(way);
+    for (protocol, len) in
+        PROTOCOLS.into_iter().flat_map(|protocol| [(protocol, 32), (protocol, 4000)])
+    {
+        let dial = server.dial().show(&admin).over(protocol);
         // A connection for each request, open and idle while the memory is read.
         let send = async |operation: &str, body: Value| {
             let mut connection = dial.connect().await.expect("a connection");
@@ -55,13 +57,18 @@ async fn nothing_is_left_of_what_a_connection_carried_once_it_is_idle() {
             (connection, answer)
         };
         let check = |what: &str, secret: &[u8]| {
-            let what = format!("{way:?}, {len} bytes: {what}");
+            let what = format!("{protocol:?}, {len} bytes: {what}");
             is_nowhere(&server, &format!("{what}: raw"), secret, 0);
-            is_nowhere(&server, &format!("{what}: base64"), b64(secret).as_bytes(), kept_by(way));
+            is_nowhere(
+                &server,
+                &format!("{what}: base64"),
+                b64(secret).as_bytes(),
+                kept_by(protocol),
+            );
         };
         let key = random::<32>();
         let (connection, _) = send("import", json!({ "key": b64(key), "cipher": "AES256" })).await;
-        is_nowhere(&server, "an imported key", b64(key).as_bytes(), kept_by(way));
+        is_nowhere(&server, "an imported key", b64(key).as_bytes(), kept_by(protocol));
         drop(connection);
 
         let (connection, answer) = send("generate", json!({})).await;
@@ -100,7 +107,7 @@ fn kept_by((proto, _): (Proto, Tls)) -> usize {
     }
 }
 
-/// Demands that neither the begin nor the end of a secret is found in the server's memory more than `max`
+/// Asserts that neither the begin nor the end of a secret is found in the server's memory more than `max`
 /// times; a block of a cipher or hash is a part.
 #[track_caller]
 fn is_nowhere(server: &Server, what: &str, secret: &[u8], max: usize) {

@@ -1,7 +1,7 @@
-//! A deployment of `MinIO`'s built-in single key, taken over.
+//! Data of a `MinIO` with a built-in single key is taken over.
 
-use kes_tests::vectors;
-use kes_tests::{Setup, WAYS};
+use kes_harness::vectors;
+use kes_harness::{PROTOCOLS, Setup};
 use serde_json::json;
 
 #[tokio::test]
@@ -11,8 +11,8 @@ async fn row_52_an_imported_static_key_opens_what_minio_sealed() {
     for cipher in ["AES256", "AES256-GCM_SHA256"] {
         let setup = Setup::new();
         let server = setup.start().await;
-        for way in WAYS {
-            let mut admin = server.connect_over(setup.admin(), way).await;
+        for protocol in PROTOCOLS {
+            let mut admin = server.connect_over(setup.admin(), protocol).await;
             let import = json!({ "key": key, "cipher": cipher }).to_string();
             let answer = admin.post(&format!("/v1/key/import/{name}"), &import).await;
             assert!(answer.status == 200 || answer.error() == "key already exists");

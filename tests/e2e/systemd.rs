@@ -10,9 +10,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use kes_tests::caller::generate;
-use kes_tests::guide::{repository, terminal};
-use kes_tests::{Credential, Finished, Server, finish, kes, skipped, tool};
+use kes_harness::caller::generate;
+use kes_harness::guide::terminal;
+use kes_harness::repository;
+use kes_harness::{Credential, Finished, Server, finish, kes, skipped, tool};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 use tokio::process::Command;

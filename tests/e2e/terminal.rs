@@ -1,4 +1,4 @@
-//! What `kes` asks for on a terminal is not shown there.
+//! Passwords are not echoed on the terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kes_tests::{Credential, kes, terminal, tool};
+use kes_harness::{Credential, kes, terminal, tool};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::process::{Child, Command};
 use tokio::task::{spawn_blocking, yield_now};
@@ -16,7 +16,7 @@ const API_KEY: &str = "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 const IDENTITY: &str = "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22";
 
 /// How long a program that shows what is typed is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Waits until the terminal shows nothing that is typed. False if the program ends before, or goes on
 /// showing it.
@@ -31,7 +31,7 @@ async fn is_hidden(terminal: &OwnedFd, program: &mut Child) -> bool {
             yield_now().await;
         }
     };
-    timeout(PATIENCE, hidden).await.is_ok() && runs()
+    timeout(TIMEOUT, hidden).await.is_ok() && runs()
 }
 
 /// Types a text at the prompt of a command. Gives what it writes to standard output, and what the

@@ -1,17 +1,17 @@
-//! Answers that are not taken: their time, their memory, and the end of the server beside them.
+//! Answers that clients do not read: their time and memory are bounded, and the server still stops.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::frame::{DATA, Frames, HEADERS, RST_STREAM, SETTINGS};
-use kes_tests::{Credential, Setup, b64, measured};
+use kes_harness::frame::{DATA, Frames, HEADERS, RST_STREAM, SETTINGS};
+use kes_harness::{Credential, Setup, b64, measured};
 use serde_json::json;
 use tokio::time::interval;
 
 use crate::client::Steady;
 use crate::load::Load;
 use crate::load::unread::{self, Ask, UNTAKEN, Untaken};
-use crate::process::{MIB, Site, exclusive};
+use crate::process::{Fixture, MIB, exclusive};
 
 /// Where the hostile peers come from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -30,7 +30,7 @@ const UNKNOWN_COST: u64 = MIB / 8;
 const KNOWN: usize = 3;
 const KNOWN_COST: u64 = 2 * 32 * MIB;
 
-/// What the server may take beside that.
+/// What the server may take in addition.
 const SLACK: u64 = 32 * MIB;
 
 /// A refusal of a few bytes.
@@ -58,7 +58,7 @@ fn long_list(setup: &Setup) {
     }
 }
 
-/// Every way not to take answers: the first one as the server is by default, the others with a server
+/// Every variant of not reading answers: the first one as the server is by default, the others with a server
 /// that waits for less long.
 fn each_way() -> impl Iterator<Item = (Untaken, Setup)> {
     UNTAKEN.into_iter().enumerate().map(|(at, untaken)| {
@@ -69,7 +69,7 @@ fn each_way() -> impl Iterator<Item = (Untaken, Setup)> {
 
 /// What a load is made of.
 struct Case {
-    who: fn(&Site) -> &Credential,
+    who: fn(&Fixture) -> &Credential,
     ask: Ask,
     untaken: Untaken,
     connections: usize,
@@ -79,12 +79,12 @@ struct Case {
 impl Case {
     fn unknown(untaken: Untaken) -> Self {
         let (ask, cost_kib) = (refused(), UNKNOWN_COST);
-        Self { who: |site| &site.unknown, ask, untaken, connections: UNKNOWN, cost_kib }
+        Self { who: |fixture| &fixture.unknown, ask, untaken, connections: UNKNOWN, cost_kib }
     }
 
     fn known(ask: Ask, untaken: Untaken) -> Self {
         let cost_kib = KNOWN_COST;
-        Self { who: |site| &site.hostile, ask, untaken, connections: KNOWN, cost_kib }
+        Self { who: |fixture| &fixture.hostile, ask, untaken, connections: KNOWN, cost_kib }
     }
 
     fn name(&self) -> String {
@@ -92,56 +92,58 @@ impl Case {
     }
 
     /// Starts it, and waits until all is sent that the server takes.
-    async fn start(&self, site: &Site) -> Load {
-        let dialer = site.server.dial().show((self.who)(site));
+    async fn start(&self, fixture: &Fixture) -> Load {
+        let dialer = fixture.server.dial().show((self.who)(fixture));
         let load = unread::start(&dialer, &self.ask, self.untaken, ELSEWHERE, self.connections);
-        load.tally().reached("asking", self.connections).await;
+        load.counters().reached("asking", self.connections).await;
         load
     }
 
-    /// Demands that the server lets go of all the connections while their peers hold them, within
+    /// Asserts that the server lets go of all the connections while their peers hold them, within
     /// bounded memory, and that a legitimate client does not notice.
     async fn ends(self, setup: Setup) {
         let name = self.name();
-        let site = Site::new(setup).await;
-        let peak = site.peak();
-        let steady = Steady::start(&site.server, &site.client, "my-k").await;
-        let load = self.start(&site).await;
+        let fixture = Fixture::new(setup).await;
+        let peak = fixture.peak();
+        let steady = Steady::start(&fixture.server, &fixture.client, "my-k").await;
+        let load = self.start(&fixture).await;
         let allowed = u64::try_from(self.connections).expect("a few") * self.cost_kib;
-        peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
+        peak.at_most(fixture.before.resident_kib + allowed + SLACK, &name);
         if matches!(self.untaken, Untaken::NoWindow | Untaken::WindowOfOne) {
-            load.tally().reached("ended", self.connections).await;
-            let ways = ["reset", "goaway"].map(|what| load.tally().of(what));
-            assert!(ways.iter().sum::<usize>() > 0, "{name}: {}", load.tally());
+            load.counters().reached("ended", self.connections).await;
+            let variants = ["reset", "goaway"].map(|what| load.counters().of(what));
+            assert!(variants.iter().sum::<usize>() > 0, "{name}: {}", load.counters());
         }
         // The steady client has one.
-        site.descriptors_return(1, &name).await;
-        peak.at_most(site.before.resident_kib + allowed + SLACK, &name);
+        fixture.descriptors_return(1, &name).await;
+        peak.at_most(fixture.before.resident_kib + allowed + SLACK, &name);
         steady.all_succeeded(&name).await;
         measured(&format!("{name}: {}", load.stop()));
-        site.memory_returns(SLACK, &name).await;
-        site.stop("no load").await;
+        fixture.memory_returns(SLACK, &name).await;
+        fixture.stop("no load").await;
     }
 
-    /// Demands that the server ends with exit code 0 while the peers hold their connections.
+    /// Asserts that the server ends with exit code 0 while the peers hold their connections.
     async fn does_not_hold_up_the_end(self, setup: Setup) {
         let name = self.name();
-        let site = Site::new(setup).await;
-        let load = self.start(&site).await;
-        site.stop(&name).await;
+        let fixture = Fixture::new(setup).await;
+        let load = self.start(&fixture).await;
+        fixture.stop(&name).await;
         measured(&format!("{name}: {}", load.stop()));
     }
 }
 
 #[tokio::test]
 async fn a_peer_without_a_policy_has_8_streams_and_a_known_one_250() {
-    let site = Site::new(Setup::new()).await;
-    for (who, streams) in [(&site.unknown, 8), (&site.client, 250), (site.setup.admin(), 250)] {
-        let mut frames = Frames::open(&site.server.dial().show(who)).await.expect("h2");
+    let fixture = Fixture::new(Setup::new()).await;
+    for (who, streams) in
+        [(&fixture.unknown, 8), (&fixture.client, 250), (fixture.setup.admin(), 250)]
+    {
+        let mut frames = Frames::open(&fixture.server.dial().show(who)).await.expect("h2");
         let settings = frames.find(SETTINGS).await.expect("the server's settings");
         assert_eq!(settings.max_concurrent_streams(), Some(streams));
     }
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }
 
 /// How often a slow client takes a part of an answer, and how much of it.
@@ -150,8 +152,8 @@ const PART: u32 = 200 << 10;
 
 #[tokio::test]
 async fn answers_that_are_taken_late_arrive() {
-    let site = Site::new(Setup::new()).await;
-    let dialer = site.server.dial().show(&site.client);
+    let fixture = Fixture::new(Setup::new()).await;
+    let dialer = fixture.server.dial().show(&fixture.client);
     let mut frames = Frames::open_with_window(&dialer, 0).await.expect("h2");
     let mut streams = Vec::new();
     for _ in 0..REQUESTS {
@@ -170,14 +172,14 @@ async fn answers_that_are_taken_late_arrive() {
             data = frames.find(DATA).await.expect("a body");
         }
     }
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }
 
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_arrives() {
     let limits = json!({ "limits": { "write_timeout": "3s" } });
-    let site = Site::new(Setup::new().with(limits)).await;
-    let dialer = site.server.dial().show(&site.client);
+    let fixture = Fixture::new(Setup::new().with(limits)).await;
+    let dialer = fixture.server.dial().show(&fixture.client);
     let mut frames = Frames::open_with_window(&dialer, 0).await.expect("h2");
     frames.widen(0, 1 << 30).await.expect("a connection");
     let ask = encrypted();
@@ -198,7 +200,7 @@ async fn an_answer_that_is_taken_slowly_arrives() {
         }
     }
     drop(frames);
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }
 
 #[tokio::test]

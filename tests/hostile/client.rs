@@ -1,4 +1,4 @@
-//! The legitimate client: few requests, all of which have to succeed.
+//! The legitimate client: few requests, all of which must succeed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kes_tests::{Answer, Connection, Credential, Dialer, Request, Server, b64, measured};
+use kes_harness::{Answer, Connection, Credential, Dialer, Request, Server, b64, measured};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
-/// The longest that a request of a legitimate client may take: whoever waits longer gives up.
+/// The longest that a request of a legitimate client may take: a client that waits longer gives up.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often the steady client encrypts and decrypts, and how often it lists.
 const STEADY: Duration = Duration::from_millis(50);
 const LISTING: Duration = Duration::from_secs(1);
 
-/// The longest time that is told from longer ones, in microseconds.
+/// The longest time that can be recorded, in microseconds.
 const MICROS_MAX: u64 = 600_000_000;
 
 /// How long requests took.
@@ -76,7 +76,7 @@ pub(crate) fn encryption(name: &str, bytes: usize) -> Request {
 ///
 /// # Panics
 /// If both tries of one fail.
-pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
+pub(crate) async fn newcomers(dialer: &Dialer, count: usize, phase: &str) {
     let mut latency = Latency::new();
     let (mut second, mut failed) = (0, Vec::new());
     for _ in 0..count {
@@ -89,8 +89,8 @@ pub(crate) async fn newcomers(dialer: &Dialer, count: usize, beside: &str) {
         }
         latency.record(began);
     }
-    measured(&format!("new connections beside {beside}: {latency}, {second} needed a second try"));
-    assert!(failed.is_empty(), "{} of {count} beside {beside}: {failed:?}", failed.len());
+    measured(&format!("new connections during {phase}: {latency}, {second} needed a second try"));
+    assert!(failed.is_empty(), "{} of {count} during {phase}: {failed:?}", failed.len());
 }
 
 /// Connects and asks for the status.
@@ -142,17 +142,17 @@ impl Steady {
         Self { stop, work }
     }
 
-    /// Stops it and demands that everything succeeded.
+    /// Stops it and asserts that everything succeeded.
     ///
     /// # Panics
     /// If not.
-    pub(crate) async fn all_succeeded(mut self, beside: &str) {
+    pub(crate) async fn all_succeeded(mut self, phase: &str) {
         self.stop.store(true, Ordering::Relaxed);
         let done = self.work.join_next().await.expect("one task");
         let (keys, lists, failed) = done.expect("it does not panic");
-        measured(&format!("keys beside {beside}: {keys}"));
-        measured(&format!("lists beside {beside}: {lists}"));
-        assert!(failed.is_empty(), "{} requests failed beside {beside}: {failed:?}", failed.len());
+        measured(&format!("keys during {phase}: {keys}"));
+        measured(&format!("lists during {phase}: {lists}"));
+        assert!(failed.is_empty(), "{} requests failed during {phase}: {failed:?}", failed.len());
     }
 }
 

@@ -1,14 +1,14 @@
-//! Connections of one client do not take the places of others.
+//! One client's connections do not use up the connection limit of others.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use kes_tests::{Server, Setup, kes, measured};
+use kes_harness::{Server, Setup, kes, measured};
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::client::newcomers;
 use crate::load::hold;
-use crate::process::{MIB, Site, exclusive};
+use crate::process::{Fixture, MIB, exclusive};
 
 /// Where the hostile client comes from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -26,53 +26,53 @@ async fn start_small(setup: &Setup) -> Server {
 
 /// One client opens `held` connections and keeps what it gets; another one, the admin and a client
 /// without a policy get in, and stay.
-async fn held(site: Site, held: usize) {
-    let hostile = site.server.dial().show(&site.hostile);
+async fn held(fixture: Fixture, held: usize) {
+    let hostile = fixture.server.dial().show(&fixture.hostile);
     let name = format!("{held} connections of one client");
     let load = hold::start(&hostile, ELSEWHERE, held);
-    load.tally().reached("tried", 5 * held).await;
-    measured(&format!("{name}: {}", load.tally()));
+    load.counters().reached("tried", 5 * held).await;
+    measured(&format!("{name}: {}", load.counters()));
 
-    let dialer = site.server.dial().show(&site.client);
+    let dialer = fixture.server.dial().show(&fixture.client);
     newcomers(&dialer, 20, &name).await;
     // As many at a time as one client may have, and none of them is evicted.
     let mut connections = Vec::new();
     for _ in 0..PLACES / 4 {
         connections.push(dialer.connect().await.expect("a connection"));
     }
-    let mut admin = site.server.connect(site.setup.admin()).await;
-    let mut unknown = site.server.connect(&site.unknown).await;
+    let mut admin = fixture.server.connect(fixture.setup.admin()).await;
+    let mut unknown = fixture.server.connect(&fixture.unknown).await;
     assert_eq!(unknown.get("/v1/status").await.status, 403);
     for connection in &mut connections {
         connection.get("/v1/status").await.ok();
     }
     admin.get("/v1/status").await.ok();
     // A quarter is the hostile client's, and as many are ours.
-    site.descriptors_return(PLACES / 4 + connections.len() + 2, &name).await;
+    fixture.descriptors_return(PLACES / 4 + connections.len() + 2, &name).await;
     drop((connections, admin, unknown));
     load.stop();
-    site.descriptors_return(0, &name).await;
-    site.memory_returns(16 * MIB, &name).await;
-    site.stop("no load").await;
+    fixture.descriptors_return(0, &name).await;
+    fixture.memory_returns(16 * MIB, &name).await;
+    fixture.stop("no load").await;
 }
 
 #[tokio::test]
 async fn one_client_with_all_connections_but_one_keeps_nobody_out() {
     let _turn = exclusive().await;
-    held(Site::with(Setup::new(), start_small).await, PLACES - 1).await;
+    held(Fixture::with(Setup::new(), start_small).await, PLACES - 1).await;
 }
 
 #[tokio::test]
 async fn one_client_that_wants_more_connections_than_there_are_keeps_nobody_out() {
     let _turn = exclusive().await;
-    held(Site::with(Setup::new(), start_small).await, PLACES + 20).await;
+    held(Fixture::with(Setup::new(), start_small).await, PLACES + 20).await;
 }
 
 #[tokio::test]
 async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
     let _turn = exclusive().await;
     let setup = Setup::new().with(json!({ "limits": { "connections": PLACES } }));
-    held(Site::new(setup).await, PLACES - 1).await;
+    held(Fixture::new(setup).await, PLACES - 1).await;
 }
 
 /// A whole cluster may be one identity: an operator can let it have everything.
@@ -80,11 +80,12 @@ async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
 async fn one_client_may_be_allowed_all_connections() {
     let _turn = exclusive().await;
     let limits = json!({ "connections": PLACES, "connections_per_identity": 200 });
-    let site = Site::new(Setup::new().with(json!({ "limits": limits }))).await;
-    let load = hold::start(&site.server.dial().show(&site.hostile), ELSEWHERE, 200);
-    load.tally().reached("held", 200).await;
-    newcomers(&site.server.dial().show(&site.client), 20, "200 connections of one client").await;
-    assert_eq!(load.tally().of("ended"), 0, "{}", load.tally());
+    let fixture = Fixture::new(Setup::new().with(json!({ "limits": limits }))).await;
+    let load = hold::start(&fixture.server.dial().show(&fixture.hostile), ELSEWHERE, 200);
+    load.counters().reached("held", 200).await;
+    newcomers(&fixture.server.dial().show(&fixture.client), 20, "200 connections of one client")
+        .await;
+    assert_eq!(load.counters().of("ended"), 0, "{}", load.counters());
     load.stop();
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }

@@ -1,13 +1,13 @@
-//! Connections that come as fast as they can do not keep a known client from connecting.
+//! Floods of new connections do not keep a known client from connecting.
 
-use kes_tests::Setup;
-use kes_tests::measured;
+use kes_harness::Setup;
+use kes_harness::measured;
 
 use crate::client::{Steady, newcomers};
 use crate::load::storm::{self, How, Leave, Source};
-use crate::process::{MIB, Site, exclusive};
+use crate::process::{Fixture, MIB, exclusive};
 
-/// New connections of the legitimate client beside each storm.
+/// New connections of the legitimate client during each storm.
 const NEWCOMERS: usize = 40;
 
 /// Connections of a storm at a time, where they go at once.
@@ -26,27 +26,27 @@ const BEGUN: usize = 2000;
 const PEAK: u64 = 256 * MIB;
 const SLACK: u64 = 16 * MIB;
 
-/// Runs storms of one kind and demands that a known client connects beside each of them, and that a
+/// Runs storms of one kind and asserts that a known client connects during each of them, and that a
 /// connection from before never notices.
-async fn storms(how: impl Fn(&Site) -> How, ways: &[(Leave, Source)], width: usize) {
+async fn storms(how: impl Fn(&Fixture) -> How, variants: &[(Leave, Source)], width: usize) {
     let _turn = exclusive().await;
-    let site = Site::new(Setup::new()).await;
-    let peak = site.peak();
-    let how = how(&site);
+    let fixture = Fixture::new(Setup::new()).await;
+    let peak = fixture.peak();
+    let how = how(&fixture);
     let mut name = String::new();
-    for (leave, source) in ways {
+    for (leave, source) in variants {
         name = storm::name(&how, *leave, *source);
-        let steady = Steady::start(&site.server, &site.client, "my-k").await;
-        let storm = storm::start(&site.server.dial(), &how, *leave, *source, width);
-        storm.tally().reached("connected", BEGUN).await;
-        newcomers(&site.server.dial().show(&site.client), NEWCOMERS, &name).await;
+        let steady = Steady::start(&fixture.server, &fixture.client, "my-k").await;
+        let storm = storm::start(&fixture.server.dial(), &how, *leave, *source, width);
+        storm.counters().reached("connected", BEGUN).await;
+        newcomers(&fixture.server.dial().show(&fixture.client), NEWCOMERS, &name).await;
         steady.all_succeeded(&name).await;
         measured(&format!("{name}: {}", storm.stop()));
     }
-    peak.at_most(site.before.resident_kib + PEAK, &name);
-    site.descriptors_return(0, &name).await;
-    site.memory_returns(SLACK, &name).await;
-    site.stop("no load").await;
+    peak.at_most(fixture.before.resident_kib + PEAK, &name);
+    fixture.descriptors_return(0, &name).await;
+    fixture.memory_returns(SLACK, &name).await;
+    fixture.stop("no load").await;
 }
 
 const GONE: [(Leave, Source); 5] = [
@@ -82,7 +82,7 @@ async fn a_storm_of_silent_connections_does_not_keep_a_known_client_out() {
 
 #[tokio::test]
 async fn a_storm_of_whole_handshakes_without_a_policy_does_not_keep_a_known_client_out() {
-    let unknown = |site: &Site| How::Handshake(site.unknown.clone());
+    let unknown = |fixture: &Fixture| How::Handshake(fixture.unknown.clone());
     storms(unknown, &GONE[1..3], HANDSHAKING).await;
     storms(unknown, &THERE, HANDSHAKING).await;
 }

@@ -1,14 +1,13 @@
-//! Heads of HTTP/1.1 that two readers could read in two ways are refused, and nothing that follows
-//! them is executed.
+//! Ambiguous HTTP/1.1 heads (request smuggling) are refused, and nothing after them is executed.
 
 use std::time::Duration;
 
-use kes_tests::{Dialer, Proto, Setup, Tls};
+use kes_harness::{Dialer, Proto, Setup, Tls};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::process::Site;
+use crate::process::Fixture;
 
 /// How long a server that does not close a connection is waited for.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -56,12 +55,12 @@ fn is_refused(answer: &str, status: u16) -> bool {
         && message.is_some_and(|message| !message.is_empty() && message != "key already exists")
 }
 
-/// Demands that each of these is refused with that status, for the admin, over TLS 1.2 and 1.3.
+/// Asserts that each of these is refused with that status, for the admin, over TLS 1.2 and 1.3.
 async fn all_refused(status: u16, heads: &[String]) {
-    let site = Site::new(Setup::new()).await;
+    let fixture = Fixture::new(Setup::new()).await;
     let mut wrong = Vec::new();
     for tls in [Tls::V12, Tls::V13] {
-        let dialer = site.server.dial().show(site.setup.admin()).over((Proto::H1, tls));
+        let dialer = fixture.server.dial().show(fixture.setup.admin()).over((Proto::H1, tls));
         for head in heads {
             let answer = answered(&dialer, head).await;
             if !is_refused(&answer, status) {
@@ -71,14 +70,14 @@ async fn all_refused(status: u16, heads: &[String]) {
         }
     }
     assert!(wrong.is_empty(), "not {status}: {wrong:#?}");
-    let mut admin = site.server.connect(site.setup.admin()).await;
+    let mut admin = fixture.server.connect(fixture.setup.admin()).await;
     for key in ["my-smuggled", "my-first"] {
         let path = format!("/v1/key/describe/{key}");
         assert_eq!(admin.get(&path).await.status, 404, "{key} was created");
     }
-    assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
+    assert_eq!(fixture.logged("ERROR"), 0, "{:#?}", fixture.server.stderr().so_far());
     drop(admin);
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }
 
 /// A request that would create a key, with these lines after its first one.
@@ -96,12 +95,12 @@ async fn a_head_over_64_kib_is_431() {
         format!("GET /v1/status HTTP/1.1\r\nhost: x\r\nx-endless: {}", "l".repeat(80 << 10));
     all_refused(431, &[first(&one), first(&format!("host: x\r\n{many}")), endless]).await;
     // Where a path alone is too long 414 says so as well.
-    let site = Site::new(Setup::new()).await;
-    let dialer = site.server.dial().show(site.setup.admin()).over((Proto::H1, Tls::V13));
+    let fixture = Fixture::new(Setup::new()).await;
+    let dialer = fixture.server.dial().show(fixture.setup.admin()).over((Proto::H1, Tls::V13));
     let answer = answered(&dialer, &path).await;
     let status = if answer.starts_with("HTTP/1.1 414") { 414 } else { 431 };
     assert!(is_refused(&answer, status), "{answer:?}");
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }
 
 #[tokio::test]
@@ -165,8 +164,8 @@ async fn two_lengths_and_lengths_that_are_none_are_400() {
 /// The length counts for nothing (RFC 9112, 6.3): what follows the chunks is the next request.
 #[tokio::test]
 async fn a_length_beside_a_transfer_coding_hides_no_request() {
-    let site = Site::new(Setup::new()).await;
-    let dialer = site.server.dial().show(site.setup.admin()).over((Proto::H1, Tls::V13));
+    let fixture = Fixture::new(Setup::new()).await;
+    let dialer = fixture.server.dial().show(fixture.setup.admin()).over((Proto::H1, Tls::V13));
     let hidden = "PUT /v1/key/create/my-hidden HTTP/1.1\r\nhost: x\r\n\r\n";
     let chunk = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
     for lengths in ["content-length: 5\r\n", "content-length: 0\r\n"] {
@@ -188,16 +187,16 @@ async fn a_length_beside_a_transfer_coding_hides_no_request() {
             assert!(is_last || answers.contains("HTTP/1.1 200 "), "{lines:?}: {answers}");
         }
     }
-    let mut admin = site.server.connect(site.setup.admin()).await;
+    let mut admin = fixture.server.connect(fixture.setup.admin()).await;
     assert_eq!(admin.get("/v1/key/describe/my-hidden").await.status, 404);
     drop(admin);
-    site.stop("nobody").await;
+    fixture.stop("nothing").await;
 }
 
 #[tokio::test]
 async fn heads_that_can_be_read_in_one_way_only_are_served() {
-    let site = Site::new(Setup::new()).await;
-    let dialer = site.server.dial().show(site.setup.admin()).over((Proto::H1, Tls::V13));
+    let fixture = Fixture::new(Setup::new()).await;
+    let dialer = fixture.server.dial().show(fixture.setup.admin()).over((Proto::H1, Tls::V13));
     let long = format!("x-long: {}\r\n", "l".repeat(40 << 10));
     for (lines, body) in [
         ("host: x\r\ncontent-length: 2\r\n", "{}"),
@@ -214,5 +213,5 @@ async fn heads_that_can_be_read_in_one_way_only_are_served() {
         stream.read_to_string(&mut answer).await.expect("an answer, then the end");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    site.stop("no load").await;
+    fixture.stop("no load").await;
 }

@@ -1,4 +1,4 @@
-//! The real binary under hostile peers, with a legitimate client beside them.
+//! The real binary under hostile peers, together with a legitimate client.
 //!
 //! Each test starts a load that is made to hold what the server has, and asserts that the legitimate
 //! client is served, that the server's memory is bounded, and that it is given back. Loads are bounded

@@ -1,11 +1,11 @@
-//! The server, its clients, and what it takes of the machine.
+//! Test fixture: the server, its clients, and its resource usage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kes_tests::{
+use kes_harness::{
     Credential, Figures, Request, Server, Setup, measured, raise_open_files, try_status,
 };
 use rustix::io::Errno;
@@ -35,14 +35,14 @@ pub(crate) const MIB: u64 = 1024;
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Waits until no other load is on this machine: what is measured beside another says nothing.
+/// Waits until no other load is on this machine: a measurement during another load says nothing.
 pub(crate) async fn exclusive() -> MutexGuard<'static, ()> {
     raise_open_files(FILES);
     TURN.lock().await
 }
 
 /// A server, with a key `my-k` and its clients.
-pub(crate) struct Site {
+pub(crate) struct Fixture {
     pub(crate) setup: Setup,
     pub(crate) server: Server,
     /// The legitimate client.
@@ -60,7 +60,7 @@ pub(crate) fn known(setup: Setup, client: &Credential, hostile: &Credential) -> 
     setup.minio(&[client, hostile])
 }
 
-impl Site {
+impl Fixture {
     /// A server with this setup, as it is started everywhere.
     pub(crate) async fn new(setup: Setup) -> Self {
         Self::with(setup, async |setup| setup.start().await).await
@@ -91,9 +91,9 @@ impl Site {
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn descriptors_return(&self, open: usize, beside: &str) {
+    pub(crate) async fn descriptors_return(&self, open: usize, phase: &str) {
         let wanted = self.before.files + open + FILES_SLACK;
-        self.becomes(TIMEOUT, &format!("at most {wanted} descriptors after {beside}"), |now| {
+        self.becomes(TIMEOUT, &format!("at most {wanted} descriptors after {phase}"), |now| {
             now.files <= wanted
         })
         .await;
@@ -103,22 +103,22 @@ impl Site {
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn memory_returns(&self, slack_kib: u64, beside: &str) {
-        self.memory_returns_within(TIMEOUT, slack_kib, beside).await;
+    pub(crate) async fn memory_returns(&self, slack_kib: u64, phase: &str) {
+        self.memory_returns_within(TIMEOUT, slack_kib, phase).await;
     }
 
     /// The same, within this time.
     ///
     /// # Panics
     /// If that does not come.
-    pub(crate) async fn memory_returns_within(&self, time: Duration, slack_kib: u64, beside: &str) {
+    pub(crate) async fn memory_returns_within(&self, time: Duration, slack_kib: u64, phase: &str) {
         let wanted = self.before.resident_kib + slack_kib;
-        self.becomes(time, &format!("at most {wanted} KiB after {beside}"), |now| {
+        self.becomes(time, &format!("at most {wanted} KiB after {phase}"), |now| {
             now.resident_kib <= wanted
         })
         .await;
         let now = self.server.figures().resident_kib;
-        measured(&format!("{} KiB before, {now} KiB after {beside}", self.before.resident_kib));
+        measured(&format!("{} KiB before, {now} KiB after {phase}", self.before.resident_kib));
     }
 
     async fn becomes(&self, time: Duration, what: &str, is_so: impl Fn(&Figures) -> bool) {
@@ -147,14 +147,14 @@ impl Site {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// Ends the server with SIGTERM while peers hold it, and demands exit code 0.
+    /// Ends the server with SIGTERM while peers hold it, and asserts exit code 0.
     ///
     /// # Panics
     /// If it is another.
-    pub(crate) async fn stop(self, beside: &str) {
+    pub(crate) async fn stop(self, phase: &str) {
         let began = Instant::now();
         self.server.stop().await;
-        measured(&format!("stopped in {:.1} s beside {beside}", began.elapsed().as_secs_f64()));
+        measured(&format!("stopped in {:.1} s during {phase}", began.elapsed().as_secs_f64()));
     }
 }
 
@@ -196,21 +196,21 @@ impl Peak {
         Self { most, _watching: watching }
     }
 
-    /// Demands that it was never more than this, and says what it was.
+    /// Asserts that it was never more than this, and says what it was.
     ///
     /// # Panics
     /// If it was more.
-    pub(crate) fn at_most(&self, kib: u64, beside: &str) {
+    pub(crate) fn at_most(&self, kib: u64, phase: &str) {
         let most = self.most.load(Ordering::Relaxed);
-        measured(&format!("at most {most} KiB beside {beside}, {kib} KiB are allowed"));
-        assert!(most <= kib, "{most} KiB beside {beside}, {kib} KiB are allowed");
+        measured(&format!("at most {most} KiB during {phase}, {kib} KiB are allowed"));
+        assert!(most <= kib, "{most} KiB during {phase}, {kib} KiB are allowed");
     }
 }
 
 /// Starts a server that may not lock its memory.
 pub(crate) async fn start_unlocked(setup: &Setup) -> Server {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -l 0; exec \"$@\"", "sh"]).arg(kes_tests::kes().path());
+    command.args(["-c", "ulimit -l 0; exec \"$@\"", "sh"]).arg(kes_harness::kes().path());
     command.args(["server", "--addr", "127.0.0.1:0", "--config"]).arg(setup.config_file());
     let certificate_file = setup.certificate_file();
     let runtime = Handle::current();

@@ -1,17 +1,17 @@
-//! Keys that do not exist, on a slow store, do not take the store from others.
+//! Requests for missing keys on a slow store do not use up the store for others.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kes_tests::proxy::{Fault, Proxy};
-use kes_tests::vault::{Bao, Kv, Place, bao};
-use kes_tests::{Request, Setup, measured};
+use kes_harness::proxy::{Fault, Proxy};
+use kes_harness::vault::{Bao, Engine, Kv, bao};
+use kes_harness::{Request, Setup, measured};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::client::{Latency, ask};
 use crate::load::absent;
-use crate::process::{MIB, Site, exclusive};
+use crate::process::{Fixture, MIB, exclusive};
 
 /// Where the hostile client comes from.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
@@ -35,7 +35,7 @@ const PEAK: u64 = 96 * MIB;
 /// A key server on an `OpenBao` that is slow about keys which do not exist; none if there is no
 /// `OpenBao` on this machine.
 struct Slow {
-    site: Site,
+    fixture: Fixture,
     _bao: Bao,
     _proxy: Proxy,
 }
@@ -43,27 +43,27 @@ struct Slow {
 impl Slow {
     async fn new(limits: Value) -> Option<Self> {
         let bao = Bao::start(&bao()?).await;
-        let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+        let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
         let proxy = Proxy::to(bao.relay().address()).await;
         proxy.inject(Fault::Late(SLOW), |asked| asked.path.contains(absent::PREFIX));
-        let mut keystore = place.keystore();
+        let mut keystore = engine.keystore();
         keystore["endpoint"] = json!(proxy.url());
         let setup = Setup::new().vault(keystore).uncached().with(limits);
-        let site = Site::new(setup).await;
-        let mut admin = site.server.connect(site.setup.admin()).await;
+        let fixture = Fixture::new(setup).await;
+        let mut admin = fixture.server.connect(fixture.setup.admin()).await;
         for number in 0..KEYS {
             admin.call("PUT", &format!("/v1/key/create/my-{number}")).await.ok();
         }
         drop(admin);
-        Some(Self { site, _bao: bao, _proxy: proxy })
+        Some(Self { fixture, _bao: bao, _proxy: proxy })
     }
 }
 
 /// Rounds of the legitimate client, the admin and a status, all of which have to succeed.
-async fn others_are_served(site: &Site, rounds: usize, beside: &str) {
+async fn others_are_served(fixture: &Fixture, rounds: usize, phase: &str) {
     let (mut reads, mut health) = (Latency::new(), Latency::new());
-    let mut client = site.server.connect(&site.client).await;
-    let mut admin = site.server.connect(site.setup.admin()).await;
+    let mut client = fixture.server.connect(&fixture.client).await;
+    let mut admin = fixture.server.connect(fixture.setup.admin()).await;
     for round in 0..rounds {
         let path = format!("/v1/key/describe/my-{}", round % KEYS);
         ask(&mut client, &mut reads, Request::new("GET", &path)).await.ok();
@@ -72,31 +72,31 @@ async fn others_are_served(site: &Site, rounds: usize, beside: &str) {
         let status = ask(&mut client, &mut health, status).await.ok().json();
         assert_ne!(status["keystore_unreachable"], json!(true), "{status}");
     }
-    measured(&format!("keys beside {beside}: {reads}"));
-    measured(&format!("readiness and status beside {beside}: {health}"));
+    measured(&format!("keys during {phase}: {reads}"));
+    measured(&format!("readiness and status during {phase}: {health}"));
 }
 
 #[tokio::test]
 async fn keys_that_do_not_exist_on_a_slow_store_do_not_keep_others_waiting() {
     let _turn = exclusive().await;
     let Some(slow) = Slow::new(json!({})).await else { return };
-    let (site, name) = (&slow.site, "1,000 keys that do not exist");
-    let (peak, began) = (site.peak(), Instant::now());
-    let hostile = site.server.dial().show(&site.hostile);
+    let (fixture, name) = (&slow.fixture, "1,000 keys that do not exist");
+    let (peak, began) = (fixture.peak(), Instant::now());
+    let hostile = fixture.server.dial().show(&fixture.hostile);
     let load = absent::start(&hostile, ELSEWHERE, CONNECTIONS, STREAMS);
-    load.tally().reached("asked", CONNECTIONS * STREAMS).await;
-    others_are_served(site, 30, name).await;
-    load.tally().reached("status 404: key does not exist", CONNECTIONS * STREAMS).await;
-    let tally = load.stop();
-    measured(&format!("{name}: {tally}"));
+    load.counters().reached("asked", CONNECTIONS * STREAMS).await;
+    others_are_served(fixture, 30, name).await;
+    load.counters().reached("status 404: key does not exist", CONNECTIONS * STREAMS).await;
+    let counters = load.stop();
+    measured(&format!("{name}: {counters}"));
     // What the store does not do in time is the hostile client's own failure, and a line a second.
-    let errors = u64::try_from(site.logged("ERROR")).expect("a few");
+    let errors = u64::try_from(fixture.logged("ERROR")).expect("a few");
     let allowed = 2 * began.elapsed().as_secs() + 10;
-    assert!(errors <= allowed, "{errors} lines: {:#?}", site.server.stderr().so_far());
-    peak.at_most(site.before.resident_kib + PEAK, name);
+    assert!(errors <= allowed, "{errors} lines: {:#?}", fixture.server.stderr().so_far());
+    peak.at_most(fixture.before.resident_kib + PEAK, name);
     // Connections to the store are kept for the calls to come.
-    site.descriptors_return(1 + STORE_CALLS, name).await;
-    slow.site.stop("no load").await;
+    fixture.descriptors_return(1 + STORE_CALLS, name).await;
+    slow.fixture.stop("no load").await;
 }
 
 #[tokio::test]
@@ -104,17 +104,17 @@ async fn more_requests_than_may_wait_for_a_slow_store_are_429_and_others_are_ser
     let _turn = exclusive().await;
     let limits = json!({ "limits": { "store_calls": 16, "store_queue_per_identity": 32 } });
     let Some(slow) = Slow::new(limits).await else { return };
-    let (site, name) = (&slow.site, "more keys that do not exist than may wait");
-    let hostile = site.server.dial().show(&site.hostile);
+    let (fixture, name) = (&slow.fixture, "more keys that do not exist than may wait");
+    let hostile = fixture.server.dial().show(&fixture.hostile);
     let load = absent::start(&hostile, ELSEWHERE, 1, STREAMS);
-    load.tally().reached("status 429: too many requests in flight", STREAMS).await;
-    others_are_served(site, 10, name).await;
-    load.tally().reached("status 404: key does not exist", 16).await;
-    let tally = load.stop();
-    measured(&format!("{name}: {tally}"));
-    assert_eq!(tally.of("status 5"), 0, "{tally}");
-    assert_eq!(site.logged("ERROR"), 0, "{:#?}", site.server.stderr().so_far());
-    slow.site.stop("no load").await;
+    load.counters().reached("status 429: too many requests in flight", STREAMS).await;
+    others_are_served(fixture, 10, name).await;
+    load.counters().reached("status 404: key does not exist", 16).await;
+    let counters = load.stop();
+    measured(&format!("{name}: {counters}"));
+    assert_eq!(counters.of("status 5"), 0, "{counters}");
+    assert_eq!(fixture.logged("ERROR"), 0, "{:#?}", fixture.server.stderr().so_far());
+    slow.fixture.stop("no load").await;
 }
 
 #[tokio::test]
@@ -123,13 +123,13 @@ async fn who_waits_for_the_store_until_a_route_s_own_timeout_is_answered_429() {
     let describe = json!({ "/v1/key/describe": { "timeout": "2500ms" } });
     let limits = json!({ "limits": { "store_calls": 1 }, "api": describe });
     let Some(slow) = Slow::new(limits).await else { return };
-    let (site, name) = (&slow.site, "keys that do not exist, one at a time");
-    let hostile = site.server.dial().show(&site.hostile);
+    let (fixture, name) = (&slow.fixture, "keys that do not exist, one at a time");
+    let hostile = fixture.server.dial().show(&fixture.hostile);
     let load = absent::start(&hostile, ELSEWHERE, 1, 20);
-    load.tally().reached("status 429: too many requests in flight", 20).await;
-    load.tally().reached("status 404: key does not exist", 2).await;
-    let tally = load.stop();
-    measured(&format!("{name}: {tally}"));
-    assert_eq!(tally.of("status 5"), 0, "{tally}");
-    slow.site.stop("no load").await;
+    load.counters().reached("status 429: too many requests in flight", 20).await;
+    load.counters().reached("status 404: key does not exist", 2).await;
+    let counters = load.stop();
+    measured(&format!("{name}: {counters}"));
+    assert_eq!(counters.of("status 5"), 0, "{counters}");
+    slow.fixture.stop("no load").await;
 }

@@ -1,12 +1,12 @@
 //! All loads at once make a server with a tenth of the limits hold less than `docs/security/limits.md`
 //! adds up.
 
-use kes_tests::{Setup, measured};
+use kes_harness::{Setup, measured};
 use serde_json::json;
 
 use crate::client::Steady;
 use crate::mixed;
-use crate::process::{MIB, Site, exclusive};
+use crate::process::{Fixture, MIB, exclusive};
 
 /// A tenth of the defaults, where that is a value that can be configured.
 const CONNECTIONS: u64 = 1000;
@@ -47,14 +47,14 @@ async fn a_server_with_a_tenth_of_the_limits_holds_less_than_their_sum() {
         "log_streams": LOG_STREAMS,
         "log_streams_per_identity": 2,
     }}));
-    let site = Site::new(setup).await;
-    let peak = site.peak();
+    let fixture = Fixture::new(setup).await;
+    let peak = fixture.peak();
     let name = "all loads, a tenth of the limits";
-    let steady = Steady::start(&site.server, &site.client, "my-k").await;
-    let loads = mixed::all(&site);
+    let steady = Steady::start(&fixture.server, &fixture.client, "my-k").await;
+    let loads = mixed::all(&fixture);
     for (kind, load) in &loads {
         if *kind == "hellos" {
-            load.tally().reached("connected", STORM).await;
+            load.counters().reached("connected", STORM).await;
         }
     }
     steady.all_succeeded(name).await;
@@ -62,6 +62,6 @@ async fn a_server_with_a_tenth_of_the_limits_holds_less_than_their_sum() {
         measured(&format!("{name}, {kind}: {}", load.stop()));
     }
     peak.at_most(SUM, name);
-    site.descriptors_return(0, name).await;
-    site.stop("no load").await;
+    fixture.descriptors_return(0, name).await;
+    fixture.stop("no load").await;
 }

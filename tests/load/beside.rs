@@ -3,7 +3,7 @@
 use std::thread::{self, JoinHandle};
 
 use http_body_util::BodyExt as _;
-use kes_tests::{Credential, Proto, Server};
+use kes_harness::{Credential, Proto, Server};
 use tokio::sync::oneshot;
 
 use crate::wire::{Prepared, Wire};

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kes_tests::{Dialer, Proto};
+use kes_harness::{Dialer, Proto};
 use serde_json::{Value, json};
 
 use crate::wire::{Prepared, Wire};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kes_tests::{Credential, Setup};
+use kes_harness::{Credential, Setup};
 use serde_json::json;
 
 use crate::beside::Follower;

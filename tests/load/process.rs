@@ -56,7 +56,7 @@ pub(crate) fn ticks(process: &str, times: usize) -> u64 {
 
 /// A figure of `/proc/<pid>/status` that is in KiB, in megabytes of 10^6 bytes.
 pub(crate) fn megabytes(pid: u32, name: &str) -> f64 {
-    real(kes_tests::status(pid, name)) * 1024.0 / 1e6
+    real(kes_harness::status(pid, name)) * 1024.0 / 1e6
 }
 
 /// Sets the peak of a process's memory back to what it has now; says whether we may.

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use kes_tests::{Credential, Request, Server, Setup};
+use kes_harness::{Credential, Request, Server, Setup};
 use serde_json::{Value, json};
 use tokio::process::Command;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use kes_tests::{Dialer, Proto, Request, Server};
+use kes_harness::{Dialer, Proto, Request, Server};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::load::{Load, Shape, Tally, Until};

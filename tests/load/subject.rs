@@ -1,6 +1,6 @@
 //! Servers under measurement, which take turns.
 
-use kes_tests::{Credential, Server, Tls};
+use kes_harness::{Credential, Server, Tls};
 
 use crate::figure::{median, micros, real};
 use crate::handshake::Shaker;

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kes_tests::{Dialer, Payload, Proto};
+use kes_harness::{Dialer, Payload, Proto};
 use tokio::task::JoinSet;
 
 /// A request, prepared as far as it can be.

@@ -1,7 +1,7 @@
 //! A real `MinIO` against the real binary: when `minio` and `mc` are on `PATH`, or at the paths in
 //! `KES_TEST_MINIO` and `KES_TEST_MC`.
 //!
-//! `MinIO` is told where the server is, with which key and API key, and to encrypt whatever it
+//! `MinIO` is configured with the server, a key and an API key, and to encrypt whatever it
 //! writes. It boots, makes the key, writes, lists and reads objects, and does so again after both
 //! were started anew.
 
@@ -9,7 +9,7 @@ mod minio;
 
 use std::fs;
 
-use kes_tests::{Credential, Setup, unb64};
+use kes_harness::{Credential, Setup, unb64};
 
 use crate::minio::{Mc, Minio, Programs};
 

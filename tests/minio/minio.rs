@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use kes_tests::{Credential, Lines, Need, Server, Setup, finish, tool};
+use kes_harness::{Credential, Lines, Need, Server, Setup, finish, tool};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -120,7 +120,7 @@ impl<'a> Mc<'a> {
         mc
     }
 
-    /// Runs a command and demands that it works.
+    /// Runs a command and asserts that it works.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(self.programs.mc.path());
         command.args(["--config-dir", &self.folder]).args(arguments).stdin(Stdio::null());

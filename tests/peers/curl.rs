@@ -1,12 +1,12 @@
-//! curl, as operators use it.
+//! curl as a client, as operators use it.
 
 use std::fs;
 
-use kes_tests::{Credential, Need, Server, Setup, finish, tool};
+use kes_harness::{Credential, Need, Server, Setup, finish, tool};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-const WAYS: [[&str; 3]; 4] = [
+const PROTOCOLS: [[&str; 3]; 4] = [
     ["--http1.1", "--tlsv1.2", "--tls-max=1.2"],
     ["--http1.1", "--tlsv1.3", "--tls-max=1.3"],
     ["--http2", "--tlsv1.2", "--tls-max=1.2"],
@@ -28,7 +28,7 @@ impl<'a> Curl<'a> {
     /// Status and body of a request.
     async fn ask(
         &self,
-        way: [&str; 3],
+        options: [&str; 3],
         who: &str,
         arguments: &[&str],
         path: &str,
@@ -39,7 +39,7 @@ impl<'a> Curl<'a> {
             .args(["--silent", "--show-error", "--write-out", "\n%{http_code}", "--cacert"])
             .arg(self.server.certificate_file())
             // `--tls-max 1.2` is two words to curl.
-            .args(way.iter().flat_map(|word| word.split('=')))
+            .args(options.iter().flat_map(|word| word.split('=')))
             .args(arguments)
             .arg(format!("{}{path}", self.server.url()));
         if !who.is_empty() {
@@ -51,9 +51,9 @@ impl<'a> Curl<'a> {
         (status.parse().expect("a status"), body.to_owned())
     }
 
-    async fn ok(&self, way: [&str; 3], arguments: &[&str], path: &str) -> Value {
-        let (status, body) = self.ask(way, "admin", arguments, path).await;
-        assert_eq!(status, 200, "{way:?} {path}: {body}");
+    async fn ok(&self, options: [&str; 3], arguments: &[&str], path: &str) -> Value {
+        let (status, body) = self.ask(options, "admin", arguments, path).await;
+        assert_eq!(status, 200, "{options:?} {path}: {body}");
         if body.is_empty() { Value::Null } else { serde_json::from_str(&body).expect("JSON") }
     }
 }
@@ -69,27 +69,27 @@ async fn curl_makes_uses_and_deletes_keys() {
     let setup = Setup::new();
     write(&setup, "admin", setup.admin());
     let Some(curl) = Curl::new(&setup, "keys with curl").await else { return };
-    for (round, way) in WAYS.into_iter().enumerate() {
+    for (round, options) in PROTOCOLS.into_iter().enumerate() {
         let path = |operation: &str| format!("/v1/key/{operation}/k{round}");
         for path in ["/version", "/v1/status", "/v1/api", "/v1/key/list", "/v1/key/list/*"] {
-            curl.ok(way, &["--globoff"], path).await;
+            curl.ok(options, &["--globoff"], path).await;
         }
-        assert_eq!(curl.ok(way, &["-X", "PUT"], &path("create")).await, Value::Null);
-        let (status, body) = curl.ask(way, "admin", &["-X", "POST"], &path("create")).await;
+        assert_eq!(curl.ok(options, &["-X", "PUT"], &path("create")).await, Value::Null);
+        let (status, body) = curl.ask(options, "admin", &["-X", "POST"], &path("create")).await;
         assert_eq!((status, body.as_str()), (400, r#"{"message":"key already exists"}"#));
 
         // `-d` sends a length and a form's content type.
-        let made = curl.ok(way, &["-d", r#"{"context":"Yw=="}"#], &path("generate")).await;
+        let made = curl.ok(options, &["-d", r#"{"context":"Yw=="}"#], &path("generate")).await;
         let body = json!({ "ciphertext": made["ciphertext"], "context": "Yw==" }).to_string();
-        let opened = curl.ok(way, &["-X", "PUT", "-d", &body], &path("decrypt")).await;
+        let opened = curl.ok(options, &["-X", "PUT", "-d", &body], &path("decrypt")).await;
         assert_eq!(opened["plaintext"], made["plaintext"]);
 
         // `-d ''` is a body of length 0, `-X PUT` none at all.
         for empty in [&["-d", ""][..], &["-X", "PUT"]] {
-            let (status, body) = curl.ask(way, "admin", empty, &path("generate")).await;
+            let (status, body) = curl.ask(options, "admin", empty, &path("generate")).await;
             assert_eq!((status, body.as_str()), (400, r#"{"message":"request body is empty"}"#));
         }
-        assert_eq!(curl.ok(way, &["-X", "DELETE"], &path("delete")).await, Value::Null);
+        assert_eq!(curl.ok(options, &["-X", "DELETE"], &path("delete")).await, Value::Null);
     }
 }
 
@@ -98,15 +98,15 @@ async fn curl_sends_large_bodies_and_waits_for_100_continue() {
     let setup = Setup::new();
     write(&setup, "admin", setup.admin());
     let Some(curl) = Curl::new(&setup, "large bodies with curl").await else { return };
-    curl.ok(WAYS[0], &["-X", "PUT"], "/v1/key/create/k").await;
+    curl.ok(PROTOCOLS[0], &["-X", "PUT"], "/v1/key/create/k").await;
     for (bytes, wanted) in [(990_000_usize, 200), (3_000_000, 413)] {
         let file = setup.folder().join("body.json");
         let body = format!(r#"{{"context":"{}"}}"#, "QUFB".repeat(bytes / 4));
         fs::write(&file, body).expect("the folder is ours");
         let data = format!("@{}", file.display());
-        for way in WAYS {
+        for options in PROTOCOLS {
             // Over h2 curl itself never waits.
-            let waits = way[0] == "--http1.1";
+            let waits = options[0] == "--http1.1";
             for expect in [Some("Expect: 100-continue").filter(|_| waits), Some("Expect:")] {
                 let Some(expect) = expect else { continue };
                 for form in [&["-X", "POST", "--data-binary"][..], &["-T"]] {
@@ -114,8 +114,8 @@ async fn curl_sends_large_bodies_and_waits_for_100_continue() {
                     arguments.extend(form);
                     arguments.push(if form == ["-T"] { &data[1..] } else { &data });
                     let (status, body) =
-                        curl.ask(way, "admin", &arguments, "/v1/key/generate/k").await;
-                    assert_eq!(status, wanted, "{way:?} {arguments:?}: {body:.200}");
+                        curl.ask(options, "admin", &arguments, "/v1/key/generate/k").await;
+                    assert_eq!(status, wanted, "{options:?} {arguments:?}: {body:.200}");
                 }
             }
         }
@@ -137,11 +137,12 @@ async fn curl_shows_certificates_of_every_algorithm() {
     let known: Vec<&Credential> = clients.iter().collect();
     let setup = Setup::new().minio(&known);
     let Some(curl) = Curl::new(&setup, "client certificates with curl").await else { return };
-    for way in WAYS {
+    for options in PROTOCOLS {
         for client in &clients {
             write(&setup, "client", client);
-            let (status, body) = curl.ask(way, "client", &[], "/v1/identity/self/describe").await;
-            assert_eq!(status, 200, "{way:?}: {body}");
+            let (status, body) =
+                curl.ask(options, "client", &[], "/v1/identity/self/describe").await;
+            assert_eq!(status, 200, "{options:?}: {body}");
             let body: Value = serde_json::from_str(&body).expect("JSON");
             assert_eq!(body["identity"], client.identity());
         }
@@ -152,9 +153,9 @@ async fn curl_shows_certificates_of_every_algorithm() {
 async fn curl_without_a_certificate_gets_what_skip_auth_allows() {
     let setup = Setup::new().with(json!({ "api": { "/v1/ready": { "skip_auth": true } } }));
     let Some(curl) = Curl::new(&setup, "probes with curl").await else { return };
-    for way in WAYS {
-        assert_eq!(curl.ask(way, "", &[], "/v1/ready").await, (200, String::new()));
-        let (status, body) = curl.ask(way, "", &[], "/v1/status").await;
+    for options in PROTOCOLS {
+        assert_eq!(curl.ask(options, "", &[], "/v1/ready").await, (200, String::new()));
+        let (status, body) = curl.ask(options, "", &[], "/v1/status").await;
         let refusal = r#"{"message":"tls: client certificate is required"}"#;
         assert_eq!((status, body.as_str()), (400, refusal));
     }

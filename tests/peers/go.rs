@@ -1,8 +1,8 @@
-//! The Go client in `clients/go`.
+//! The Go client of `clients/go` against the real binary.
 
 use std::ffi::OsStr;
 
-use kes_tests::{Credential, Setup, b64, finish, go, kes};
+use kes_harness::{Credential, Setup, b64, finish, go, kes};
 
 #[tokio::test]
 async fn the_go_client_is_content_over_h1_and_h2_tls_1_2_and_1_3() {

@@ -1,6 +1,6 @@
-//! OpenSSL, by which operators look at keys.
+//! OpenSSL as a reader of key files.
 
-use kes_tests::{finish, kes, tool};
+use kes_harness::{finish, kes, tool};
 use tokio::process::Command;
 
 #[tokio::test]

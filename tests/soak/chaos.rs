@@ -1,9 +1,9 @@
-//! What befalls Vault in a soak.
+//! Faults that are injected into Vault during a soak.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kes_tests::vault::Bao;
+use kes_harness::vault::Bao;
 use serde_json::json;
 
 /// Random numbers that a seed repeats (xorshift64*).
@@ -28,7 +28,7 @@ impl Dice {
     }
 }
 
-/// Hurts Vault in one way after the other, with rests between, and counts how often.
+/// Injects one fault after the other into Vault, with intervals between them, and counts them.
 pub(crate) struct Chaos {
     pub(crate) dice: Dice,
     pub(crate) done: BTreeMap<&'static str, usize>,

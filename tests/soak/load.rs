@@ -1,14 +1,14 @@
-//! Clients that never stop asking, and know what may be answered.
+//! Clients of a soak, which check every answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kes_tests::{Answer, Connection, Credential, Dialer, Request, b64, unb64};
+use kes_harness::{Answer, Connection, Credential, Dialer, Request, b64, unb64};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::chaos::Dice;
-use crate::tally::Tally;
+use crate::counters::Counters;
 
 /// A data key that was made, and what it has to open to.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Client {
     dialer: Dialer,
     connection: Option<Connection>,
     known: Arc<Known>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     dice: Dice,
     created: u64,
 }
@@ -55,12 +55,12 @@ impl Client {
         dialer: Dialer,
         credential: &Credential,
         known: Arc<Known>,
-        tally: Arc<Tally>,
+        counters: Arc<Counters>,
         seed: u64,
     ) -> Self {
         let dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number + 1));
         let dialer = dialer.show(credential);
-        Self { number, dialer, connection: None, known, tally, dice, created: 0 }
+        Self { number, dialer, connection: None, known, counters, dice, created: 0 }
     }
 
     /// One operation of any kind.
@@ -86,7 +86,7 @@ impl Client {
         match answer.map(|answer| answer.status) {
             Some(200) => drop(lock(&self.known.keys).insert(name, Vec::new())),
             Some(502..=504) | None => lock(&self.known.doubtful).push(name),
-            Some(status) => self.tally.wrong(format!("create of a new name: {status}")),
+            Some(status) => self.counters.wrong(format!("create of a new name: {status}")),
         }
     }
 
@@ -94,7 +94,7 @@ impl Client {
         let path = format!("/v1/key/create/{name}");
         let Some(answer) = self.ask("create again", "PUT", &path, None).await else { return };
         if answer.status != 400 && !is_trouble(&answer) {
-            self.tally.wrong(format!("create of {name}, which exists: {answer:?}"));
+            self.counters.wrong(format!("create of {name}, which exists: {answer:?}"));
         }
     }
 
@@ -102,15 +102,15 @@ impl Client {
         let path = format!("/v1/key/describe/{name}");
         let Some(answer) = self.ask("describe", "GET", &path, None).await else { return };
         if answer.status != 200 && !is_trouble(&answer) {
-            self.tally.wrong(format!("describe of {name}, which exists: {answer:?}"));
+            self.counters.wrong(format!("describe of {name}, which exists: {answer:?}"));
         }
     }
 
     async fn describe_nobody(&mut self) {
-        let path = "/v1/key/describe/my-nobody";
+        let path = "/v1/key/describe/my-missing";
         let Some(answer) = self.ask("not there", "GET", path, None).await else { return };
         if answer.status != 404 && !is_trouble(&answer) {
-            self.tally.wrong(format!("describe of a key that was never there: {answer:?}"));
+            self.counters.wrong(format!("describe of a key that was never there: {answer:?}"));
         }
     }
 
@@ -124,7 +124,7 @@ impl Client {
             json["names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for name in known_before {
             if answer.status != 200 || !listed.contains(&name.as_str()) {
-                self.tally.wrong(format!("list without {name}: {}", answer.status));
+                self.counters.wrong(format!("list without {name}: {}", answer.status));
             }
         }
     }
@@ -144,7 +144,7 @@ impl Client {
                 all.push(made);
             }
         } else if !is_trouble(&answer) {
-            self.tally.wrong(format!("generate with {name}: {answer:?}"));
+            self.counters.wrong(format!("generate with {name}: {answer:?}"));
         }
     }
 
@@ -171,7 +171,7 @@ impl Client {
         let Some(answer) = self.ask("decrypt", "PUT", &path, Some(body)).await else { return };
         let is_right = answer.status == 200 && unb64(&answer.text("plaintext")) == made.plaintext;
         if !is_right && !is_trouble(&answer) {
-            self.tally.wrong(format!("decrypt with {name}: {answer:?}"));
+            self.counters.wrong(format!("decrypt with {name}: {answer:?}"));
         }
     }
 
@@ -196,10 +196,10 @@ impl Client {
             None => None,
         };
         if let Some(answer) = &answer {
-            self.tally.answered(operation, answer.status, start.elapsed());
+            self.counters.answered(operation, answer.status, start.elapsed());
         } else {
             self.connection = None;
-            self.tally.wrong(format!("{operation}: no answer after {:?}", start.elapsed()));
+            self.counters.wrong(format!("{operation}: no answer after {:?}", start.elapsed()));
         }
         answer
     }

@@ -1,6 +1,6 @@
-//! Long runs that are kept out of the ordinary ones: `just soak-vault`.
+//! Long runs, which are not part of the ordinary tests: `just soak-vault`.
 
 mod chaos;
+mod counters;
 mod load;
-mod tally;
 mod vault;

@@ -3,15 +3,15 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Server, Setup, soak_length};
+use kes_harness::vault::{Bao, Engine, Kv, Options, bao};
+use kes_harness::{Server, Setup, soak_length};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::chaos::Chaos;
+use crate::counters::Counters;
 use crate::load::{Client, Known};
-use crate::tally::Tally;
 
 /// Clients of each server.
 const CLIENTS: u64 = 4;
@@ -23,14 +23,14 @@ async fn keys_survive_whatever_befalls_vault() {
     let (length, seed) = (soak_length(), u64::from(std::process::id()));
     let mut bao = Bao::start_with(&need, Options { durable: true, ..Options::default() }).await;
     let ttl = json!({ "token_ttl": "10s", "token_max_ttl": "45s" });
-    let place = Place::new(&bao, "kv", Kv::V2, ttl).await;
+    let engine = Engine::new(&bao, "kv", Kv::V2, ttl).await;
     let setup = Setup::new()
-        .vault(place.keystore())
+        .vault(engine.keystore())
         .with(json!({ "cache": { "expiry": { "any": "1s", "unused": "1s" } } }));
     let servers = [setup.start().await, setup.start().await];
     let before = servers.each_ref().map(Server::figures);
 
-    let (known, tally) = (Arc::new(Known::default()), Arc::new(Tally::default()));
+    let (known, counters) = (Arc::new(Known::default()), Arc::new(Counters::default()));
     let end = Instant::now() + length;
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS * 2 {
@@ -40,7 +40,7 @@ async fn keys_survive_whatever_befalls_vault() {
             server.dial(),
             setup.admin(),
             Arc::clone(&known),
-            Arc::clone(&tally),
+            Arc::clone(&counters),
             seed,
         );
         clients.spawn(async move {
@@ -58,7 +58,7 @@ async fn keys_survive_whatever_befalls_vault() {
     let after = servers.each_ref().map(Server::figures);
     let fresh = setup.start().await;
     let mut client =
-        Client::new(99, fresh.dial(), setup.admin(), known.clone(), tally.clone(), seed);
+        Client::new(99, fresh.dial(), setup.admin(), known.clone(), counters.clone(), seed);
     let (lost, half) = look_back(&mut client, &known).await;
 
     let audit = bao.audit();
@@ -66,7 +66,7 @@ async fn keys_survive_whatever_befalls_vault() {
         "\nVault soak: {} min, seed {seed}, 2 servers, {} clients\n\
          troubles               {:?}\n\
          keys created           {} (in doubt: {})\n\
-         {tally}\n\
+         {counters}\n\
          keys lost              {lost}\n\
          half keys              {half}\n\
          logins, renewals       {}, {}\n\
@@ -82,7 +82,7 @@ async fn keys_survive_whatever_befalls_vault() {
     );
     // Past the capture of the test runner; nothing can be done when even this fails.
     let _ = std::io::stderr().write_all(text.as_bytes());
-    assert_eq!((tally.faults(), lost, half), ((0, 0), 0, 0));
+    assert_eq!((counters.faults(), lost, half), ((0, 0), 0, 0));
 }
 
 /// Whatever was answered 200 is there, from a server that has nothing cached, and what was answered

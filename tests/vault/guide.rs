@@ -1,28 +1,28 @@
-//! Every command and every configuration of `docs/vault.md`, as they stand there.
+//! `docs/vault.md`: every command and configuration works as it is written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::guide::{self, Page, terminal};
-use kes_tests::pki::Authority;
-use kes_tests::vault::{Api, Bao, Cluster, Options, bao};
-use kes_tests::{Setup, finish};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::guide::{self, Document, terminal};
+use kes_harness::pki::Authority;
+use kes_harness::vault::{Api, Bao, Cluster, Options, bao};
+use kes_harness::{Setup, finish};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::site::create;
+use crate::fixture::create;
 
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The guide, and what it is tried out on.
 struct Guide {
-    page: Page,
+    document: Document,
     bao: Bao,
     cluster: Cluster,
-    /// What stands in the guide for what differs from place to place, and what it is here.
+    /// Placeholders of the guide, and their values here.
     places: Vec<(&'static str, String)>,
     folder: TempDir,
 }
@@ -55,12 +55,12 @@ impl Guide {
             // Never the one of the machine that the test runs on.
             (TOKEN_FILE, at("token").display().to_string()),
         ];
-        Some(Self { page: Page::read("docs/vault.md"), bao, cluster, places, folder })
+        Some(Self { document: Document::read("docs/vault.md"), bao, cluster, places, folder })
     }
 
-    /// The fenced blocks in that language, in their order, filled in for this place.
+    /// The fenced blocks in that language, in their order, with the placeholders filled in.
     fn blocks(&self, language: &str) -> Vec<String> {
-        self.page.blocks(language).into_iter().map(|block| self.here(block)).collect()
+        self.document.blocks(language).into_iter().map(|block| self.here(block)).collect()
     }
 
     /// The commands that set up Vault.
@@ -71,7 +71,7 @@ impl Guide {
 
     /// The commands within sentences and tables, about that key.
     fn commands(&self, name: &str) -> Vec<String> {
-        let commands = self.page.spans().into_iter().filter(|span| span.starts_with("bao "));
+        let commands = self.document.spans().into_iter().filter(|span| span.starts_with("bao "));
         commands.map(|span| self.here(&span.replace("<name>", name))).collect()
     }
 
@@ -86,7 +86,7 @@ impl Guide {
         self.folder.path().join(name)
     }
 
-    /// A shell of somebody who may set things up.
+    /// The administrator's shell.
     fn terminal(&self, script: &str) -> Command {
         let mut command = terminal(self.folder.path(), script);
         command
@@ -128,15 +128,8 @@ fn changed(configuration: &str, part: &str, without: &str) -> String {
 }
 
 fn setup(keystore: &str, Credentials(id, secret): &Credentials) -> Setup {
-    let setup = Setup::new();
-    let (folder, admin) = (setup.folder().display().to_string(), setup.admin().identity());
-    let head = format!(
-        "admin:\n  identity: {admin}\n\
-         tls:\n  key: {folder}/server.key\n  cert: {folder}/server.crt\n\
-         cache:\n  expiry:\n    any: 0s\n"
-    );
-    setup
-        .text(head + keystore)
+    Setup::new()
+        .keystore_text(keystore)
         .variable("VAULT_APPROLE_ID", id)
         .variable("VAULT_APPROLE_SECRET", secret)
 }
@@ -184,8 +177,8 @@ async fn token_policy_is_enough(root: &Api, credentials: &Credentials) {
 async fn the_guide_leads_to_running_servers() {
     let Some(guide) = Guide::new().await else { return };
     let preparation = guide.preparation();
-    // `walk.rs` runs the others: the development server, its terminal, the certificate, two
-    // configurations, the start, MinIO's variables, the check; MinIO and `mc` are foreign.
+    // `scenario.rs` runs the others: the development server, its terminal, the certificate, two
+    // configurations, the start, MinIO's variables, the check; MinIO and `mc` are not run.
     assert_eq!(guide.blocks("sh").len(), preparation.len() + 10);
     for block in &preparation {
         guide.run(block).await;

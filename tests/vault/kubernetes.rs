@@ -1,37 +1,37 @@
-//! Login with the token of a Kubernetes service account.
+//! Login to Vault with the token of a Kubernetes service account.
 
 use std::fs;
 use std::path::PathBuf;
 
-use kes_tests::Setup;
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::vault::{Cluster, Kv};
+use kes_harness::Setup;
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::vault::{Cluster, Kv};
 use serde_json::json;
 
-use crate::site::{Site, create};
+use crate::fixture::{Fixture, create};
 
-/// A site whose servers log in as the service account of a cluster, with the token in a file.
+/// Servers that log in as the service account of a cluster, with the token in a file.
 struct Pod {
-    site: Site,
+    fixture: Fixture,
     cluster: Cluster,
     file: PathBuf,
 }
 
 impl Pod {
     async fn new() -> Option<Self> {
-        let mut site = Site::new(Kv::V2, json!({})).await?;
+        let mut fixture = Fixture::new(Kv::V2, json!({})).await?;
         let cluster = Cluster::start().await;
-        let api = site.bao.root();
+        let api = fixture.bao.root();
         api.put("sys/auth/kubernetes", json!({ "type": "kubernetes" })).await;
         api.put("auth/kubernetes/config", cluster.method()).await;
-        api.put("auth/kubernetes/role/kes", Cluster::role(&site.place.role.name)).await;
-        let file = site.setup.folder().join("token");
-        let mut keystore = site.place.keystore();
+        api.put("auth/kubernetes/role/kes", Cluster::role(&fixture.engine.role.name)).await;
+        let file = fixture.setup.folder().join("token");
+        let mut keystore = fixture.engine.keystore();
         let sections = keystore.as_object_mut().expect("the section is an object");
         sections.remove("approle");
         sections.insert("kubernetes".to_owned(), json!({ "role": "kes", "jwt": file }));
-        site.setup = site.setup.vault(keystore).uncached();
-        Some(Self { site, cluster, file })
+        fixture.setup = fixture.setup.vault(keystore).uncached();
+        Some(Self { fixture, cluster, file })
     }
 
     /// Puts a new token into the file, as Kubernetes does it: at once.
@@ -45,7 +45,7 @@ impl Pod {
 
     async fn revoke(&self) {
         let path = "sys/leases/revoke-prefix/auth/kubernetes";
-        self.site.bao.root().put(path, json!({})).await;
+        self.fixture.bao.root().put(path, json!({})).await;
     }
 }
 
@@ -53,8 +53,8 @@ impl Pod {
 async fn the_service_account_s_token_is_read_anew_at_each_login() {
     let Some(pod) = Pod::new().await else { return };
     let mut tokens = vec![pod.project()];
-    let server = pod.site.setup.start().await;
-    let mut admin = pod.site.admin(&server).await;
+    let server = pod.fixture.setup.start().await;
+    let mut admin = pod.fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     let made = generate(&mut admin, "my-key").await.ok();
     assert_eq!(pod.cluster.reviewed(), tokens);
@@ -65,7 +65,7 @@ async fn the_service_account_s_token_is_read_anew_at_each_login() {
     pod.revoke().await;
     decrypt(&mut admin, "my-key", &made).await.ok();
     assert_eq!(pod.cluster.reviewed(), tokens);
-    assert_eq!(pod.site.bao.audit().count("update", "auth/kubernetes/login"), 2);
+    assert_eq!(pod.fixture.bao.audit().count("update", "auth/kubernetes/login"), 2);
     server.stop().await;
 }
 
@@ -73,8 +73,8 @@ async fn the_service_account_s_token_is_read_anew_at_each_login() {
 async fn a_service_account_s_token_that_ended_is_told_of_and_a_new_file_is_all_it_takes() {
     let Some(pod) = Pod::new().await else { return };
     let first = pod.project();
-    let server = pod.site.setup.start().await;
-    let mut admin = pod.site.admin(&server).await;
+    let server = pod.fixture.setup.start().await;
+    let mut admin = pod.fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     let made = generate(&mut admin, "my-key").await.ok();
 
@@ -99,10 +99,10 @@ async fn a_role_that_is_not_the_service_account_s_ends_the_start() {
     let role = json!({
         "bound_service_account_names": ["another"],
         "bound_service_account_namespaces": ["storage"],
-        "token_policies": [pod.site.place.role.name],
+        "token_policies": [pod.fixture.engine.role.name],
     });
-    pod.site.bao.root().put("auth/kubernetes/role/kes", role).await;
-    let refused = pod.site.setup.refused().await;
+    pod.fixture.bao.root().put("auth/kubernetes/role/kes", role).await;
+    let refused = pod.fixture.setup.refused().await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for words in ["keystore.vault.kubernetes", "service account name not authorized"] {
         assert!(refused.stderr.contains(words), "{refused:?}");
@@ -110,7 +110,7 @@ async fn a_role_that_is_not_the_service_account_s_ends_the_start() {
     assert!(!refused.stderr.contains(&token), "{refused:?}");
 
     let missing = Setup::new().vault({
-        let mut keystore = pod.site.place.keystore();
+        let mut keystore = pod.fixture.engine.keystore();
         let sections = keystore.as_object_mut().expect("the section is an object");
         sections.remove("approle");
         sections.insert("kubernetes".to_owned(), json!({ "role": "none", "jwt": token }));

@@ -1,11 +1,11 @@
-//! Namespaces.
+//! Keys in a namespace of Vault.
 
-use kes_tests::Setup;
-use kes_tests::caller::generate;
-use kes_tests::vault::{Bao, Kv, bao};
+use kes_harness::Setup;
+use kes_harness::caller::generate;
+use kes_harness::vault::{Bao, Kv, bao};
 use serde_json::json;
 
-use crate::site::create;
+use crate::fixture::create;
 
 #[tokio::test]
 async fn keys_and_login_are_in_the_namespaces_of_the_configuration() {

@@ -1,18 +1,18 @@
-//! Vault sealed, stopped, hanging and gone.
+//! Outages of Vault: sealed, stopped, hanging, and gone.
 
 use std::time::Duration;
 
-use kes_tests::caller::{decrypt, generate, until_ready};
-use kes_tests::vault::{Bao, Kv};
-use kes_tests::{Connection, Request, Server};
+use kes_harness::caller::{decrypt, generate, until_ready};
+use kes_harness::vault::{Bao, Kv};
+use kes_harness::{Connection, Request, Server};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{Site, create};
+use crate::fixture::{Fixture, create};
 
-/// How long sockets that are not given back are waited for: no test stands still for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the test waits for sockets to be closed.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str) {
     let answer = generate(connection, "my-key").await;
@@ -38,46 +38,48 @@ async fn is_well(connection: &mut Connection) {
 
 #[tokio::test]
 async fn a_sealed_vault_is_an_error_and_unsealing_it_is_all_it_takes() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     for _ in 0..2 {
-        site.bao.seal().await;
+        fixture.bao.seal().await;
         is_in_trouble(&mut admin, &server, "Vault is sealed").await;
-        site.bao.unseal().await;
+        fixture.bao.unseal().await;
         is_well(&mut admin).await;
     }
-    let told =
+    let logged =
         |words: &str| server.stderr().so_far().iter().filter(|line| line.contains(words)).count();
-    assert_eq!(told("the key store cannot be used"), 2, "{:#?}", server.stderr().so_far());
-    assert_eq!(told("the key store can be used again"), 2);
+    assert_eq!(logged("the key store cannot be used"), 2, "{:#?}", server.stderr().so_far());
+    assert_eq!(logged("the key store can be used again"), 2);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_vault_that_is_gone_is_an_error_and_its_return_is_all_it_takes() {
-    let Some(mut site) = Site::durable(Kv::V2, json!({ "token_ttl": "4s" })).await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(mut fixture) = Fixture::durable(Kv::V2, json!({ "token_ttl": "4s" })).await else {
+        return;
+    };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
-    site.bao.kill().await;
+    fixture.bao.kill().await;
     is_in_trouble(&mut admin, &server, "no answer to GET").await;
     // Long enough for the token to end.
     let ended = server.stderr().find(|line| line.contains("cannot renew the token")).await;
     assert!(ended.is_some());
-    site.bao.restart().await;
+    fixture.bao.restart().await;
     is_well(&mut admin).await;
     server.stop().await;
 }
 
 #[tokio::test]
 async fn each_operation_on_a_vault_that_hangs_gets_the_store_s_answer_not_the_route_s() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
-    site.bao.pause();
+    fixture.bao.pause();
     let mut pending = Vec::new();
     for (method, path, message) in [
         ("PUT", "/v1/key/create/my-other", "failed to create key"),
@@ -94,7 +96,7 @@ async fn each_operation_on_a_vault_that_hangs_gets_the_store_s_answer_not_the_ro
         let line = server.stderr().find(is_it).await;
         assert!(line.is_some(), "{message}: {:#?}", server.stderr().so_far());
     }
-    site.bao.resume();
+    fixture.bao.resume();
     is_well(&mut admin).await;
     server.stop().await;
 }
@@ -104,16 +106,16 @@ const CALLS: usize = 100;
 
 #[tokio::test]
 async fn a_vault_that_hangs_does_not_gather_requests() {
-    let Some(mut site) = Site::new(Kv::V2, json!({})).await else { return };
-    site.setup = site.setup.with(json!({ "limits": { "store_calls": CALLS } }));
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    let Some(mut fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    fixture.setup = fixture.setup.with(json!({ "limits": { "store_calls": CALLS } }));
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     let before = server.figures();
-    site.bao.pause();
+    fixture.bao.pause();
     let mut clients = JoinSet::new();
     for number in 0..300 {
-        let mut connection = site.admin(&server).await;
+        let mut connection = fixture.admin(&server).await;
         clients.spawn(async move {
             let name = format!("my-key-{number}");
             connection.get(&format!("/v1/key/describe/{name}")).await.status
@@ -124,12 +126,12 @@ async fn a_vault_that_hangs_does_not_gather_requests() {
     assert!(statuses.iter().all(|status| [502, 429].contains(status)), "{statuses:?}");
     assert!(statuses.iter().filter(|status| **status == 502).count() >= CALLS, "{statuses:?}");
     // HTTP/1.1 takes a connection for each call; of these there is a bounded number at a time.
-    assert!(site.bao.relay().accepted() < 300, "{}", site.bao.relay().accepted());
+    assert!(fixture.bao.relay().accepted() < 300, "{}", fixture.bao.relay().accepted());
     // Nor does it take threads, or memory that adds up.
     let after = server.figures();
     assert!(after.threads <= before.threads + 4, "{before:?} {after:?}");
     assert!(after.resident_kib < before.resident_kib + (64 << 10), "{before:?} {after:?}");
-    site.bao.resume();
+    fixture.bao.resume();
     is_well(&mut admin).await;
     // The clients' sockets are given back; Vault's are no more than calls that may run, and kept for others.
     let are_closed = async {
@@ -137,15 +139,15 @@ async fn a_vault_that_hangs_does_not_gather_requests() {
             admin.get("/version").await.ok();
         }
     };
-    let are_closed = timeout(PATIENCE, are_closed).await.is_ok();
+    let are_closed = timeout(TIMEOUT, are_closed).await.is_ok();
     assert!(are_closed, "{before:?} {:?}", server.figures());
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_cached_key_is_used_while_vault_is_away() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    let Site { bao, place: _, setup } = site;
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    let Fixture { bao, engine: _, setup } = fixture;
     let cached = json!({ "cache": { "expiry": { "any": "5m0s", "unused": "5m0s" } } });
     let setup = setup.with(cached);
     let server = setup.start().await;

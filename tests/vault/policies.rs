@@ -1,17 +1,17 @@
-//! Policies that allow too little, and the least that is enough.
+//! Policies that allow too little, and the smallest one that is enough.
 
-use kes_tests::caller::{decrypt, generate};
-use kes_tests::vault::{Kv, rule};
+use kes_harness::caller::{decrypt, generate};
+use kes_harness::vault::{Kv, rule};
 use serde_json::json;
 
-use crate::site::{Site, create};
+use crate::fixture::{Fixture, create};
 
 #[tokio::test]
 async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
     for kv in [Kv::V1, Kv::V2] {
-        let Some(site) = Site::new(kv, json!({})).await else { return };
-        let server = site.setup.start().await;
-        let mut admin = site.admin(&server).await;
+        let Some(fixture) = Fixture::new(kv, json!({})).await else { return };
+        let server = fixture.setup.start().await;
+        let mut admin = fixture.admin(&server).await;
         create(&mut admin, "my-key").await;
         let (data, metadata) = match kv {
             Kv::V1 => ("kv/keys", "kv/keys"),
@@ -52,27 +52,27 @@ async fn what_a_policy_lacks_is_named_in_the_log_and_is_never_a_404() {
             let left: Vec<&str> =
                 capabilities.into_iter().filter(|capability| *capability != lacking).collect();
             let rules = rule(&format!("{data}/*"), &left) + &rule(&format!("{metadata}/*"), &left);
-            site.bao.root().policy(&site.place.role.name, &rules).await;
+            fixture.bao.root().policy(&fixture.engine.role.name, &rules).await;
             let answer = admin.call(method, path).await;
             assert_eq!((answer.status, answer.error().as_str()), (502, message), "{path}");
             let words =
                 format!("permission denied on {denied}: the AppRole's policy lacks '{lacking}'");
             server.log_has(&[&words]).await;
         }
-        assert_eq!(site.bao.audit().logins(), 1);
+        assert_eq!(fixture.bao.audit().logins(), 1);
         server.stop().await;
     }
 }
 
-/// What KES's guides have told people to allow.
+/// What the guides of KES say to allow.
 #[tokio::test]
 async fn the_policy_of_kes_s_guides_is_enough() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
     let rules =
         rule("kv/data/*", &["create", "read"]) + &rule("kv/metadata/*", &["list", "delete"]);
-    site.bao.root().policy(&site.place.role.name, &rules).await;
-    let server = site.setup.start().await;
-    let mut admin = site.admin(&server).await;
+    fixture.bao.root().policy(&fixture.engine.role.name, &rules).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     admin.call("PUT", "/v1/key/create/my-key").await.refused(400, "key already exists");
     let made = generate(&mut admin, "my-key").await.ok();
@@ -85,9 +85,9 @@ async fn the_policy_of_kes_s_guides_is_enough() {
     generate(&mut admin, "my-key").await.refused(404, "key does not exist");
     // A pruned entry looks different from none, even from here.
     create(&mut admin, "my-pruned").await;
-    let (api, place) = (site.bao.root(), &site.place);
-    api.put(&place.metadata("my-pruned"), json!({ "max_versions": 1 })).await;
-    place.put(api, "my-pruned", json!({ "my-pruned": "something else" })).await;
+    let (api, engine) = (fixture.bao.root(), &fixture.engine);
+    api.put(&engine.metadata("my-pruned"), json!({ "max_versions": 1 })).await;
+    engine.put(api, "my-pruned", json!({ "my-pruned": "something else" })).await;
     assert_eq!(generate(&mut admin, "my-pruned").await.status, 502);
     server.stop().await;
 }

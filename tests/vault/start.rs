@@ -1,19 +1,19 @@
-//! Starts: with Vault away, and with a configuration that does not fit it.
+//! Starts without Vault, and with a configuration that does not fit it.
 
-use kes_tests::Setup;
-use kes_tests::caller::{generate, until_ready};
-use kes_tests::vault::Kv;
+use kes_harness::Setup;
+use kes_harness::caller::{generate, until_ready};
+use kes_harness::vault::Kv;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::site::Site;
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn a_server_starts_while_vault_is_away_and_recovers_by_itself() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    let address = site.bao.relay().target();
-    site.bao.relay().turn(None);
-    let Site { bao, place, setup } = site;
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    let address = fixture.bao.relay().target();
+    fixture.bao.relay().turn(None);
+    let Fixture { bao, engine, setup } = fixture;
     let setup = setup.with(json!({ "keys": [{ "name": "my-first" }, { "name": "my-second" }] }));
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
@@ -31,34 +31,34 @@ async fn a_server_starts_while_vault_is_away_and_recovers_by_itself() {
         let is_it = |line: &str| line.contains("created a key") && line.contains(&words);
         assert!(server.stderr().find(is_it).await.is_some(), "{:#?}", server.stderr().so_far());
         generate(&mut admin, name).await.ok();
-        assert!(place.get(bao.root(), name).await.is_some());
+        assert!(engine.get(bao.root(), name).await.is_some());
     }
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_configuration_that_does_not_fit_vault_ends_the_start() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    let (api, place) = (site.bao.root(), &site.place);
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    let (api, engine) = (fixture.bao.root(), &fixture.engine);
     api.mount_kv("old", 1).await;
     api.mount_kv("erasing", 2).await;
     api.put("erasing/config", json!({ "delete_version_after": "30m" })).await;
     api.put("sys/mounts/cubby", json!({ "type": "transit" })).await;
     let everywhere = "path \"*\" { capabilities = [\"create\", \"read\", \"list\", \"delete\"] }";
-    api.policy(&place.role.name, everywhere).await;
-    let jwt = site.setup.folder().join("no-such-token");
+    api.policy(&engine.role.name, everywhere).await;
+    let jwt = fixture.setup.folder().join("no-such-token");
     let kubernetes = json!({ "role": "kes", "jwt": jwt });
     for (change, words) in [
         (
-            json!({ "approle": { "id": place.role.id, "secret": "wrong" } }),
+            json!({ "approle": { "id": engine.role.id, "secret": "wrong" } }),
             vec!["cannot log in to Vault", "keystore.vault.approle", "invalid role or secret ID"],
         ),
         (
-            json!({ "approle": { "id": "wrong", "secret": place.role.secret } }),
+            json!({ "approle": { "id": "wrong", "secret": engine.role.secret } }),
             vec!["keystore.vault.approle", "invalid role or secret ID"],
         ),
         (
-            json!({ "approle": { "engine": "nowhere", "id": place.role.id, "secret": "x" } }),
+            json!({ "approle": { "engine": "nowhere", "id": engine.role.id, "secret": "x" } }),
             vec!["keystore.vault.approle", "auth/nowhere/login", "permission denied"],
         ),
         (
@@ -75,7 +75,7 @@ async fn a_configuration_that_does_not_fit_vault_ends_the_start() {
             vec!["erasing/config has delete_version_after=30m", "set it to 0s"],
         ),
     ] {
-        let mut keystore = place.keystore();
+        let mut keystore = engine.keystore();
         for (field, value) in change.as_object().expect("an object") {
             keystore[field] = value.clone();
         }
@@ -84,21 +84,21 @@ async fn a_configuration_that_does_not_fit_vault_ends_the_start() {
         for word in words {
             assert!(refused.stderr.contains(word), "{change}: no '{word}' in {refused:?}");
         }
-        assert!(!refused.stderr.contains(&place.role.secret), "{refused:?}");
+        assert!(!refused.stderr.contains(&engine.role.secret), "{refused:?}");
     }
-    // Whoever could log in has given its token back.
-    assert_eq!(site.bao.audit().count("update", "auth/token/revoke-self"), 6);
+    // Each server that could log in has revoked its token.
+    assert_eq!(fixture.bao.audit().count("update", "auth/token/revoke-self"), 6);
 }
 
 #[tokio::test]
 async fn a_signal_ends_a_start_that_waits_for_vault() {
-    let Some(site) = Site::new(Kv::V2, json!({})).await else { return };
-    site.bao.pause();
-    let mut command = site.setup.command();
+    let Some(fixture) = Fixture::new(Kv::V2, json!({})).await else { return };
+    fixture.bao.pause();
+    let mut command = fixture.setup.command();
     let child = command.spawn().expect("it starts");
     // It has caught the signal by the time that it asks Vault.
-    site.bao.relay().met().await;
-    kes_tests::signal(&child, Signal::TERM);
+    fixture.bao.relay().met().await;
+    kes_harness::signal(&child, Signal::TERM);
     let ended = child.wait_with_output().await.expect("its end is known");
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     // Vault's answer it did not wait for: it would have given it up with a warning, and come up.
@@ -106,7 +106,7 @@ async fn a_signal_ends_a_start_that_waits_for_vault() {
     for words in ["Endpoints", "Vault cannot be used now"] {
         assert!(!said.concat().contains(words), "{said:?}");
     }
-    site.bao.resume();
+    fixture.bao.resume();
 }
 
 fn without_nulls(mut value: Value) -> Value {

@@ -1,36 +1,36 @@
-//! TLS towards Vault.
+//! TLS towards Vault: trust, names, client certificates.
 
 use std::fs;
 
-use kes_tests::caller::generate;
-use kes_tests::pki::{self, Authority};
-use kes_tests::proxy::tunnel::Tunnel;
-use kes_tests::vault::{Bao, Kv, Options, Place, bao};
-use kes_tests::{Credential, Setup};
+use kes_harness::caller::generate;
+use kes_harness::pki::{self, Authority};
+use kes_harness::proxy::tunnel::Tunnel;
+use kes_harness::vault::{Bao, Engine, Kv, Options, bao};
+use kes_harness::{Credential, Setup};
 use serde_json::json;
 
-use crate::site::create;
+use crate::fixture::create;
 
 #[tokio::test]
 async fn vault_s_certificate_is_checked_against_a_file_or_a_folder_of_authorities() {
     let Some(need) = bao() else { return };
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new(), Authority::new());
     let options = Options { authority: Some(&authority), ..Options::default() };
     let bao = Bao::start_with(&need, options).await;
-    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("authorities")).expect("the folder is ours");
     for (name, text) in [
-        ("authorities/one.crt", stranger.pem()),
+        ("authorities/one.crt", other.pem()),
         ("authorities/two.crt", authority.pem()),
         ("right.crt", authority.pem()),
-        ("wrong.crt", stranger.pem()),
+        ("wrong.crt", other.pem()),
     ] {
         fs::write(at(name), text).expect("the folder is ours");
     }
     for (ca, is_right) in [("right.crt", true), ("authorities", true), ("wrong.crt", false)] {
-        let mut keystore = place.keystore();
+        let mut keystore = engine.keystore();
         keystore["tls"] = json!({ "ca": at(ca) });
         let setup = Setup::new().vault(keystore).uncached();
         let server = setup.start().await;
@@ -61,12 +61,12 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_the_ca_itself() {
     for own in [pki::server_marked_ca(&["127.0.0.1"]), pki::server(&["127.0.0.1"])] {
         let options = Options { certificate: Some(&own), ..Options::default() };
         let bao = Bao::start_with(&need, options).await;
-        let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
-        // Another key under the same names, as somebody between could show it.
+        let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
+        // Another key under the same names, as a man in the middle could show it.
         let forged = pki::server_marked_ca(&["127.0.0.1"]);
         for (ca, is_right) in [(own.chain_pem(), true), (forged.chain_pem(), false)] {
             fs::write(at("ca.crt"), ca).expect("the folder is ours");
-            let mut keystore = place.keystore();
+            let mut keystore = engine.keystore();
             keystore["tls"] = json!({ "ca": at("ca.crt") });
             let setup = Setup::new().vault(keystore).uncached();
             let server = setup.start().await;
@@ -90,7 +90,7 @@ async fn vault_is_reached_through_the_proxy_of_the_environment_but_not_on_this_m
     let named = authority.issue_server(&["vault.corp.invalid", "127.0.0.1"]);
     let options = Options { certificate: Some(&named), ..Options::default() };
     let bao = Bao::start_with(&need, options).await;
-    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
     let tunnel = Tunnel::to(bao.relay().address()).await;
     let proxy = format!("http://{}", tunnel.address());
     let far = format!("https://vault.corp.invalid:{}", bao.relay().address().port());
@@ -104,7 +104,7 @@ async fn vault_is_reached_through_the_proxy_of_the_environment_but_not_on_this_m
         let setup = Setup::new();
         let ca = setup.folder().join("vault-ca.crt");
         fs::write(&ca, authority.pem()).expect("the folder is ours");
-        let mut keystore = place.keystore();
+        let mut keystore = engine.keystore();
         keystore["tls"] = json!({ "ca": ca });
         keystore["endpoint"] = json!(endpoint);
         let mut setup = setup.vault(keystore).uncached();
@@ -133,7 +133,7 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
         ..Options::default()
     };
     let bao = Bao::start_with(&need, options).await;
-    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let at = |name: &str| folder.path().join(name);
     let client: Credential = clients.issue();
@@ -145,7 +145,7 @@ async fn a_client_certificate_is_shown_where_vault_wants_one() {
         fs::write(at(name), text).expect("the folder is ours");
     }
     for is_shown in [true, false] {
-        let mut keystore = place.keystore();
+        let mut keystore = engine.keystore();
         keystore["tls"] = json!({ "ca": at("ca.crt") });
         if is_shown {
             keystore["tls"]["cert"] = json!(at("client.crt"));
@@ -203,11 +203,11 @@ async fn with_tls() -> Option<(Bao, Setup)> {
     let authority = Authority::new();
     let options = Options { authority: Some(&authority), ..Options::default() };
     let bao = Bao::start_with(&bao()?, options).await;
-    let place = Place::new(&bao, "kv", Kv::V2, json!({})).await;
+    let engine = Engine::new(&bao, "kv", Kv::V2, json!({})).await;
     let setup = Setup::new();
     let ca = setup.folder().join("vault-ca.crt");
     fs::write(&ca, authority.pem()).expect("the folder is ours");
-    let mut keystore = place.keystore();
+    let mut keystore = engine.keystore();
     keystore["tls"] = json!({ "ca": ca });
     Some((bao, setup.vault(keystore).uncached()))
 }

@@ -10,6 +10,7 @@ use kes_crypto::{
     ApiKey, CiphertextForm, Key, NoHmacKey, ProtoError, RecordError, SystemRandom,
     certificate_identity, ciphertext_form, pem, record,
 };
+use kes_harness::vectors::PUBLISHED_API_KEYS;
 use kes_types::{Algorithm, Identity, Secret, Timestamp};
 use serde_json::Value;
 
@@ -144,24 +145,7 @@ fn identities_of_api_keys_and_certificates_are_equal() {
 
 #[test]
 fn published_api_keys_have_their_published_identities() {
-    for (api_key, identity) in [
-        (
-            "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc",
-            "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22",
-        ),
-        (
-            "kes:v1:AGaV6VXHasF0FnaB60WdCOeTZ8eTIDikL4zlN16c8NAs",
-            "ea9826089311fe44d7590408ede9150f7c637b6cab0a91ee6fe1aa5d9fb366f6",
-        ),
-        (
-            "kes:v1:ADsGCjJoWziQ82wPUG6oHbqhhlbkajaRGP+3+JSfx5Wq",
-            "7bbffa635fc160ef8048a344a53aab54e472e5c654c6339a9cec9223301808c7",
-        ),
-        (
-            "kes:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23",
-        ),
-    ] {
+    for (api_key, identity) in PUBLISHED_API_KEYS {
         assert_api_key(api_key, identity.parse().unwrap());
     }
 }

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
+use kes_harness::aws::{Ministack, Moto, is_action, ministack, moto};
+use kes_harness::proxy::Proxy;
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
 use kes_store_aws::{AwsStore, Parts};
-use kes_tests::aws::{Ministack, Moto, is_action, ministack, moto};
-use kes_tests::proxy::Proxy;
 use kes_types::SystemClock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

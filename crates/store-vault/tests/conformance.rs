@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kes_config::{KvVersion, VaultCredentials, VaultKeystore, VaultLogin, VaultTransit};
+use kes_harness::vault::{Api, Bao, Kv, Role, bao, rule};
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
 use kes_store_vault::{Parts, VaultStore};
-use kes_tests::vault::{Api, Bao, Kv, Role, bao, rule};
 use kes_types::SystemClock;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,6 @@
-//! Credentials that servers find by themselves: from each of their sources, replaced, late, revoked
-//! and not at all.
+//! Credentials that servers find by themselves: each source, rotation, outages and revocation.
 
-mod ground;
+mod fixture;
 mod outages;
 mod refusals;
 mod rotation;

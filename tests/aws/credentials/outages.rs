@@ -1,16 +1,16 @@
-//! Sources of credentials that are away.
+//! Outages of the sources of credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::Moto;
-use kes_tests::aws::identity::{Mood, Source};
-use kes_tests::caller::{Load, decrypt, generate, until_ready};
-use kes_tests::{Connection, Server};
+use kes_harness::aws::Moto;
+use kes_harness::aws::identity::{Behavior, Source};
+use kes_harness::caller::{Load, decrypt, generate, until_ready};
+use kes_harness::{Connection, Server};
 use tokio::task::JoinSet;
 
-use super::ground::{Ground, Proof, emulator};
-use crate::site::create;
+use super::fixture::{Fixture, Proof, emulator};
+use crate::fixture::create;
 
 /// Every call is an error, and none of them says that a key does not exist.
 pub(super) async fn is_in_trouble(admin: &mut Connection) {
@@ -22,22 +22,22 @@ pub(super) async fn is_in_trouble(admin: &mut Connection) {
     admin.get("/v1/ready").await.refused(504, "key store is not reachable");
 }
 
-async fn survives(ground: Ground, source: Source, trouble: Mood) {
+async fn survives(fixture: Fixture, source: Source, trouble: Behavior) {
     source.live(Duration::from_secs(16));
-    let server = ground.setup.start().await;
+    let server = fixture.setup.start().await;
     let name = format!("my-key-{}", server.pid());
-    create(&mut ground.admin(&server).await, &name).await.ok();
-    let load = Load::start(&server, ground.setup.admin(), &name).await;
-    source.be(trouble);
+    create(&mut fixture.admin(&server).await, &name).await.ok();
+    let load = Load::start(&server, fixture.setup.admin(), &name).await;
+    source.set_behavior(trouble);
     server.log_has(&["the AWS credentials cannot be refreshed", "left_seconds="]).await;
-    let is_ready = ground.admin(&server).await.get("/v1/ready").await;
+    let is_ready = fixture.admin(&server).await.get("/v1/ready").await;
     is_ready.ok();
-    source.be(Mood::Serve);
+    source.set_behavior(Behavior::Serve);
     server.log_has(&["the AWS credentials can be refreshed again"]).await;
     source.until(|ledger| ledger.issued.len() >= 2).await;
-    ground.until_used(&source.issued()[1]).await;
+    fixture.until_used(&source.issued()[1]).await;
     load.all_succeeded(8).await;
-    ground.was_asked_well();
+    fixture.was_asked_well();
     server.stop().await;
 }
 
@@ -46,13 +46,13 @@ async fn a_source_that_is_away_is_a_warning_as_long_as_credentials_are_valid() {
     let Some(moto) = emulator().await else { return };
     let (instance, web) = (Source::imds().await, Source::sts().await);
     let grounds = [
-        Ground::with(&moto, &instance, None).await,
-        Ground::with(&moto, &web, Some(&Proof::WEB)).await,
+        Fixture::with(&moto, &instance, None).await,
+        Fixture::with(&moto, &web, Some(&Proof::WEB)).await,
     ];
     let [of_instance, of_web] = grounds;
     tokio::join!(
-        survives(of_instance, instance, Mood::Cut),
-        survives(of_web, web, Mood::Fail(400)),
+        survives(of_instance, instance, Behavior::Cut),
+        survives(of_web, web, Behavior::Fail(400)),
     );
 }
 
@@ -61,12 +61,12 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
     let Some(moto) = emulator().await else { return };
     let source = Source::imds().await;
     source.live(Duration::from_secs(4));
-    let ground = Ground::with(&moto, &source, None).await;
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    let fixture = Fixture::with(&moto, &source, None).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await.ok();
     let made = generate(&mut admin, "my-key").await.ok();
-    source.be(Mood::Cut);
+    source.set_behavior(Behavior::Cut);
     let mut asked = 0;
     while generate(&mut admin, "my-key").await.status == 200 {
         asked += 1;
@@ -74,7 +74,7 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
     }
     is_in_trouble(&mut admin).await;
     // Nothing is sent with what has expired, or without a signature.
-    ground.was_asked_well();
+    fixture.was_asked_well();
     // However many want to know, the source is left in peace.
     let before = source.asked();
     for _ in 0..1000 {
@@ -83,28 +83,28 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
     let asked = source.asked() - before;
     assert!(asked < 100, "the source was asked {asked} times");
     server.log_has(&["failed to read key", "there are no AWS credentials", "IMDS"]).await;
-    source.be(Mood::Serve);
+    source.set_behavior(Behavior::Serve);
     until_ready(&mut admin).await;
     decrypt(&mut admin, "my-key", &made).await.ok();
     server.stop().await;
 }
 
-async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trouble: Mood) {
-    let ground = Ground::with(&moto, &source, proof.as_ref()).await;
-    source.be(trouble);
-    let server = ground.setup.start().await;
+async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trouble: Behavior) {
+    let fixture = Fixture::with(&moto, &source, proof.as_ref()).await;
+    source.set_behavior(trouble);
+    let server = fixture.setup.start().await;
     is_warned(&server).await;
-    let mut admin = ground.admin(&server).await;
+    let mut admin = fixture.admin(&server).await;
     is_in_trouble(&mut admin).await;
-    assert!(ground.proxy.asked().is_empty(), "AWS was asked without credentials");
-    source.be(Mood::Serve);
-    // By itself: nobody asks for a key.
+    assert!(fixture.proxy.asked().is_empty(), "AWS was asked without credentials");
+    source.set_behavior(Behavior::Serve);
+    // Without any request for a key.
     source.until(|ledger| !ledger.issued.is_empty()).await;
     until_ready(&mut admin).await;
     let name = format!("my-key-{}", server.pid());
     create(&mut admin, &name).await.ok();
     generate(&mut admin, &name).await.ok();
-    ground.was_asked_well();
+    fixture.was_asked_well();
     server.stop().await;
 }
 
@@ -119,10 +119,10 @@ async fn a_source_that_is_away_at_the_start_is_a_warning_and_cured_when_it_is_ba
     let mut servers = JoinSet::new();
     let (instance, pod, web) =
         (Source::imds().await, Source::container().await, Source::sts().await);
-    servers.spawn(starts_late(Arc::clone(&moto), instance, None, Mood::Cut));
-    servers.spawn(starts_late(Arc::clone(&moto), pod, Some(Proof::POD), Mood::Fail(503)));
-    servers.spawn(starts_late(Arc::clone(&moto), web, Some(Proof::WEB), Mood::Fail(400)));
+    servers.spawn(starts_late(Arc::clone(&moto), instance, None, Behavior::Cut));
+    servers.spawn(starts_late(Arc::clone(&moto), pod, Some(Proof::POD), Behavior::Fail(503)));
+    servers.spawn(starts_late(Arc::clone(&moto), web, Some(Proof::WEB), Behavior::Fail(400)));
     let web = Source::sts().await;
-    servers.spawn(starts_late(moto, web, Some(Proof::WEB), Mood::Hang));
+    servers.spawn(starts_late(moto, web, Some(Proof::WEB), Behavior::Hang));
     servers.join_all().await;
 }

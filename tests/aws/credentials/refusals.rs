@@ -1,42 +1,42 @@
-//! Credentials that AWS refuses before their time, sources that refuse, and no sources at all.
+//! Credentials that AWS refuses early, sources that refuse to give credentials, and no source at all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::Moto;
-use kes_tests::aws::identity::Source;
-use kes_tests::aws::{Signer, error};
-use kes_tests::caller::{generate, until_ready};
-use kes_tests::proxy::Fault;
+use kes_harness::aws::Moto;
+use kes_harness::aws::identity::Source;
+use kes_harness::aws::{Signer, error};
+use kes_harness::caller::{generate, until_ready};
+use kes_harness::proxy::Fault;
 use tokio::task::JoinSet;
 
-use super::ground::{Ground, Proof, emulator};
+use super::fixture::{Fixture, Proof, emulator};
 use super::outages::is_in_trouble;
-use crate::site::{REGION, create};
+use crate::fixture::{REGION, create};
 
 #[tokio::test]
 async fn requests_that_meet_revoked_credentials_cause_one_refresh_and_succeed() {
     let Some(moto) = emulator().await else { return };
     let source = Source::imds().await;
-    let ground = Ground::with(&moto, &source, None).await;
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    let fixture = Fixture::with(&moto, &source, None).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     // Each uses a key of its own, since those who use the same one share a read.
     let names: Vec<String> = (0..32).map(|number| format!("my-key-{number}")).collect();
     for name in &names {
         create(&mut admin, name).await.ok();
     }
     for round in 1..=2 {
-        ground.revoke(&source.issued()[round - 1]);
+        fixture.revoke(&source.issued()[round - 1]);
         let mut clients = JoinSet::new();
         for name in names.clone() {
-            let mut connection = ground.admin(&server).await;
+            let mut connection = fixture.admin(&server).await;
             clients.spawn(async move { generate(&mut connection, &name).await.status });
         }
         assert_eq!(clients.join_all().await, [200; 32]);
         assert_eq!(source.issued().len(), round + 1);
     }
-    ground.was_asked_well();
+    fixture.was_asked_well();
     server.stop().await;
 }
 
@@ -45,15 +45,15 @@ async fn a_source_that_gives_revoked_credentials_again_is_not_asked_by_every_req
     let Some(moto) = emulator().await else { return };
     let source = Source::imds().await;
     source.keep(Duration::from_mins(1));
-    let ground = Ground::with(&moto, &source, None).await;
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    let fixture = Fixture::with(&moto, &source, None).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await.ok();
-    ground.revoke(&source.issued()[0]);
+    fixture.revoke(&source.issued()[0]);
     let before = source.asked();
     let mut clients = JoinSet::new();
     for number in 0..32 {
-        let mut connection = ground.admin(&server).await;
+        let mut connection = fixture.admin(&server).await;
         clients.spawn(async move { generate(&mut connection, &format!("my-{number}")).await });
     }
     for answer in clients.join_all().await {
@@ -72,17 +72,17 @@ async fn a_source_that_gives_revoked_credentials_again_is_not_asked_by_every_req
 
 async fn succeeds(moto: Arc<Moto>, method: &'static str, path: &'static str) {
     let source = Source::imds().await;
-    let ground = Ground::with(&moto, &source, None).await;
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    let fixture = Fixture::with(&moto, &source, None).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     let name = format!("my-key-{}", server.pid());
     if !path.contains("create") {
         create(&mut admin, &name).await.ok();
     }
-    ground.revoke(&source.issued()[0]);
+    fixture.revoke(&source.issued()[0]);
     admin.call(method, &path.replace("NAME", &name)).await.ok();
     assert_eq!(source.issued().len(), 2, "{method} {path}");
-    ground.was_asked_well();
+    fixture.was_asked_well();
     server.stop().await;
 }
 
@@ -105,7 +105,7 @@ async fn every_operation_that_meets_revoked_credentials_succeeds_after_one_refre
 #[tokio::test]
 async fn an_access_key_that_was_replaced_in_its_file_is_read_again() {
     let Some(moto) = emulator().await else { return };
-    let ground = Ground::new(&moto).await;
+    let fixture = Fixture::new(&moto).await;
     let signer = |key_id: &str| Signer {
         key_id: key_id.to_owned(),
         secret: "of-the-file".to_owned(),
@@ -114,16 +114,16 @@ async fn an_access_key_that_was_replaced_in_its_file_is_read_again() {
     };
     let write = |key_id: &str| {
         let pair = format!("aws_access_key_id = {key_id}\naws_secret_access_key = of-the-file\n");
-        ground.file(".aws/credentials", &format!("[default]\n{pair}"));
-        ground.demand(signer(key_id));
+        fixture.file(".aws/credentials", &format!("[default]\n{pair}"));
+        fixture.demand(signer(key_id));
     };
     write("AKIAFIRST");
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await.ok();
     write("AKIASECOND");
     generate(&mut admin, "my-key").await.ok();
-    let failures = ground.proxy.failures();
+    let failures = fixture.proxy.failures();
     assert_eq!(failures, ["signed by AKIAFIRST instead of AKIASECOND"]);
     server.stop().await;
 }
@@ -132,14 +132,14 @@ async fn an_access_key_that_was_replaced_in_its_file_is_read_again() {
 async fn credentials_that_aws_refuses_whatever_is_done_are_an_error_and_never_a_missing_key() {
     let Some(moto) = emulator().await else { return };
     let source = Source::imds().await;
-    let ground = Ground::with(&moto, &source, None).await;
-    ground.proxy.inject(Fault::Answer(error::unknown_key()), |_| true);
-    let server = ground.setup.start().await;
+    let fixture = Fixture::with(&moto, &source, None).await;
+    fixture.proxy.inject(Fault::Answer(error::unknown_key()), |_| true);
+    let server = fixture.setup.start().await;
     server.log_has(&["AWS cannot be used now", "UnrecognizedClientException"]).await;
-    let mut admin = ground.admin(&server).await;
+    let mut admin = fixture.admin(&server).await;
     is_in_trouble(&mut admin).await;
-    ground.was_asked_well();
-    ground.proxy.heal();
+    fixture.was_asked_well();
+    fixture.proxy.heal();
     until_ready(&mut admin).await;
     create(&mut admin, "my-key").await.ok();
     server.stop().await;
@@ -149,20 +149,20 @@ async fn credentials_that_aws_refuses_whatever_is_done_are_an_error_and_never_a_
 async fn a_source_that_refuses_for_ever_is_named_in_the_log() {
     let Some(moto) = emulator().await else { return };
     let source = Source::sts().await;
-    let ground = Ground::with(&moto, &source, Some(&Proof::WEB)).await;
+    let fixture = Fixture::with(&moto, &source, Some(&Proof::WEB)).await;
     source.accept("header.somebody-else.signature");
-    let server = ground.setup.start().await;
+    let server = fixture.setup.start().await;
     server.log_has(&["AWS cannot be used now", "InvalidIdentityToken"]).await;
-    is_in_trouble(&mut ground.admin(&server).await).await;
-    assert!(ground.proxy.asked().is_empty());
+    is_in_trouble(&mut fixture.admin(&server).await).await;
+    assert!(fixture.proxy.asked().is_empty());
     server.stop().await;
 }
 
 #[tokio::test]
 async fn without_any_source_the_log_says_where_it_was_looked_for() {
     let Some(moto) = emulator().await else { return };
-    let ground = Ground::new(&moto).await;
-    let server = ground.setup.start().await;
+    let fixture = Fixture::new(&moto).await;
+    let server = fixture.setup.start().await;
     let places = [
         "AWS cannot be used now; the server starts all the same",
         "there are no AWS credentials",
@@ -174,7 +174,7 @@ async fn without_any_source_the_log_says_where_it_was_looked_for() {
         "AWS_EC2_METADATA_DISABLED",
     ];
     server.log_has(&places).await;
-    is_in_trouble(&mut ground.admin(&server).await).await;
-    assert!(ground.proxy.asked().is_empty());
+    is_in_trouble(&mut fixture.admin(&server).await).await;
+    assert!(fixture.proxy.asked().is_empty());
     server.stop().await;
 }

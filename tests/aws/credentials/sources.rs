@@ -1,20 +1,20 @@
-//! Each source of credentials by itself.
+//! Each source of AWS credentials works by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::aws::identity::{Issued, Source};
-use kes_tests::aws::{Moto, Signer};
-use kes_tests::caller::{decrypt, generate};
+use kes_harness::aws::identity::{Issued, Source};
+use kes_harness::aws::{Moto, Signer};
+use kes_harness::caller::{decrypt, generate};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::ground::{Ground, Proof, emulator};
-use crate::site::{REGION, create, keystore, signer};
+use super::fixture::{Fixture, Proof, emulator};
+use crate::fixture::{REGION, create, keystore, signer};
 
 /// Where a server finds its credentials.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Origin {
     /// In variables, for ever.
     Environment,
     /// In variables, with a session token.
@@ -35,23 +35,23 @@ enum Way {
     Instance,
 }
 
-const WAYS: [Way; 9] = [
-    Way::Environment,
-    Way::Session,
-    Way::Home,
-    Way::Profile,
-    Way::Process,
-    Way::WebIdentity,
-    Way::Container,
-    Way::Pod,
-    Way::Instance,
+const ORIGINS: [Origin; 9] = [
+    Origin::Environment,
+    Origin::Session,
+    Origin::Home,
+    Origin::Profile,
+    Origin::Process,
+    Origin::WebIdentity,
+    Origin::Container,
+    Origin::Pod,
+    Origin::Instance,
 ];
 
 /// What a server has found.
 enum Found {
     /// The same for ever.
     Fixed(Issued),
-    /// Whatever this hands out.
+    /// The credentials that this source issues.
     From(Source),
 }
 
@@ -67,57 +67,57 @@ impl Found {
     }
 }
 
-impl Way {
+impl Origin {
     /// The ground where a server finds them.
-    async fn ground(self, moto: &Moto) -> (Ground, Found) {
+    async fn fixture(self, moto: &Moto) -> (Fixture, Found) {
         match self {
             Self::WebIdentity => {
                 let source = Source::sts().await;
-                (Ground::with(moto, &source, Some(&Proof::WEB)).await, Found::From(source))
+                (Fixture::with(moto, &source, Some(&Proof::WEB)).await, Found::From(source))
             }
             Self::Pod => {
                 let source = Source::container().await;
-                (Ground::with(moto, &source, Some(&Proof::POD)).await, Found::From(source))
+                (Fixture::with(moto, &source, Some(&Proof::POD)).await, Found::From(source))
             }
             Self::Container => {
                 let source = Source::container().await;
                 source.accept("basic Zm9v");
-                let ground = Ground::with(moto, &source, None).await;
-                let ground = ground.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "basic Zm9v");
-                (ground, Found::From(source))
+                let fixture = Fixture::with(moto, &source, None).await;
+                let fixture = fixture.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", "basic Zm9v");
+                (fixture, Found::From(source))
             }
             Self::Instance => {
                 let source = Source::imds().await;
-                (Ground::with(moto, &source, None).await, Found::From(source))
+                (Fixture::with(moto, &source, None).await, Found::From(source))
             }
             Self::Environment | Self::Session | Self::Home | Self::Profile | Self::Process => {
                 let issued = Issued::new(Duration::from_hours(1));
-                let ground = self.fixed(Ground::new(moto).await, &issued);
+                let fixture = self.fixed(Fixture::new(moto).await, &issued);
                 let mut signer = issued.signer(REGION);
                 if matches!(self, Self::Environment | Self::Home) {
                     signer.token = None;
                 }
-                ground.demand(signer);
-                (ground, Found::Fixed(issued))
+                fixture.demand(signer);
+                (fixture, Found::Fixed(issued))
             }
         }
     }
 
-    fn fixed(self, ground: Ground, issued: &Issued) -> Ground {
+    fn fixed(self, fixture: Fixture, issued: &Issued) -> Fixture {
         let Issued { access_key, secret_key, token, .. } = issued;
         let pair =
             format!("aws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n");
-        let path = |name: &str, text: &str| ground.file(name, text).display().to_string();
+        let path = |name: &str, text: &str| fixture.file(name, text).display().to_string();
         match self {
             Self::Home => {
                 path(".aws/credentials", &format!("[default]\n{pair}"));
-                ground
+                fixture
             }
             Self::Profile => {
                 let text =
                     format!("[other]\nx = y\n[storage]\n{pair}aws_session_token = {token}\n");
                 let file = path("elsewhere", &text);
-                ground
+                fixture
                     .variable("AWS_SHARED_CREDENTIALS_FILE", &file)
                     .variable("AWS_PROFILE", "storage")
             }
@@ -125,16 +125,16 @@ impl Way {
                 let said = path("said", &process(issued));
                 let text = format!("[profile storage]\ncredential_process = cat {said}\n");
                 let file = path("config", &text);
-                ground.variable("AWS_CONFIG_FILE", &file).variable("AWS_PROFILE", "storage")
+                fixture.variable("AWS_CONFIG_FILE", &file).variable("AWS_PROFILE", "storage")
             }
             _ => {
-                let ground = ground
+                let fixture = fixture
                     .variable("AWS_ACCESS_KEY_ID", access_key)
                     .variable("AWS_SECRET_ACCESS_KEY", secret_key);
                 if matches!(self, Self::Environment) {
-                    return ground;
+                    return fixture;
                 }
-                ground.variable("AWS_SESSION_TOKEN", token)
+                fixture.variable("AWS_SESSION_TOKEN", token)
             }
         }
     }
@@ -152,27 +152,27 @@ pub(super) fn process(issued: &Issued) -> String {
     .to_string()
 }
 
-async fn serves(way: Way, moto: Arc<Moto>) {
-    let (mut ground, found) = way.ground(&moto).await;
+async fn serves(origin: Origin, moto: Arc<Moto>) {
+    let (mut fixture, found) = origin.fixture(&moto).await;
     // The environment says where credentials are; where AWS is, the configuration says.
-    ground = ground
+    fixture = fixture
         .variable("AWS_REGION", "us-west-1")
         .variable("AWS_DEFAULT_REGION", "us-west-1")
         .variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
-    ground.setup = ground.setup.with(json!({ "log": { "error": "debug" } }));
-    let server = ground.setup.start().await;
-    let mut admin = ground.admin(&server).await;
+    fixture.setup = fixture.setup.with(json!({ "log": { "error": "debug" } }));
+    let server = fixture.setup.start().await;
+    let mut admin = fixture.admin(&server).await;
     admin.get("/v1/ready").await.ok();
-    let name = format!("my-key-{way:?}");
+    let name = format!("my-key-{origin:?}");
     create(&mut admin, &name).await.ok();
     let made = generate(&mut admin, &name).await.ok();
     decrypt(&mut admin, &name, &made).await.ok();
     admin.get("/v1/key/list/").await.ok();
     generate(&mut admin, "my-absent").await.refused(404, "key does not exist");
-    ground.was_asked_well();
-    let told = [server.stdout().so_far(), server.stderr().so_far()].concat().join("\n");
-    let is_told = found.secrets().iter().any(|secret| told.contains(secret));
-    assert!(!is_told, "secrets of {way:?} are in the log");
+    fixture.was_asked_well();
+    let output = [server.stdout().so_far(), server.stderr().so_far()].concat().join("\n");
+    let is_logged = found.secrets().iter().any(|secret| output.contains(secret));
+    assert!(!is_logged, "secrets of {origin:?} are in the log");
     server.stop().await;
 }
 
@@ -181,8 +181,8 @@ async fn credentials_of_every_source_sign_every_request() {
     let Some(moto) = emulator().await else { return };
     let moto = Arc::new(moto);
     let mut servers = JoinSet::new();
-    for way in WAYS {
-        servers.spawn(serves(way, Arc::clone(&moto)));
+    for origin in ORIGINS {
+        servers.spawn(serves(origin, Arc::clone(&moto)));
     }
     servers.join_all().await;
 }
@@ -191,32 +191,32 @@ async fn credentials_of_every_source_sign_every_request() {
 async fn the_environment_comes_first_and_the_configuration_before_it() {
     let Some(moto) = emulator().await else { return };
     let (web, instance) = (Source::sts().await, Source::imds().await);
-    let mut ground = Ground::with(&moto, &web, Some(&Proof::WEB)).await;
+    let mut fixture = Fixture::with(&moto, &web, Some(&Proof::WEB)).await;
     for (name, value) in instance.environment() {
-        ground = ground.variable(name, &value);
+        fixture = fixture.variable(name, &value);
     }
     let of_file = "[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = of-the-file\n";
-    ground.file(".aws/credentials", of_file);
+    fixture.file(".aws/credentials", of_file);
     let of_environment = Signer {
         key_id: "AKIAENVIRONMENT".to_owned(),
         secret: "of the environment".to_owned(),
         token: None,
         region: REGION.to_owned(),
     };
-    ground = ground
+    fixture = fixture
         .variable("AWS_ACCESS_KEY_ID", &of_environment.key_id)
         .variable("AWS_SECRET_ACCESS_KEY", &of_environment.secret);
     for (signer, section) in
-        [(of_environment, None), (signer(), Some(keystore(&ground.proxy, json!({}))))]
+        [(of_environment, None), (signer(), Some(keystore(&fixture.proxy, json!({}))))]
     {
-        ground.demand(signer);
+        fixture.demand(signer);
         if let Some(section) = section {
-            ground.setup = ground.setup.aws(section);
+            fixture.setup = fixture.setup.aws(section);
         }
-        let server = ground.setup.start().await;
-        create(&mut ground.admin(&server).await, &format!("my-key-{}", server.pid())).await.ok();
+        let server = fixture.setup.start().await;
+        create(&mut fixture.admin(&server).await, &format!("my-key-{}", server.pid())).await.ok();
         server.stop().await;
     }
-    ground.was_asked_well();
+    fixture.was_asked_well();
     assert_eq!((web.asked(), instance.asked()), (0, 0));
 }

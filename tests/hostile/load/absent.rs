@@ -1,13 +1,13 @@
-//! Requests for keys that do not exist.
+//! A load of requests for keys that do not exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kes_tests::{Dialer, Request};
+use kes_harness::{Dialer, Request};
 use tokio::task::JoinSet;
 
-use super::{Load, Tally};
+use super::{Counters, Load};
 
 /// How the names of keys that do not exist begin.
 pub(crate) const PREFIX: &str = "my-absent-";
@@ -17,11 +17,11 @@ pub(crate) const PREFIX: &str = "my-absent-";
 pub(crate) fn start(dialer: &Dialer, source: IpAddr, connections: usize, streams: usize) -> Load {
     let dialer = dialer.clone().from(source);
     let next = Arc::new(AtomicUsize::new(0));
-    Load::start(connections, move |_, tally| {
+    Load::start(connections, move |_, counters| {
         let (dialer, next) = (dialer.clone(), Arc::clone(&next));
         async move {
-            if connection(&dialer, streams, &next, &tally).await.is_none() {
-                tally.count("ended");
+            if connection(&dialer, streams, &next, &counters).await.is_none() {
+                counters.count("ended");
             }
         }
     })
@@ -32,7 +32,7 @@ async fn connection(
     dialer: &Dialer,
     streams: usize,
     next: &AtomicUsize,
-    tally: &Tally,
+    counters: &Counters,
 ) -> Option<()> {
     let mut connection = dialer.connect().await.ok()?;
     let mut answers = JoinSet::new();
@@ -41,10 +41,10 @@ async fn connection(
             let number = next.fetch_add(1, Ordering::Relaxed);
             let path = format!("/v1/key/describe/{PREFIX}{number}");
             let pending = connection.start(Request::new("GET", &path)).await.ok()?;
-            tally.count("asked");
+            counters.count("asked");
             answers.spawn(pending.try_answer());
         }
         let answer = answers.join_next().await?.expect("no task panics").ok()?;
-        tally.count(format!("status {}: {}", answer.status, answer.error()));
+        counters.count(format!("status {}: {}", answer.status, answer.error()));
     }
 }

@@ -1,15 +1,15 @@
-//! Bodies that never end.
+//! A load of bodies that never end.
 
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::{Answer, Dialer, Feed, Payload, Request};
+use kes_harness::{Answer, Dialer, Feed, Payload, Request};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use super::{Load, Tally};
+use super::{Counters, Load};
 
 /// How often a slow body sends a byte.
 const TRICKLE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub(crate) const PIECE_LEN: usize = 64 << 10;
 
 /// How a body goes on after its first bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Pace {
+pub(crate) enum Delivery {
     /// Not at all.
     Stall,
     /// By a byte a second.
@@ -34,7 +34,7 @@ pub(crate) struct Endless {
     /// What each body sends as fast as the server takes it, in pieces of [`PIECE_LEN`].
     pub(crate) pieces: usize,
     /// How it goes on.
-    pub(crate) pace: Pace,
+    pub(crate) delivery: Delivery,
     /// Bodies at a time on each connection.
     pub(crate) streams: usize,
 }
@@ -49,18 +49,18 @@ pub(crate) fn start(
     connections: usize,
 ) -> Load {
     let (dialer, endless) = (dialer.clone().from(source), endless.clone());
-    Load::start(connections, move |_, tally| {
+    Load::start(connections, move |_, counters| {
         let (dialer, endless) = (dialer.clone(), endless.clone());
         async move {
-            if connection(&dialer, &endless, &tally).await.is_none() {
-                tally.count("ended");
+            if connection(&dialer, &endless, &counters).await.is_none() {
+                counters.count("ended");
             }
         }
     })
 }
 
 /// Keeps all bodies of a connection open; `None` when it ended.
-async fn connection(dialer: &Dialer, endless: &Endless, tally: &Arc<Tally>) -> Option<()> {
+async fn connection(dialer: &Dialer, endless: &Endless, counters: &Arc<Counters>) -> Option<()> {
     let mut connection = dialer.connect().await.ok()?;
     let mut answers: JoinSet<Option<Answer>> = JoinSet::new();
     loop {
@@ -68,18 +68,20 @@ async fn connection(dialer: &Dialer, endless: &Endless, tally: &Arc<Tally>) -> O
             let (mut feed, payload) = Payload::fed();
             let request = Request::new("PUT", &endless.path).payload(payload);
             let pending = connection.start(request).await.ok()?;
-            let (endless, tally) = (endless.clone(), Arc::clone(tally));
+            let (endless, counters) = (endless.clone(), Arc::clone(counters));
             answers.spawn(async move {
                 tokio::select! {
                     answer = pending.try_answer() => answer.ok(),
-                    () = fed(&mut feed, &endless, &tally) => None,
+                    () = fed(&mut feed, &endless, &counters) => None,
                 }
             });
         }
         let answer = answers.join_next().await?.expect("no task panics");
         match answer {
-            Some(answer) => tally.count(format!("status {}: {}", answer.status, message(&answer))),
-            None => tally.count("no answer"),
+            Some(answer) => {
+                counters.count(format!("status {}: {}", answer.status, message(&answer)));
+            }
+            None => counters.count("no answer"),
         }
     }
 }
@@ -90,11 +92,11 @@ fn message(answer: &Answer) -> String {
 }
 
 /// Sends a body that does not end.
-async fn fed(feed: &mut Feed, endless: &Endless, tally: &Tally) {
+async fn fed(feed: &mut Feed, endless: &Endless, counters: &Counters) {
     if !feed.was_wanted().await {
         return pending().await;
     }
-    tally.count("open");
+    counters.count("open");
     let mut piece = vec![b'A'; PIECE_LEN];
     for number in 1..=endless.pieces {
         let start: &[u8] = if number == 1 { br#"{"plaintext":""# } else { b"" };
@@ -102,12 +104,12 @@ async fn fed(feed: &mut Feed, endless: &Endless, tally: &Tally) {
         if !feed.try_send(piece.clone()) || !feed.was_taken(number).await {
             return pending().await;
         }
-        tally.count("piece");
+        counters.count("piece");
         piece.fill(b'A');
     }
-    match endless.pace {
-        Pace::Stall => pending().await,
-        Pace::Trickle => {
+    match endless.delivery {
+        Delivery::Stall => pending().await,
+        Delivery::Trickle => {
             let mut ticks = interval(TRICKLE);
             loop {
                 ticks.tick().await;

@@ -29,26 +29,26 @@ const QUIET: Duration = Duration::from_millis(500);
 pub(crate) struct Load {
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
 }
 
 /// What happened to a load, counted by name.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(watch::Sender<BTreeMap<String, usize>>);
+pub(crate) struct Counters(watch::Sender<BTreeMap<String, usize>>);
 
 impl Load {
     /// Starts so many workers; each does its work again and again. Work that is done once ends by
     /// waiting for ever.
     pub(crate) fn start<W>(
         workers: usize,
-        work: impl Fn(usize, Arc<Tally>) -> W + Clone + Send + 'static,
+        work: impl Fn(usize, Arc<Counters>) -> W + Clone + Send + 'static,
     ) -> Self
     where
         W: Future<Output = ()> + Send + 'static,
     {
         let (stop, mut stopped) = watch::channel(false);
-        let tally = Arc::new(Tally::default());
-        let counts = Arc::clone(&tally);
+        let counters = Arc::new(Counters::default());
+        let counts = Arc::clone(&counters);
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime can be made").block_on(async {
@@ -69,23 +69,23 @@ impl Load {
                 }
             });
         });
-        Self { stop, thread: Some(thread), tally }
+        Self { stop, thread: Some(thread), counters }
     }
 
     /// What happened so far.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Ends it, and gives what happened.
     ///
     /// # Panics
     /// If the load did.
-    pub(crate) fn stop(mut self) -> Arc<Tally> {
+    pub(crate) fn stop(mut self) -> Arc<Counters> {
         self.stop.send_replace(true);
         let thread = self.thread.take().expect("it is stopped once");
         thread.join().expect("the load does not panic");
-        Arc::clone(&self.tally)
+        Arc::clone(&self.counters)
     }
 }
 
@@ -99,7 +99,7 @@ impl Drop for Load {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Counts one.
     pub(crate) fn count(&self, what: impl Into<String>) {
         self.0.send_modify(|counts| *counts.entry(what.into()).or_default() += 1);
@@ -140,7 +140,7 @@ fn sum(counts: &BTreeMap<String, usize>, start: &str) -> usize {
     counts.iter().filter(|(what, _)| what.starts_with(start)).map(|(_, count)| count).sum()
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (what, count)) in self.0.borrow().iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };

@@ -1,11 +1,11 @@
-//! Connections that come as fast as they can, and go.
+//! A load that opens and closes connections as fast as possible.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::{Credential, Dialer};
+use kes_harness::{Credential, Dialer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -88,7 +88,7 @@ pub(crate) fn start(
     }
     .into();
     let has_handshake = matches!(how, How::Handshake(_));
-    Load::start(width, move |worker, tally| {
+    Load::start(width, move |worker, counters| {
         let dialer = dialer.clone().from(source.address(worker));
         let hello = Arc::clone(&hello);
         async move {
@@ -99,10 +99,10 @@ pub(crate) fn start(
             };
             match outcome {
                 Ok(stream) => {
-                    tally.count("connected");
+                    counters.count("connected");
                     left(stream, leave).await;
                 }
-                Err(_) => tally.count("failed"),
+                Err(_) => counters.count("failed"),
             }
         }
     })

@@ -1,16 +1,16 @@
-//! Peers that ask and do not take the answers.
+//! A load that sends requests and does not read the answers.
 
 use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kes_tests::frame::{Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM};
-use kes_tests::{Dialer, Proto, Tls};
+use kes_harness::frame::{Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM};
+use kes_harness::{Dialer, Proto, Tls};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{interval, timeout};
 
-use super::{Load, Tally};
+use super::{Counters, Load};
 
 /// What the kernel keeps for a peer that does not read its socket.
 const RECEIVE_BUFFER: u32 = 4096;
@@ -49,7 +49,7 @@ pub(crate) enum Untaken {
     UnreadH1,
 }
 
-/// Every way not to take an answer but the one that takes a little.
+/// Every variant of not reading an answer but the one that reads a little.
 pub(crate) const UNTAKEN: [Untaken; 4] =
     [Untaken::NoWindow, Untaken::WindowOfOne, Untaken::UnreadH2, Untaken::UnreadH1];
 
@@ -65,28 +65,28 @@ pub(crate) fn start(
     connections: usize,
 ) -> Load {
     let (dialer, ask) = (dialer.clone().from(source), ask.clone());
-    Load::start(connections, move |_, tally| {
+    Load::start(connections, move |_, counters| {
         let (dialer, ask) = (dialer.clone(), ask.clone());
         async move {
-            match peer(&dialer, &ask, untaken, &tally).await {
+            match peer(&dialer, &ask, untaken, &counters).await {
                 Ok(()) => {
-                    tally.count("ended");
+                    counters.count("ended");
                     pending::<()>().await;
                 }
                 // It was refused before it asked, and is tried again.
-                Err(_) => tally.count("failed"),
+                Err(_) => counters.count("failed"),
             }
         }
     })
 }
 
-async fn peer(dialer: &Dialer, ask: &Ask, untaken: Untaken, tally: &Tally) -> io::Result<()> {
+async fn peer(dialer: &Dialer, ask: &Ask, untaken: Untaken, counters: &Counters) -> io::Result<()> {
     match untaken {
-        Untaken::NoWindow => windowed(dialer, ask, 0, tally).await,
-        Untaken::WindowOfOne => windowed(dialer, ask, 1, tally).await,
-        Untaken::Trickle => trickling(dialer, ask, tally).await,
-        Untaken::UnreadH2 => unread_h2(dialer, ask, tally).await,
-        Untaken::UnreadH1 => unread_h1(dialer, ask, tally).await,
+        Untaken::NoWindow => windowed(dialer, ask, 0, counters).await,
+        Untaken::WindowOfOne => windowed(dialer, ask, 1, counters).await,
+        Untaken::Trickle => trickling(dialer, ask, counters).await,
+        Untaken::UnreadH2 => unread_h2(dialer, ask, counters).await,
+        Untaken::UnreadH1 => unread_h1(dialer, ask, counters).await,
     }
 }
 
@@ -110,35 +110,35 @@ async fn asked(frames: &mut Frames, ask: &Ask) -> io::Result<Vec<u32>> {
 }
 
 /// Receives frames until the connection ends.
-async fn received(frames: &mut Frames, tally: &Tally) {
+async fn received(frames: &mut Frames, counters: &Counters) {
     while let Ok(frame) = frames.next().await {
         match frame.kind {
-            HEADERS => tally.count(format!("status {}", frame.status().unwrap_or_default())),
-            RST_STREAM if frame.error_code() == Some(REFUSED_STREAM) => tally.count("refused"),
-            RST_STREAM => tally.count("reset"),
-            GOAWAY => tally.count("goaway"),
+            HEADERS => counters.count(format!("status {}", frame.status().unwrap_or_default())),
+            RST_STREAM if frame.error_code() == Some(REFUSED_STREAM) => counters.count("refused"),
+            RST_STREAM => counters.count("reset"),
+            GOAWAY => counters.count("goaway"),
             _ => {}
         }
     }
 }
 
-async fn windowed(dialer: &Dialer, ask: &Ask, window: u32, tally: &Tally) -> io::Result<()> {
+async fn windowed(dialer: &Dialer, ask: &Ask, window: u32, counters: &Counters) -> io::Result<()> {
     let mut frames = Frames::open_with_window(dialer, window).await?;
     // A server that ends the connection meanwhile is seen to do so below.
     let _ = asked(&mut frames, ask).await;
-    tally.count("asking");
-    received(&mut frames, tally).await;
+    counters.count("asking");
+    received(&mut frames, counters).await;
     Ok(())
 }
 
-async fn trickling(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> {
+async fn trickling(dialer: &Dialer, ask: &Ask, counters: &Counters) -> io::Result<()> {
     let mut frames = Frames::open_with_window(dialer, 0).await?;
     let streams = asked(&mut frames, ask).await.unwrap_or_default();
-    tally.count("asking");
+    counters.count("asking");
     let mut ticks = interval(TRICKLE);
     for stream in streams.iter().cycle() {
         tokio::select! {
-            () = received(&mut frames, tally) => break,
+            () = received(&mut frames, counters) => break,
             _ = ticks.tick() => {}
         }
         if frames.widen(*stream, 1).await.is_err() {
@@ -148,17 +148,17 @@ async fn trickling(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> 
     Ok(())
 }
 
-async fn unread_h2(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> {
+async fn unread_h2(dialer: &Dialer, ask: &Ask, counters: &Counters) -> io::Result<()> {
     let dialer = dialer.clone().receive_buffer(RECEIVE_BUFFER);
     let mut frames = Frames::open_with_window(&dialer, i32::MAX.cast_unsigned()).await?;
     frames.widen(0, i32::MAX.cast_unsigned() - 65_535).await?;
     // The server's windows are learned from what it sends, and nothing is read after that.
     let _ = timeout(WRITE_TIMEOUT, asked(&mut frames, ask)).await;
-    tally.count("asking");
+    counters.count("asking");
     pending().await
 }
 
-async fn unread_h1(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> {
+async fn unread_h1(dialer: &Dialer, ask: &Ask, counters: &Counters) -> io::Result<()> {
     let dialer = dialer.clone().over((Proto::H1, Tls::V13)).receive_buffer(RECEIVE_BUFFER);
     let mut stream = dialer.tls().await?;
     let length = ask.body.len();
@@ -175,6 +175,6 @@ async fn unread_h1(dialer: &Dialer, ask: &Ask, tally: &Tally) -> io::Result<()> 
     };
     // A server that waits for its answers to be taken takes no more requests.
     let _ = timeout(WRITE_TIMEOUT, asked).await;
-    tally.count("asking");
+    counters.count("asking");
     pending().await
 }

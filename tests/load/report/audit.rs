@@ -1,6 +1,6 @@
 //! What the audit log on the standard output costs.
 
-use kes_tests::Credential;
+use kes_harness::Credential;
 use serde_json::json;
 
 use super::Bench;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kes_tests::{Credential, Request};
+use kes_harness::{Credential, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;

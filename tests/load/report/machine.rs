@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kes_tests::{finish, kes};
+use kes_harness::{finish, kes};
 use time::OffsetDateTime;
 use tokio::process::Command;
 use tokio::time::Instant;

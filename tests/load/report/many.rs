@@ -1,6 +1,6 @@
 //! Whether much of everything costs more than little.
 
-use kes_tests::{Credential, Server};
+use kes_harness::{Credential, Server};
 
 use super::Bench;
 use super::table::Row;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kes_tests::{Connection, Credential, Proto, Server, Setup, Tls};
+use kes_harness::{Connection, Credential, Proto, Server, Setup, Tls};
 use tokio::time::sleep;
 
 use super::Bench;

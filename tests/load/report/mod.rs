@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use kes_tests::Server;
+use kes_harness::Server;
 
 use crate::load::{Shape, Until};
 use crate::operation::Operation;

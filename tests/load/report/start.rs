@@ -1,6 +1,6 @@
 //! From exec to the first answer.
 
-use kes_tests::{Credential, Server};
+use kes_harness::{Credential, Server};
 use tokio::time::Instant;
 
 use super::Bench;

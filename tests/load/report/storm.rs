@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kes_tests::{Connection, Credential, Dialer, Proto, Request, Server};
+use kes_harness::{Connection, Credential, Dialer, Proto, Request, Server};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

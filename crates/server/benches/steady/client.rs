@@ -5,7 +5,7 @@ use std::io;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use kes_tests::{Connection, Credential, Dialer, Proto, Request, Tls, caller};
+use kes_harness::{Connection, Credential, Dialer, Proto, Request, Tls, caller};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -37,7 +37,7 @@ async fn requests(dialer: &Dialer, streams: usize, count: u64) {
     // One that exists is as good as a new one.
     connection.send(Request::new("PUT", &format!("/v1/key/create/{KEY}"))).await;
     let made = caller::generate(&mut connection, KEY).await;
-    let (context, ciphertext) = (kes_tests::b64("c"), made.text("ciphertext"));
+    let (context, ciphertext) = (kes_harness::b64("c"), made.text("ciphertext"));
     let body = serde_json::json!({ "context": context, "ciphertext": ciphertext }).to_string();
     decrypt(&mut connection, streams, count, &body).await;
     ready();

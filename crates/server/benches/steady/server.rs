@@ -8,10 +8,10 @@ use std::time::Duration;
 use kes_config::Limits;
 use kes_config::ProcessEnvironment;
 use kes_crypto::SystemRandom;
+use kes_harness::{Credential, Setup};
 use kes_keyring::{CacheExpiry, Keyring};
 use kes_server::{BuildInfo, ErrorLog, Server, Stop, count};
 use kes_store::MemoryStore;
-use kes_tests::{Credential, Setup};
 use kes_types::SystemClock;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -192,5 +192,5 @@ fn float(count: u64) -> f64 {
 }
 
 fn resident_kib() -> u64 {
-    kes_tests::status(std::process::id(), "VmRSS")
+    kes_harness::status(std::process::id(), "VmRSS")
 }
