@@ -18,7 +18,6 @@ mod environment;
 mod error;
 mod file;
 mod findings;
-mod key_match;
 mod keystore;
 mod limits;
 mod log;
