@@ -1,6 +1,7 @@
 //! The AWS store's settings.
 
 use kes_types::Secret;
+use url::Url;
 
 use crate::cursor::{Cursor, Text};
 use crate::endpoint;
@@ -147,8 +148,8 @@ struct AwsHost {
 impl AwsHost {
     /// The host of a URL, if it is AWS's own.
     fn of(url: &str) -> Option<Self> {
-        let host = url.split("://").nth(1)?.split(['/', ':']).next()?.to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str()?.trim_end_matches('.');
         let ends_in = |suffixes: &[&str]| {
             let rests = suffixes.iter().filter_map(|suffix| host.strip_suffix(suffix));
             rests.into_iter().any(|rest| rest.ends_with('.'))
