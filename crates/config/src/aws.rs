@@ -7,6 +7,7 @@ use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
 use crate::findings::Findings;
+use crate::section::{Map, SecretText, Setting, section};
 
 /// Settings of the AWS Secrets Manager store.
 #[derive(Clone, Debug)]
@@ -57,16 +58,45 @@ pub enum AwsCredentials {
     },
 }
 
+section! {
+    /// The AWS store.
+    struct AwsSection<'a> {
+        secretsmanager: SecretsManagerSection<'a>,
+    }
+}
+
+section! {
+    /// The AWS store; see [`AwsKeystore`].
+    struct SecretsManagerSection<'a> {
+        endpoint: Setting<'a>,
+        region: Setting<'a>,
+        kmskey: Setting<'a>,
+        kmsendpoint: Setting<'a>,
+        prefix: Setting<'a>,
+        tags: Map<'a, Setting<'a>>,
+        credentials: CredentialsSection<'a>,
+    }
+}
+
+section! {
+    /// AWS credentials; see [`AwsCredentials`].
+    struct CredentialsSection<'a> {
+        accesskey: Setting<'a>,
+        secretkey: SecretText<'a>,
+        token: SecretText<'a>,
+    }
+}
+
 /// Reads the section `keystore.aws`.
-pub(crate) fn read(aws: &Cursor<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
-    let section = aws.field("secretsmanager");
-    let endpoint = findings.keep(endpoint(&section.field("endpoint")));
+pub(crate) fn read(aws: &AwsSection<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
+    let section = &aws.secretsmanager;
+    let endpoint = findings.keep(endpoint(&section.endpoint));
     let host = endpoint.as_deref().and_then(AwsHost::of);
-    let region = findings.keep(region(&section.field("region"), host.as_ref()));
-    let kms_endpoint = kms_endpoint(&section.field("kmsendpoint"), endpoint.as_deref(), host);
+    let region = findings.keep(region(&section.region, host.as_ref()));
+    let kms_endpoint = kms_endpoint(&section.kmsendpoint, endpoint.as_deref(), host);
     let kms_endpoint = findings.keep(kms_endpoint);
     if endpoint.as_deref().is_some_and(endpoint::is_exposed) {
-        findings.warn(section.field("endpoint").fault(
+        findings.warn(section.endpoint.fault(
             "is plain HTTP to another machine: every key, and the token of temporary credentials, \
              can be read on the way; write https://",
         ));
@@ -76,16 +106,16 @@ pub(crate) fn read(aws: &Cursor<'_>, findings: &mut Findings) -> Option<AwsKeyst
         _ => None,
     };
     if kms_url.is_some_and(endpoint::is_exposed) {
-        findings.warn(section.field("kmsendpoint").fault(
+        findings.warn(section.kmsendpoint.fault(
             "is plain HTTP to another machine: the token of temporary credentials can be read on \
              the way, and answers can be changed; write https://",
         ));
     }
-    let kms_key = findings.keep(kms_key(&section.field("kmskey"), region.as_deref()));
-    let prefix = findings.keep(prefix(&section.field("prefix")));
-    let tags = tags(&section.field("tags"), findings);
+    let kms_key = findings.keep(kms_key(&section.kmskey, region.as_deref()));
+    let prefix = findings.keep(prefix(&section.prefix));
+    let tags = tags(&section.tags, findings);
     let tags = findings.keep(tags);
-    let credentials = credentials(&section.field("credentials"), findings);
+    let credentials = credentials(&section.credentials, findings);
     Some(AwsKeystore {
         endpoint: endpoint?,
         region: region?,
@@ -205,8 +235,8 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
 }
 
 /// By the documentation of AWS (*Tagging AWS resources*).
-fn tags(
-    place: &Cursor<'_>,
+fn tags<'a>(
+    place: &Map<'a, Setting<'a>>,
     findings: &mut Findings,
 ) -> Result<Option<Vec<(String, String)>>, Fault> {
     let entries = place.entries();
@@ -214,7 +244,7 @@ fn tags(
         let message = format!("has {} tags; at most {TAGS_MAX} fit", entries.len());
         findings.fault(place.fault(message));
     }
-    let read = |(key, place): (&str, Cursor<'_>)| findings.keep(tag(key, &place));
+    let read = |(key, place): (&str, Setting<'_>)| findings.keep(tag(key, &place));
     let tags: Vec<_> = entries.into_iter().map(read).collect();
     if !place.is_present() {
         return Ok(None);
@@ -242,9 +272,12 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
     Ok((key.to_owned(), value.as_str().to_owned()))
 }
 
-fn credentials(place: &Cursor<'_>, findings: &mut Findings) -> Option<AwsCredentials> {
-    let names = ["accesskey", "secretkey", "token"];
-    let texts = names.map(|name| findings.keep(place.field(name).text()));
+fn credentials(
+    section: &CredentialsSection<'_>,
+    findings: &mut Findings,
+) -> Option<AwsCredentials> {
+    let places: [&Cursor<'_>; 3] = [&section.accesskey, &section.secretkey, &section.token];
+    let texts = places.map(|place| findings.keep(place.text()));
     // All empty in the file is the SDK's chain; emptied by the environment is a mistake.
     if !texts.iter().any(|text| Text::is_used(text.as_ref())) {
         return Some(AwsCredentials::Default);
@@ -304,12 +337,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{findings, schema};
+    use crate::findings;
+    use crate::section::Shape as _;
 
     fn aws(text: &str) -> Result<AwsKeystore, String> {
         let environment = BTreeMap::from([("EMPTY".to_owned(), String::new())]);
         let text = format!("secretsmanager: {text}");
-        findings::of_section(&text, &schema::AWS, &environment, read)
+        findings::of_section(&text, AwsSection::SCHEMA, &environment, |place, found| {
+            read(&AwsSection::at(place), found)
+        })
     }
 
     #[test]

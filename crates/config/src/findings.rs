@@ -81,12 +81,12 @@ pub(crate) fn of_section<T>(
     text: &str,
     schema: &'static crate::schema::Schema,
     environment: &dyn crate::environment::Environment,
-    read: impl FnOnce(&crate::cursor::Cursor<'_>, &mut Findings) -> Option<T>,
+    read: impl FnOnce(crate::cursor::Cursor<'_>, &mut Findings) -> Option<T>,
 ) -> Result<T, String> {
     let mut findings = Findings::default();
     let tree = crate::yaml::parse(text).map_err(|fault| fault.message)?;
     let root = crate::walk::read(&tree, schema, &mut findings).map_err(|fault| fault.message)?;
-    let value = read(&crate::cursor::Cursor::root(&root, environment), &mut findings);
+    let value = read(crate::cursor::Cursor::root(&root, environment), &mut findings);
     let line = |fault: &Fault| format!("{}: {}", fault.path, fault.message);
     let lines: Vec<_> = findings.faults.iter().map(line).collect();
     value.filter(|_| lines.is_empty()).ok_or_else(|| lines.join("\n"))

@@ -27,6 +27,7 @@ mod policies;
 mod proxies;
 mod route;
 mod schema;
+mod section;
 mod suggest;
 mod tls;
 mod value;

@@ -11,6 +11,8 @@ use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
 use crate::findings::Findings;
+use crate::schema::Schema;
+use crate::section::{SecretText, Setting, section};
 use crate::vault_variables;
 
 /// Settings of the Vault store.
@@ -95,24 +97,90 @@ pub enum VaultJwt {
     Token(Secret),
 }
 
+section! {
+    /// The Vault store; see [`VaultKeystore`].
+    struct VaultSection<'a> {
+        endpoint: Setting<'a>,
+        engine: Setting<'a> = "kv",
+        version: Setting<'a> = "v1",
+        namespace: Setting<'a>,
+        prefix: Setting<'a>,
+        transit: TransitSection<'a>,
+        approle: AppRoleSection<'a>,
+        kubernetes: KubernetesSection<'a>,
+        tls: VaultTlsSection<'a>,
+        status: StatusSection<'a>,
+    }
+}
+
+section! {
+    /// The second layer of encryption; an empty key is none.
+    struct TransitSection<'a> {
+        engine: Setting<'a> = "transit",
+        key: Setting<'a>,
+    }
+}
+
+section! {
+    /// The login with the method `approle`.
+    struct AppRoleSection<'a> {
+        /// Empty is the namespace of the store, `/` the root namespace.
+        namespace: Setting<'a>,
+        engine: Setting<'a> = "approle",
+        id: SecretText<'a>,
+        secret: SecretText<'a>,
+    }
+    unread { "retry": Schema::NoEffect }
+}
+
+section! {
+    /// The login with the method `kubernetes`.
+    struct KubernetesSection<'a> {
+        /// Empty is the namespace of the store, `/` the root namespace.
+        namespace: Setting<'a>,
+        engine: Setting<'a> = "kubernetes",
+        role: Setting<'a>,
+        /// A token, or the path of its file.
+        jwt: Setting<'a>,
+    }
+    unread { "retry": Schema::NoEffect }
+}
+
+section! {
+    /// The client certificate towards Vault, and trust anchors for Vault's.
+    struct VaultTlsSection<'a> {
+        key: Setting<'a>,
+        cert: Setting<'a>,
+        ca: Setting<'a>,
+    }
+}
+
+section! {
+    /// How Vault's health is checked.
+    struct StatusSection<'a> {
+        /// How often.
+        ping: Setting<'a> = "10s",
+    }
+}
+
 /// Reads the section `keystore.vault`.
-pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
-    let endpoint = findings.keep(endpoint(&vault.field("endpoint")));
-    let engine = findings.keep(mount(&vault.field("engine"), "kv"));
-    let version = findings.keep(version(&vault.field("version")));
-    let namespace = findings.keep(optional(&vault.field("namespace")));
-    let prefix = findings.keep(mount(&vault.field("prefix"), ""));
-    let transit = transit(&vault.field("transit"), findings);
+pub(crate) fn read(vault: &VaultSection<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
+    let endpoint = findings.keep(endpoint(&vault.endpoint));
+    let engine = findings.keep(mount(&vault.engine));
+    let version = findings.keep(version(&vault.version));
+    let namespace = findings.keep(optional(&vault.namespace));
+    let prefix = findings.keep(mount(&vault.prefix));
+    let transit = transit(&vault.transit, findings);
     let transit = findings.keep(transit);
     let login = login(vault, namespace.clone().flatten(), findings);
     if let (Some(url), Some(login)) = (&endpoint, &login) {
-        warn_of_plain_http(&vault.field("endpoint"), url, login, findings);
+        warn_of_plain_http(&vault.endpoint, url, login, findings);
     }
-    let client = client(&vault.field("tls"), findings);
+    let client = client(&vault.tls, findings);
     let client = findings.keep(client);
     let ca = vault_variables::anchors(vault, findings);
     let ca = findings.keep(ca);
-    let ping = findings.keep(cache::duration(&vault.field("status").field("ping")));
+    let ping = findings.keep(cache::duration(&vault.status.ping));
     Some(VaultKeystore {
         endpoint: endpoint?,
         engine: engine?,
@@ -124,7 +192,7 @@ pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultK
         client: client?,
         ca: ca?,
         // As in Go's configuration structs, zero is as good as absent.
-        ping: ping?.filter(|ping| !ping.is_zero()).unwrap_or(Duration::from_secs(10)),
+        ping: Some(ping?).filter(|ping| !ping.is_zero()).unwrap_or(Duration::from_secs(10)),
     })
 }
 
@@ -161,7 +229,7 @@ fn warn_of_plain_http(place: &Cursor<'_>, url: &str, login: &VaultLogin, finding
 fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
     let text = place.text()?;
     match text.as_str() {
-        "" | "v1" => Ok(KvVersion::V1),
+        "v1" => Ok(KvVersion::V1),
         "v2" => Ok(KvVersion::V2),
         _ => Err(text.fault(format!("{} is no K/V version; it wants v1 or v2", text.shown()))),
     }
@@ -170,9 +238,12 @@ fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
 /// Reads the transit section. An empty key written in the file, as reference files have it, is as
 /// good as no section; one that the environment left empty is a mistake that would leave the keys
 /// without their second layer.
-fn transit(transit: &Cursor<'_>, findings: &mut Findings) -> Result<Option<VaultTransit>, Fault> {
-    let engine = findings.keep(mount(&transit.field("engine"), "transit"));
-    let key = transit.field("key").text()?;
+fn transit(
+    transit: &TransitSection<'_>,
+    findings: &mut Findings,
+) -> Result<Option<VaultTransit>, Fault> {
+    let engine = findings.keep(mount(&transit.engine));
+    let key = transit.key.text()?;
     let engine = engine.ok_or_else(Fault::known);
     if key.is_empty() && !key.is_replaced() {
         return engine.map(|_| None);
@@ -184,14 +255,14 @@ fn transit(transit: &Cursor<'_>, findings: &mut Findings) -> Result<Option<Vault
 /// Reads the login. A section that is empty throughout, as reference files have it, is as good as
 /// none.
 fn login(
-    vault: &Cursor<'_>,
+    vault: &VaultSection<'_>,
     namespace: Option<String>,
     findings: &mut Findings,
 ) -> Option<VaultLogin> {
-    let (approle, kubernetes) = (vault.field("approle"), vault.field("kubernetes"));
+    let (approle, kubernetes) = (&vault.approle, &vault.kubernetes);
     // Each is read once: it may be a file that can be read once.
-    let [id, secret] = ["id", "secret"].map(|name| findings.keep(approle.field(name).text()));
-    let [role, jwt] = ["role", "jwt"].map(|name| findings.keep(kubernetes.field(name).text()));
+    let [id, secret] = [&approle.id, &approle.secret].map(|place| findings.keep(place.text()));
+    let [role, jwt] = [&kubernetes.role, &kubernetes.jwt].map(|place| findings.keep(place.text()));
     let is_any_faulty = [&id, &secret, &role, &jwt].into_iter().any(Option::is_none);
     let is_used = |fields: [&Option<Text<'_>>; 2]| {
         fields.into_iter().any(|field| Text::is_used(field.as_ref()))
@@ -205,7 +276,7 @@ fn login(
             findings.keep(Err(vault.fault("has no login; one of approle, kubernetes is wanted")))
         }
         (true, false) => {
-            let method = method(&approle, "approle", namespace, findings);
+            let method = method(&approle.engine, &approle.namespace, namespace, findings);
             let id = findings.keep(id?.or_missing("the role's id"));
             let secret = findings.keep(secret?.or_missing("the secret's id"));
             let (namespace, engine) = method?;
@@ -214,7 +285,7 @@ fn login(
             Some(VaultLogin { namespace, engine, credentials })
         }
         (false, true) => {
-            let method = method(&kubernetes, "kubernetes", namespace, findings);
+            let method = method(&kubernetes.engine, &kubernetes.namespace, namespace, findings);
             let role = findings.keep(role?.or_missing("the role's name"));
             let jwt = findings.keep(jwt?.or_missing("a token, or the path of its file"));
             let (namespace, engine) = method?;
@@ -227,13 +298,13 @@ fn login(
 
 /// Reads the namespace and the mount of a login.
 fn method(
-    method: &Cursor<'_>,
-    default_engine: &str,
+    engine: &Cursor<'_>,
+    namespace: &Cursor<'_>,
     store_namespace: Option<String>,
     findings: &mut Findings,
 ) -> Option<(Option<String>, String)> {
-    let engine = findings.keep(mount(&method.field("engine"), default_engine));
-    let namespace = findings.keep(method.field("namespace").text())?;
+    let engine = findings.keep(mount(engine));
+    let namespace = findings.keep(namespace.text())?;
     let namespace = match namespace.as_str() {
         "" => store_namespace,
         "/" => None,
@@ -250,8 +321,11 @@ fn token(jwt: &Text<'_>) -> VaultJwt {
     }
 }
 
-fn client(tls: &Cursor<'_>, findings: &mut Findings) -> Result<Option<ClientIdentity>, Fault> {
-    let [key, cert] = ["key", "cert"].map(|name| findings.keep(tls.field(name).text()));
+fn client(
+    tls: &VaultTlsSection<'_>,
+    findings: &mut Findings,
+) -> Result<Option<ClientIdentity>, Fault> {
+    let [key, cert] = [&tls.key, &tls.cert].map(|place| findings.keep(place.text()));
     if [&key, &cert].into_iter().all(|text| text.as_ref().is_some_and(Text::is_empty)) {
         return Ok(None);
     }
@@ -272,8 +346,8 @@ fn optional(place: &Cursor<'_>) -> Result<Option<String>, Fault> {
 }
 
 /// A mount or a folder, without slashes around it.
-fn mount(place: &Cursor<'_>, default: &str) -> Result<String, Fault> {
-    Ok(place.text()?.or(default).trim_matches('/').to_owned())
+fn mount(place: &Cursor<'_>) -> Result<String, Fault> {
+    Ok(place.text()?.as_str().trim_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -281,13 +355,16 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{findings, schema};
+    use crate::findings;
+    use crate::section::Shape as _;
 
     fn vault(text: &str) -> Result<VaultKeystore, String> {
         let variables = [("EMPTY", ""), ("TOKEN", "hunter2")];
         let environment: BTreeMap<_, _> =
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        findings::of_section(text, &schema::VAULT, &environment, read)
+        findings::of_section(text, VaultSection::SCHEMA, &environment, |place, found| {
+            read(&VaultSection::at(place), found)
+        })
     }
 
     const LEAST: &str = "endpoint: https://127.0.0.1:8200/\napprole: { id: a, secret: b }\n";
