@@ -63,9 +63,7 @@ section! {
     struct AwsSection<'a> {
         secretsmanager: SecretsManagerSection<'a>,
     }
-}
 
-section! {
     /// The AWS store; see [`AwsKeystore`].
     struct SecretsManagerSection<'a> {
         endpoint: Setting<'a>,
@@ -76,9 +74,7 @@ section! {
         tags: Map<'a, Setting<'a>>,
         credentials: CredentialsSection<'a>,
     }
-}
 
-section! {
     /// AWS credentials; see [`AwsCredentials`].
     struct CredentialsSection<'a> {
         accesskey: Setting<'a>,

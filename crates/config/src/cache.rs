@@ -35,9 +35,7 @@ section! {
     struct CacheSection<'a> {
         expiry: ExpirySection<'a>,
     }
-}
 
-section! {
     /// How long keys stay in the cache; see [`CacheExpiry`].
     struct ExpirySection<'a> {
         any: Setting<'a> = "5m0s",

@@ -57,9 +57,7 @@ section! {
         // Anchors stand there, as in compose files.
         "x-*": Schema::Skipped,
     }
-}
 
-section! {
     /// A key to create at start.
     struct KeySection<'a> {
         name: Setting<'a>,

@@ -49,9 +49,7 @@ section! {
         "mem": Schema::Opaque,
         "kes": Schema::Opaque,
     }
-}
 
-section! {
     /// The filesystem store.
     struct FsSection<'a> {
         /// The folder.

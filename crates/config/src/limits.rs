@@ -12,6 +12,7 @@ use crate::error::Fault;
 use crate::findings::Findings;
 use crate::schema::{Field, Schema};
 use crate::section::Shape;
+use crate::value::Expansion;
 
 /// A row of the table of limits.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +96,7 @@ macro_rules! limits {
 
         impl<'a> Shape<'a> for LimitsSection<'a> {
             const SCHEMA: &'static Schema = &Schema::Struct(&[
-                $(Field { name: stringify!($name), ..Field::of(Schema::Text) },)*
+                $(Field { name: stringify!($name), ..Field::of(Schema::Text(Expansion::On)) },)*
             ]);
 
             fn at(place: Cursor<'a>) -> Self {

@@ -20,9 +20,7 @@ section! {
         /// The identity, or `disabled`.
         identity: IdentityText<'a>,
     }
-}
 
-section! {
     /// A policy.
     struct PolicySection<'a> {
         /// Patterns of paths that are allowed.

@@ -1,17 +1,12 @@
 //! What can stand in a place of the configuration file, as [`crate::section`] declares it.
 
+use crate::value::Expansion;
+
 /// What may stand in a place of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schema {
-    /// A single value, taken literally.
-    Literal,
-    /// A single value; `${NAME}` as the whole of it is replaced by the environment variable, other
-    /// placeholders are refused.
-    Text,
-    /// The same for an identity: as KES does, the server starts with some that never match.
-    Identity,
-    /// The same, but anything else is taken as it is: a password may hold a `$`.
-    Secret,
+    /// A single value, and what is done to it.
+    Text(Expansion),
     /// A list.
     List(&'static Self),
     /// A map with names of the author's choice.

@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use crate::cursor::Cursor;
 use crate::schema::Schema;
+use crate::value::Expansion;
 
 /// A type that code reads a place of the file with.
 pub(crate) trait Shape<'a> {
@@ -18,17 +19,17 @@ pub(crate) trait Shape<'a> {
     fn at(place: Cursor<'a>) -> Self;
 }
 
-/// Declares a section: `field: Shape<'a>`, then perhaps `= "default"` and `[option: value]` of
+/// Declares sections: `field: Shape<'a>`, then perhaps `= "default"` and `[option: value]` of
 /// [`crate::schema::Field`]. Fields under `unread` can stand in the file and are not read from there.
 macro_rules! section {
-    (
+    ($(
         $(#[$doc:meta])*
         struct $Section:ident<$a:lifetime> {
             $($(#[$field_doc:meta])* $field:ident: $Shape:ty
                 $(= $default:literal)? $([$($option:ident: $value:expr),+])?,)*
         }
         $(unread { $($name:literal: $unread:expr),* $(,)? })?
-    ) => {
+    )*) => {$(
         $(#[$doc])*
         pub(crate) struct $Section<$a> {
             $($(#[$field_doc])* pub(crate) $field: $Shape,)*
@@ -64,7 +65,7 @@ macro_rules! section {
                 &self.place
             }
         }
-    };
+    )*};
 }
 pub(crate) use section;
 
@@ -97,13 +98,13 @@ macro_rules! kinds {
 
 kinds! {
     /// A text that is taken literally.
-    Literal: Schema::Literal;
-    /// A text; see [`Schema::Text`].
-    Setting: Schema::Text;
-    /// An identity; see [`Schema::Identity`].
-    IdentityText: Schema::Identity;
-    /// A secret; see [`Schema::Secret`].
-    SecretText: Schema::Secret;
+    Literal: Schema::Text(Expansion::Off);
+    /// A text; see [`Expansion::On`].
+    Setting: Schema::Text(Expansion::On);
+    /// An identity; see [`Expansion::Identity`].
+    IdentityText: Schema::Text(Expansion::Identity);
+    /// A secret; see [`Expansion::Secret`].
+    SecretText: Schema::Text(Expansion::Secret);
     /// Anything; see [`Schema::Opaque`].
     Opaque: Schema::Opaque;
     /// A list.

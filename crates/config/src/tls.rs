@@ -72,17 +72,13 @@ section! {
         "identities": Schema::Refused(PROXY_ELSEWHERE),
         "header": Schema::Refused(PROXY_ELSEWHERE),
     }
-}
 
-section! {
     /// TLS proxies; see [`Proxy`].
     struct ProxySection<'a> {
         identities: List<'a, IdentityText<'a>>,
         header: HeaderSection<'a>,
     }
-}
 
-section! {
     /// The headers of TLS proxies.
     struct HeaderSection<'a> {
         /// The one that has the certificate.

@@ -111,17 +111,13 @@ section! {
         tls: VaultTlsSection<'a>,
         status: StatusSection<'a>,
     }
-}
 
-section! {
     /// The second layer of encryption; an empty key is none.
     struct TransitSection<'a> {
         engine: Setting<'a> = "transit",
         key: Setting<'a>,
     }
-}
 
-section! {
     /// The login with the method `approle`.
     struct AppRoleSection<'a> {
         /// Empty is the namespace of the store, `/` the root namespace.
@@ -131,9 +127,7 @@ section! {
         secret: SecretText<'a>,
     }
     unread { "retry": Schema::NoEffect }
-}
 
-section! {
     /// The login with the method `kubernetes`.
     struct KubernetesSection<'a> {
         /// Empty is the namespace of the store, `/` the root namespace.
@@ -144,18 +138,14 @@ section! {
         jwt: Setting<'a>,
     }
     unread { "retry": Schema::NoEffect }
-}
 
-section! {
     /// The client certificate towards Vault, and trust anchors for Vault's.
     struct VaultTlsSection<'a> {
         key: Setting<'a>,
         cert: Setting<'a>,
         ca: Setting<'a>,
     }
-}
 
-section! {
     /// How Vault's health is checked.
     struct StatusSection<'a> {
         /// How often.
