@@ -32,7 +32,6 @@ mod suggest;
 mod tls;
 mod value;
 mod vault;
-mod vault_variables;
 mod walk;
 mod yaml;
 

@@ -1,9 +1,9 @@
 //! The Vault store's settings.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod login;
+mod variables;
 
-use kes_types::Secret;
+use std::time::Duration;
 
 use crate::cache;
 use crate::certificate::{self, ClientIdentity, Files, Password};
@@ -11,9 +11,11 @@ use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
 use crate::findings::Findings;
-use crate::schema::Schema;
-use crate::section::{SecretText, Setting, section};
-use crate::vault_variables;
+use crate::section::{Setting, section};
+
+use login::{AppRoleSection, KubernetesSection};
+
+pub use login::{VaultCredentials, VaultJwt, VaultLogin};
 
 /// Settings of the Vault store.
 #[derive(Clone, Debug)]
@@ -58,45 +60,6 @@ pub struct VaultTransit {
     pub key: String,
 }
 
-/// How to log in to Vault.
-#[derive(Clone, Debug)]
-pub struct VaultLogin {
-    /// The namespace of the login; none sends no namespace.
-    pub namespace: Option<String>,
-    /// The mount of the authentication method.
-    pub engine: String,
-    /// With what.
-    pub credentials: VaultCredentials,
-}
-
-/// What to log in to Vault with.
-#[derive(Clone, Debug)]
-pub enum VaultCredentials {
-    /// The method `approle`.
-    AppRole {
-        /// The role's id.
-        id: Secret,
-        /// The secret's id.
-        secret: Secret,
-    },
-    /// The method `kubernetes`.
-    Kubernetes {
-        /// The role's name.
-        role: String,
-        /// The service account's token.
-        jwt: VaultJwt,
-    },
-}
-
-/// A service account's token.
-#[derive(Clone, Debug)]
-pub enum VaultJwt {
-    /// In a file that is read at every login, since Kubernetes replaces it.
-    File(PathBuf),
-    /// As it is.
-    Token(Secret),
-}
-
 section! {
     /// The Vault store; see [`VaultKeystore`].
     struct VaultSection<'a> {
@@ -117,27 +80,6 @@ section! {
         engine: Setting<'a> = "transit",
         key: Setting<'a>,
     }
-
-    /// The login with the method `approle`.
-    struct AppRoleSection<'a> {
-        /// Empty is the namespace of the store, `/` the root namespace.
-        namespace: Setting<'a>,
-        engine: Setting<'a> = "approle",
-        id: SecretText<'a>,
-        secret: SecretText<'a>,
-    }
-    unread { "retry": Schema::NoEffect }
-
-    /// The login with the method `kubernetes`.
-    struct KubernetesSection<'a> {
-        /// Empty is the namespace of the store, `/` the root namespace.
-        namespace: Setting<'a>,
-        engine: Setting<'a> = "kubernetes",
-        role: Setting<'a>,
-        /// A token, or the path of its file.
-        jwt: Setting<'a>,
-    }
-    unread { "retry": Schema::NoEffect }
 
     /// The client certificate towards Vault, and trust anchors for Vault's.
     struct VaultTlsSection<'a> {
@@ -162,13 +104,13 @@ pub(crate) fn read(vault: &VaultSection<'_>, findings: &mut Findings) -> Option<
     let prefix = findings.keep(mount(&vault.prefix));
     let transit = transit(&vault.transit, findings);
     let transit = findings.keep(transit);
-    let login = login(vault, namespace.clone().flatten(), findings);
+    let login = login::read(vault, namespace.clone().flatten(), findings);
     if let (Some(url), Some(login)) = (&endpoint, &login) {
         warn_of_plain_http(&vault.endpoint, url, login, findings);
     }
     let client = client(&vault.tls, findings);
     let client = findings.keep(client);
-    let ca = vault_variables::anchors(vault, findings);
+    let ca = variables::anchors(vault, findings);
     let ca = findings.keep(ca);
     let ping = findings.keep(cache::duration(&vault.status.ping));
     Some(VaultKeystore {
@@ -242,75 +184,6 @@ fn transit(
     Ok(Some(VaultTransit { engine: engine?, key }))
 }
 
-/// Reads the login. A section that is empty throughout, as reference files have it, is as good as
-/// none.
-fn login(
-    vault: &VaultSection<'_>,
-    namespace: Option<String>,
-    findings: &mut Findings,
-) -> Option<VaultLogin> {
-    let (approle, kubernetes) = (&vault.approle, &vault.kubernetes);
-    // Each is read once: it may be a file that can be read once.
-    let [id, secret] = [&approle.id, &approle.secret].map(|place| findings.keep(place.text()));
-    let [role, jwt] = [&kubernetes.role, &kubernetes.jwt].map(|place| findings.keep(place.text()));
-    let is_any_faulty = [&id, &secret, &role, &jwt].into_iter().any(Option::is_none);
-    let is_used = |fields: [&Option<Text<'_>>; 2]| {
-        fields.into_iter().any(|field| Text::is_used(field.as_ref()))
-    };
-    match (is_used([&id, &secret]), is_used([&role, &jwt])) {
-        (true, true) if is_any_faulty => None,
-        (true, true) => {
-            findings.keep(Err(vault.fault("has approle and kubernetes; one login is wanted")))
-        }
-        (false, false) => {
-            findings.keep(Err(vault.fault("has no login; one of approle, kubernetes is wanted")))
-        }
-        (true, false) => {
-            let method = method(&approle.engine, &approle.namespace, namespace, findings);
-            let id = findings.keep(id?.or_missing("the role's id"));
-            let secret = findings.keep(secret?.or_missing("the secret's id"));
-            let (namespace, engine) = method?;
-            let credentials =
-                VaultCredentials::AppRole { id: id?.secret(), secret: secret?.secret() };
-            Some(VaultLogin { namespace, engine, credentials })
-        }
-        (false, true) => {
-            let method = method(&kubernetes.engine, &kubernetes.namespace, namespace, findings);
-            let role = findings.keep(role?.or_missing("the role's name"));
-            let jwt = findings.keep(jwt?.or_missing("a token, or the path of its file"));
-            let (namespace, engine) = method?;
-            let (role, jwt) = (role?.as_str().to_owned(), token(&jwt?));
-            let credentials = VaultCredentials::Kubernetes { role, jwt };
-            Some(VaultLogin { namespace, engine, credentials })
-        }
-    }
-}
-
-/// Reads the namespace and the mount of a login.
-fn method(
-    engine: &Cursor<'_>,
-    namespace: &Cursor<'_>,
-    store_namespace: Option<String>,
-    findings: &mut Findings,
-) -> Option<(Option<String>, String)> {
-    let engine = findings.keep(mount(engine));
-    let namespace = findings.keep(namespace.text())?;
-    let namespace = match namespace.as_str() {
-        "" => store_namespace,
-        "/" => None,
-        namespace => Some(namespace.to_owned()),
-    };
-    Some((namespace, engine?))
-}
-
-fn token(jwt: &Text<'_>) -> VaultJwt {
-    if jwt.as_str().contains('/') {
-        VaultJwt::File(PathBuf::from(jwt.as_str()))
-    } else {
-        VaultJwt::Token(jwt.secret())
-    }
-}
-
 fn client(
     tls: &VaultTlsSection<'_>,
     findings: &mut Findings,
@@ -343,6 +216,7 @@ fn mount(place: &Cursor<'_>) -> Result<String, Fault> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::findings;

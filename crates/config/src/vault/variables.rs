@@ -1,10 +1,10 @@
 //! The environment variables of Vault's own programs, as far as they count here.
 
+use super::VaultSection;
 use crate::certificate;
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 use crate::findings::Findings;
-use crate::vault::VaultSection;
 
 /// Variables that have no effect, and what does instead.
 const WITHOUT_EFFECT: [(&str, &str); 22] = [
