@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cursor::Cursor;
 use crate::duration;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::section::{Setting, section};
 
 /// How long keys stay in the cache in front of the key store.
@@ -47,15 +47,21 @@ section! {
 /// Reads the section `cache`.
 pub(crate) fn read(cache: &CacheSection<'_>, findings: &mut Findings) -> Option<CacheExpiry> {
     let expiry = &cache.expiry;
-    let any = findings.keep(duration(&expiry.any));
-    let unused = findings.keep(duration(&expiry.unused));
-    let offline = findings.keep(duration(&expiry.offline));
-    // To be dropped once keys do live on while the store is unreachable.
-    if offline.is_some_and(|offline| !offline.is_zero()) {
-        let message = "'cache.expiry.offline' is not supported by this build";
-        findings.fault(expiry.offline.fault(message));
+    read_fields!(findings => CacheExpiry {
+        any: duration(&expiry.any),
+        unused: duration(&expiry.unused),
+        offline: offline(&expiry.offline),
+    })
+}
+
+fn offline(place: &Cursor<'_>) -> Result<Duration, Fault> {
+    let offline = duration(place)?;
+    // To be dropped once keys stay in the cache while the store is unreachable.
+    if offline.is_zero() {
+        Ok(offline)
+    } else {
+        Err(place.fault("'cache.expiry.offline' is not supported by this build"))
     }
-    Some(CacheExpiry { any: any?, unused: unused?, offline: offline? })
 }
 
 /// Reads a duration that is not negative; an empty text is zero.

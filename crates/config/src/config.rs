@@ -13,11 +13,11 @@ use crate::cursor::Cursor;
 use crate::environment::Environment;
 use crate::error::{ConfigErrors, Fault, Warning};
 use crate::file;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::keystore::{self, Keystore, KeystoreSection};
 use crate::limits::{self, Limits, LimitsSection};
 use crate::log::{self, Log, LogSection};
-use crate::policies::{self, AdminSection, PolicySection};
+use crate::policies::{self, AdminSection, PolicySection, Roles};
 use crate::schema::Schema;
 use crate::section::{List, Literal, Map, Opaque, Setting, Shape as _, section};
 use crate::tls::{self, PROXY_ELSEWHERE, Tls, TlsSection};
@@ -147,19 +147,31 @@ fn read(text: &str, environment: &dyn Environment, findings: &mut Findings) -> O
     let root = findings.keep(root)?;
     let file = FileSection::at(Cursor::root(&root, environment));
     let version = findings.keep(version(&file.version));
-    let address = findings.keep(address(&file.address));
     let (roles, policies) = policies::read(&file, findings);
-    let api = api::read(&file.api, findings);
-    let cache = cache::read(&file.cache, findings);
-    let log = log::read(&file.log, findings);
-    let limits = limits::read(&file.limits, findings);
-    let keys = keys(&file.keys, findings);
-    let keystore = keystore::read(&file.keystore, findings);
-    let tls = tls::read(&file.tls, &roles, findings);
-    version?;
-    let live = Live { policies: policies?, tls: tls?, api, cache: cache?, log: log? };
-    let (address, keystore, limits) = (address?, keystore?, limits?);
-    Some(Config { address, keystore, keys, limits, live, warnings: Vec::new() })
+    let config = read_fields!(findings => Config {
+        address: address(&file.address),
+        keystore: keystore::read(&file.keystore, findings),
+        keys: Some(keys(&file.keys, findings)),
+        limits: limits::read(&file.limits, findings),
+        live: live(&file, &roles, policies, findings),
+        warnings: Some(Vec::new()),
+    });
+    version.and(config)
+}
+
+fn live(
+    file: &FileSection<'_>,
+    roles: &Roles,
+    policies: Option<PolicySet>,
+    findings: &mut Findings,
+) -> Option<Live> {
+    read_fields!(findings => Live {
+        policies: policies,
+        api: Some(api::read(&file.api, findings)),
+        cache: cache::read(&file.cache, findings),
+        log: log::read(&file.log, findings),
+        tls: tls::read(&file.tls, roles, findings),
+    })
 }
 
 fn too_large() -> Fault {

@@ -70,6 +70,34 @@ impl Findings {
     }
 }
 
+/// What the reading of a value gives: the value, or none after a fault.
+pub(crate) trait Reading<T> {
+    /// Gives the value; reports the fault that is there instead.
+    fn reported(self, findings: &mut Findings) -> Option<T>;
+}
+
+impl<T> Reading<T> for Result<T, Fault> {
+    fn reported(self, findings: &mut Findings) -> Option<T> {
+        findings.keep(self)
+    }
+}
+
+impl<T> Reading<T> for Option<T> {
+    fn reported(self, _: &mut Findings) -> Self {
+        self
+    }
+}
+
+/// Reads every field of a struct, also after faults of others; gives the struct, or none after a
+/// fault. An expression can use the fields before it, which are options there.
+macro_rules! read_fields {
+    ($findings:ident => $Struct:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        $(let $field = $crate::findings::Reading::reported($value, $findings);)*
+        Some($Struct { $($field: $field?),* })
+    }};
+}
+pub(crate) use read_fields;
+
 /// The order of the file; what has no place in it comes last.
 fn sort(faults: &mut [Fault]) {
     faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::section::{Setting, section};
 
 /// The log levels of a server.
@@ -96,9 +96,7 @@ section! {
 
 /// Reads the section `log`.
 pub(crate) fn read(log: &LogSection<'_>, findings: &mut Findings) -> Option<Log> {
-    let error = findings.keep(error(&log.error));
-    let audit = findings.keep(audit(&log.audit));
-    Some(Log { error: error?, audit: audit? })
+    read_fields!(findings => Log { error: error(&log.error), audit: audit(&log.audit) })
 }
 
 fn error(place: &Cursor<'_>) -> Result<LogLevel, Fault> {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use kes_crypto::pem::PrivateKey;
 use kes_types::Identity;
 
-use crate::certificate::{self, ClientIdentity, Files, Password};
+use crate::certificate::{self, Files, Password};
 use crate::cursor::Cursor;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::policies::{self, Roles};
 use crate::schema::Schema;
 use crate::section::{IdentityText, List, SecretText, Setting, section};
@@ -102,12 +102,14 @@ pub(crate) fn read(tls: &TlsSection<'_>, roles: &Roles, findings: &mut Findings)
         is_of_server: true,
     };
     let identity = certificate::identity(&files, findings);
-    let auth = findings.keep(client_auth(&tls.auth));
-    let proxy = proxy(&tls.proxy, roles, findings);
-    let ca = tls.ca.text().and_then(|ca| certificate::anchors(&ca, findings));
-    let ca = findings.keep(ca);
-    let ClientIdentity { key, chain } = identity?;
-    Some(Tls { key, chain, auth: auth?, ca: ca?, proxy: proxy? })
+    let (key, chain) = identity.map(|it| (it.key, it.chain)).unzip();
+    read_fields!(findings => Tls {
+        key: key,
+        chain: chain,
+        auth: client_auth(&tls.auth),
+        proxy: proxy(&tls.proxy, roles, findings),
+        ca: tls.ca.text().and_then(|ca| certificate::anchors(&ca, findings)),
+    })
 }
 
 fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {

@@ -24,10 +24,9 @@ pub enum KmsEndpoint {
 pub(super) fn kms_endpoint(
     place: &Cursor<'_>,
     endpoint: Option<&str>,
-    host: Option<AwsHost>,
 ) -> Result<KmsEndpoint, Fault> {
     let text = place.text()?;
-    match host {
+    match endpoint.and_then(AwsHost::of) {
         _ if !text.is_empty() => {
             Ok(KmsEndpoint::At(endpoint::read(&text, endpoint::Scheme::Optional)?))
         }
@@ -40,7 +39,7 @@ pub(super) fn kms_endpoint(
 }
 
 /// Reads the region, which is that of AWS's own host.
-pub(super) fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
+pub(super) fn region(place: &Cursor<'_>, endpoint: Option<&str>) -> Result<String, Fault> {
     let region = place.required("an AWS region like us-east-2")?;
     if !region.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(region.fault(format!(
@@ -48,7 +47,7 @@ pub(super) fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<Strin
             region.shown()
         )));
     }
-    match host.map(|host| host.region.as_str()) {
+    match endpoint.and_then(AwsHost::of).map(|host| host.region) {
         Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
             "{} is not the region of the endpoint, which is {of_endpoint}",
             region.shown()
@@ -58,7 +57,7 @@ pub(super) fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<Strin
 }
 
 /// What the name of one of AWS's own hosts tells: `[vpce-….]secretsmanager[-fips].<region>.…`.
-pub(super) struct AwsHost {
+struct AwsHost {
     region: String,
     use_fips: bool,
     use_dual_stack: bool,
@@ -66,7 +65,7 @@ pub(super) struct AwsHost {
 
 impl AwsHost {
     /// The host of a URL, if it is AWS's own.
-    pub(super) fn of(url: &str) -> Option<Self> {
+    fn of(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok()?;
         let host = url.host_str()?.trim_end_matches('.');
         let ends_in = |suffixes: &[&str]| {

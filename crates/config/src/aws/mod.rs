@@ -6,11 +6,11 @@ mod host;
 use crate::cursor::Cursor;
 use crate::endpoint;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::section::{Map, Setting, section};
 
 use credentials::CredentialsSection;
-use host::{AwsHost, kms_endpoint, region};
+use host::{kms_endpoint, region};
 
 pub use credentials::AwsCredentials;
 pub use host::KmsEndpoint;
@@ -55,41 +55,29 @@ section! {
 /// Reads the section `keystore.aws`.
 pub(crate) fn read(aws: &AwsSection<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
     let section = &aws.secretsmanager;
-    let endpoint = findings.keep(endpoint(&section.endpoint));
-    let host = endpoint.as_deref().and_then(AwsHost::of);
-    let region = findings.keep(region(&section.region, host.as_ref()));
-    let kms_endpoint = kms_endpoint(&section.kmsendpoint, endpoint.as_deref(), host);
-    let kms_endpoint = findings.keep(kms_endpoint);
-    if endpoint.as_deref().is_some_and(endpoint::is_exposed) {
+    let store = read_fields!(findings => AwsKeystore {
+        endpoint: endpoint(&section.endpoint),
+        region: region(&section.region, endpoint.as_deref()),
+        kms_key: kms_key(&section.kmskey, region.as_deref()),
+        kms_endpoint: kms_endpoint(&section.kmsendpoint, endpoint.as_deref()),
+        prefix: prefix(&section.prefix),
+        tags: tags(&section.tags, findings),
+        credentials: credentials::read(&section.credentials, findings),
+    })?;
+    if endpoint::is_exposed(&store.endpoint) {
         findings.warn(section.endpoint.fault(
             "is plain HTTP to another machine: every key, and the token of temporary credentials, \
              can be read on the way; write https://",
         ));
     }
-    let kms_url = match &kms_endpoint {
-        Some(KmsEndpoint::At(url)) if endpoint.as_ref() != Some(url) => Some(url.as_str()),
-        _ => None,
-    };
-    if kms_url.is_some_and(endpoint::is_exposed) {
+    let KmsEndpoint::At(kms_url) = &store.kms_endpoint else { return Some(store) };
+    if *kms_url != store.endpoint && endpoint::is_exposed(kms_url) {
         findings.warn(section.kmsendpoint.fault(
             "is plain HTTP to another machine: the token of temporary credentials can be read on \
              the way, and answers can be changed; write https://",
         ));
     }
-    let kms_key = findings.keep(kms_key(&section.kmskey, region.as_deref()));
-    let prefix = findings.keep(prefix(&section.prefix));
-    let tags = tags(&section.tags, findings);
-    let tags = findings.keep(tags);
-    let credentials = credentials::read(&section.credentials, findings);
-    Some(AwsKeystore {
-        endpoint: endpoint?,
-        region: region?,
-        kms_key: kms_key?,
-        kms_endpoint: kms_endpoint?,
-        prefix: prefix?,
-        tags: tags?,
-        credentials: credentials?,
-    })
+    Some(store)
 }
 
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {

@@ -10,7 +10,7 @@ use crate::certificate::{self, ClientIdentity, Files, Password};
 use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::section::{Setting, section};
 
 use login::{AppRoleSection, KubernetesSection};
@@ -97,35 +97,20 @@ section! {
 
 /// Reads the section `keystore.vault`.
 pub(crate) fn read(vault: &VaultSection<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
-    let endpoint = findings.keep(endpoint(&vault.endpoint));
-    let engine = findings.keep(mount(&vault.engine));
-    let version = findings.keep(version(&vault.version));
-    let namespace = findings.keep(optional(&vault.namespace));
-    let prefix = findings.keep(mount(&vault.prefix));
-    let transit = transit(&vault.transit, findings);
-    let transit = findings.keep(transit);
-    let login = login::read(vault, namespace.clone().flatten(), findings);
-    if let (Some(url), Some(login)) = (&endpoint, &login) {
-        warn_of_plain_http(&vault.endpoint, url, login, findings);
-    }
-    let client = client(&vault.tls, findings);
-    let client = findings.keep(client);
-    let ca = variables::anchors(vault, findings);
-    let ca = findings.keep(ca);
-    let ping = findings.keep(cache::duration(&vault.status.ping));
-    Some(VaultKeystore {
-        endpoint: endpoint?,
-        engine: engine?,
-        version: version?,
-        namespace: namespace?,
-        prefix: prefix?,
-        transit: transit?,
-        login: login?,
-        client: client?,
-        ca: ca?,
-        // As in Go's configuration structs, zero is as good as absent.
-        ping: Some(ping?).filter(|ping| !ping.is_zero()).unwrap_or(Duration::from_secs(10)),
-    })
+    let store = read_fields!(findings => VaultKeystore {
+        endpoint: endpoint(&vault.endpoint),
+        engine: mount(&vault.engine),
+        version: version(&vault.version),
+        namespace: optional(&vault.namespace),
+        prefix: mount(&vault.prefix),
+        transit: transit(&vault.transit, findings),
+        login: login::read(vault, namespace.clone().flatten(), findings),
+        client: client(&vault.tls, findings),
+        ca: variables::anchors(vault, findings),
+        ping: ping(&vault.status.ping),
+    })?;
+    warn_of_plain_http(&vault.endpoint, &store, findings);
+    Some(store)
 }
 
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
@@ -144,12 +129,12 @@ fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
 }
 
 /// Warns of a login, and of keys, that others can read on the way.
-fn warn_of_plain_http(place: &Cursor<'_>, url: &str, login: &VaultLogin, findings: &mut Findings) {
-    let secret = match login.credentials {
+fn warn_of_plain_http(place: &Cursor<'_>, store: &VaultKeystore, findings: &mut Findings) {
+    let secret = match store.login.credentials {
         VaultCredentials::AppRole { .. } => "approle.secret",
         VaultCredentials::Kubernetes { .. } => "kubernetes.jwt",
     };
-    if endpoint::is_exposed(url) {
+    if endpoint::is_exposed(&store.endpoint) {
         findings.warn(place.fault(format!(
             "is plain HTTP to another machine: `keystore.vault.{secret}`, the token and every key \
              can be read on the way; write https://, and the CA of Vault's certificate in \
@@ -176,12 +161,11 @@ fn transit(
 ) -> Result<Option<VaultTransit>, Fault> {
     let engine = findings.keep(mount(&transit.engine));
     let key = transit.key.text()?;
-    let engine = engine.ok_or_else(Fault::known);
     if key.is_empty() && !key.is_replaced() {
-        return engine.map(|_| None);
+        return Ok(None);
     }
     let key = key.or_missing("the name of the transit key")?.as_str().to_owned();
-    Ok(Some(VaultTransit { engine: engine?, key }))
+    Ok(Some(VaultTransit { engine: engine.ok_or_else(Fault::known)?, key }))
 }
 
 fn client(
@@ -201,6 +185,12 @@ fn client(
         is_of_server: false,
     };
     certificate::identity(&files, findings).map(Some).ok_or_else(Fault::known)
+}
+
+fn ping(place: &Cursor<'_>) -> Result<Duration, Fault> {
+    let ping = cache::duration(place)?;
+    // As in Go's configuration structs, zero is as good as absent.
+    Ok(if ping.is_zero() { Duration::from_secs(10) } else { ping })
 }
 
 fn optional(place: &Cursor<'_>) -> Result<Option<String>, Fault> {
