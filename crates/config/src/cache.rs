@@ -1,4 +1,4 @@
-//! How long decoded keys are kept.
+//! Reads the section `cache`: how long decoded keys stay in memory.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::section::{Setting, section};
 /// How long keys stay in the cache in front of the key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheExpiry {
-    /// After this long a key is read anew; 5 minutes unless configured. Zero keeps nothing.
+    /// A key is read again after this time; 5 minutes by default. Zero caches nothing.
     pub any: Duration,
-    /// A key that was not used for this long is dropped; 30 seconds unless configured. Zero keeps
+    /// A key that was not used for this time is evicted; 30 seconds by default. Zero caches
     /// nothing.
     pub unused: Duration,
-    /// While the key store is unreachable keys live on for this long; zero is off.
+    /// While the key store is unreachable, keys stay in the cache for this time; zero is off.
     pub offline: Duration,
 }
 

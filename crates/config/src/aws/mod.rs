@@ -1,4 +1,4 @@
-//! The AWS store's settings.
+//! Reads the section `keystore.aws`: the settings of the AWS store.
 
 mod credentials;
 mod host;
@@ -24,13 +24,13 @@ pub struct AwsKeystore {
     pub region: String,
     /// The KMS key that seals the secrets: id, ARN or alias; none is the account's default key.
     pub kms_key: Option<String>,
-    /// Where KMS is.
+    /// The endpoint of KMS.
     pub kms_endpoint: KmsEndpoint,
     /// The folder of the secrets, without slashes at its ends; empty is none.
     pub prefix: String,
-    /// Tags for new secrets beside those of ours; none is no tags at all.
+    /// Tags for new secrets beside those of this server; none is no tags at all.
     pub tags: Option<Vec<(String, String)>>,
-    /// Who calls.
+    /// The credentials of requests.
     pub credentials: AwsCredentials,
 }
 
@@ -121,7 +121,7 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
     Ok(prefix.as_str().trim_matches('/').to_owned())
 }
 
-/// By the documentation of AWS (*Tagging AWS resources*).
+/// Reads the tags. Source: the documentation of AWS (*Tagging AWS resources*).
 fn tags<'a>(
     place: &Map<'a, Setting<'a>>,
     findings: &mut Findings,
@@ -162,7 +162,7 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
 /// A secret's name has 512 characters at most; a slash and the longest key name take 81.
 const PREFIX_LEN_MAX: usize = 431;
 
-/// Secrets Manager takes 50; two are ours.
+/// Secrets Manager allows 50; this server adds two.
 const TAGS_MAX: usize = 48;
 
 #[cfg(test)]
