@@ -86,6 +86,6 @@ fn truth(text: &Text<'_>) -> Result<bool, Fault> {
     match text.as_str().to_ascii_lowercase().as_str() {
         "false" | "off" | "no" | "n" | "f" | "0" => Ok(false),
         "true" | "on" | "yes" | "y" | "t" | "1" => Ok(true),
-        _ => Err(text.fault(format!("{} is neither true nor false", text.shown()))),
+        _ => Err(text.invalid("is neither true nor false")),
     }
 }

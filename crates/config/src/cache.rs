@@ -76,13 +76,10 @@ pub(crate) fn optional_duration(place: &Cursor<'_>) -> Result<Option<Duration>, 
         return Ok(None);
     }
     match duration::parse(text.as_str()) {
-        Some(signed) if signed.is_negative => {
-            Err(text.fault(format!("{} is negative; it wants 0s or more", text.shown())))
-        }
+        Some(signed) if signed.is_negative => Err(text.invalid("is negative; it wants 0s or more")),
         Some(signed) => Ok(Some(signed.magnitude)),
-        None => Err(text.fault(format!(
-            "{} is no duration; it wants numbers with units like `5m0s`, `1h30m` or `500ms`",
-            text.shown()
-        ))),
+        None => Err(text.invalid(
+            "is no duration; it wants numbers with units like `5m0s`, `1h30m` or `500ms`",
+        )),
     }
 }

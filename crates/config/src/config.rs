@@ -183,7 +183,7 @@ fn version(place: &Cursor<'_>) -> Result<(), Fault> {
     if text.as_str() == "v1" {
         return Ok(());
     }
-    Err(text.fault(format!("{} is not a version that is known; it wants v1", text.shown())))
+    Err(text.invalid("is not a version that is known; it wants v1"))
 }
 
 fn address(place: &Cursor<'_>) -> Result<ListenAddress, Fault> {
@@ -208,6 +208,5 @@ fn keys<'a>(list: &List<'a, KeySection<'a>>, findings: &mut Findings) -> Vec<Key
 
 fn key_name(place: &Cursor<'_>) -> Result<KeyName, Fault> {
     let text = place.required("the name of a key")?;
-    KeyName::parse(text.as_str())
-        .map_err(|invalid| text.fault(format!("{} is no key name", text.shown())).because(invalid))
+    KeyName::parse(text.as_str()).map_err(|invalid| text.invalid("is no key name").because(invalid))
 }

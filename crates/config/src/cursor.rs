@@ -137,9 +137,7 @@ impl<'a> Cursor<'a> {
             Expansion::Identity => !matches!(unreplaced, Unreplaced::Guide | Unreplaced::Template),
         });
         match unreplaced.map(Unreplaced::clause) {
-            Some(clause) if text.is_replaced() => {
-                Err(text.fault(format!("{} {clause}", text.shown())))
-            }
+            Some(clause) if text.is_replaced() => Err(text.invalid(clause)),
             Some(clause) => Err(text.fault(clause)),
             None => Ok(text),
         }
@@ -219,6 +217,11 @@ impl Text<'_> {
     /// Makes a fault of the text's place.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
         self.place.fault(message)
+    }
+
+    /// Makes a fault that shows the text: "'x' is no number".
+    pub(crate) fn invalid(&self, what: impl fmt::Display) -> Fault {
+        self.fault(format!("{} {what}", self.shown()))
     }
 
     /// Makes the fault of a required text that is empty.

@@ -22,8 +22,7 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
             "has a user name or a password in front of its `@`, which is not used; leave it out",
         ));
     }
-    let refuse =
-        |wanted: &str| text.fault(format!("{} is no URL; it wants {wanted}", text.shown()));
+    let refuse = |wanted: &str| text.invalid(format!("is no URL; it wants {wanted}"));
     let (scheme, rest) = match (text.as_str().split_once("://"), scheme) {
         (Some(parts), _) => parts,
         (None, Scheme::Optional) => ("https", text.as_str()),

@@ -239,7 +239,7 @@ impl Limit {
             return Ok(value);
         }
         let (min, max) = (self.shown(min), self.shown(max));
-        Err(text.fault(format!("{} is out of bounds; it wants {min} to {max}", text.shown())))
+        Err(text.invalid(format!("is out of bounds; it wants {min} to {max}")))
     }
 
     /// Formats a value as the configuration has it; times are milliseconds.
@@ -313,9 +313,7 @@ pub(crate) fn read(
 }
 
 fn count(text: &Text<'_>) -> Result<u64, Fault> {
-    text.as_str()
-        .parse()
-        .map_err(|_| text.fault(format!("{} is no number; it wants one like `1000`", text.shown())))
+    text.as_str().parse().map_err(|_| text.invalid("is no number; it wants one like `1000`"))
 }
 
 /// Reads a number of bytes, with a unit or without.
@@ -327,9 +325,6 @@ fn size(text: &Text<'_>) -> Result<u64, Fault> {
         .unwrap_or((text.as_str(), 1));
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     bytes.ok_or_else(|| {
-        text.fault(format!(
-            "{} is no size; it wants bytes, or a number with KiB, MiB or GiB like `256MiB`",
-            text.shown()
-        ))
+        text.invalid("is no size; it wants bytes, or a number with KiB, MiB or GiB like `256MiB`")
     })
 }

@@ -129,10 +129,9 @@ fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<LogLevel, Fault> 
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
         other => severity(other).map(LogLevel::At).ok_or_else(|| {
-            text.fault(format!(
-                "{} is no log level; it wants {also}on, off, debug, info, warn or error, or one \
-                 with an offset like `warn+2`",
-                text.shown()
+            text.invalid(format!(
+                "is no log level; it wants {also}on, off, debug, info, warn or error, or one \
+                 with an offset like `warn+2`"
             ))
         }),
     }

@@ -77,9 +77,7 @@ pub(crate) fn identity(place: &Cursor<'_>, findings: &mut Findings) -> Option<Id
     let text = findings.keep(place.text())?;
     let identity = text.as_str().parse().ok();
     if identity.is_none() {
-        let shown = text.shown();
-        let message = format!("{shown} can never match; an identity is 64 hex digits");
-        findings.warn(text.fault(message));
+        findings.warn(text.invalid("can never match; an identity is 64 hex digits"));
     }
     identity
 }
@@ -104,11 +102,10 @@ fn admin(file: &FileSection<'_>, findings: &mut Findings) -> Result<Admin, Fault
     }
     let admin = Admin::new(text.as_str());
     if admin.identity().is_none() && !["disabled", "_"].contains(&text.as_str()) {
-        let shown = text.shown();
-        findings.warn(text.fault(format!(
-            "{shown} can never match, nobody is the admin; an identity is 64 hex digits, and \
-             `disabled` says so on purpose"
-        )));
+        findings.warn(text.invalid(
+            "can never match, nobody is the admin; an identity is 64 hex digits, and `disabled` \
+             says so on purpose",
+        ));
     }
     Ok(admin)
 }

@@ -119,7 +119,7 @@ fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {
         "on" => Ok(ClientAuth::On),
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
-        _ => Err(text.fault(format!("{} is neither on nor off", text.shown()))),
+        _ => Err(text.invalid("is neither on nor off")),
     }
 }
 
@@ -143,10 +143,9 @@ fn proxy(proxy: &ProxySection<'_>, roles: &Roles, findings: &mut Findings) -> Op
 fn header(place: &Cursor<'_>) -> Result<String, Fault> {
     let header = place.text()?;
     if !header.as_str().bytes().all(is_field_name_byte) {
-        return Err(header.fault(format!(
-            "{} is no HTTP header name; it wants one like X-Tls-Client-Cert, without colon or blank",
-            header.shown()
-        )));
+        return Err(header.invalid(
+            "is no HTTP header name; it wants one like X-Tls-Client-Cert, without colon or blank",
+        ));
     }
     Ok(header.as_str().to_owned())
 }

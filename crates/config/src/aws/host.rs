@@ -42,16 +42,15 @@ pub(super) fn kms_endpoint(
 pub(super) fn region(place: &Cursor<'_>, endpoint: Option<&str>) -> Result<String, Fault> {
     let region = place.required("an AWS region like us-east-2")?;
     if !region.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(region.fault(format!(
-            "{} is no region; it wants letters, digits and dashes, like us-east-2",
-            region.shown()
-        )));
+        return Err(
+            region.invalid("is no region; it wants letters, digits and dashes, like us-east-2")
+        );
     }
     match endpoint.and_then(AwsHost::of).map(|host| host.region) {
-        Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
-            "{} is not the region of the endpoint, which is {of_endpoint}",
-            region.shown()
-        ))),
+        Some(of_endpoint) if of_endpoint != region.as_str() => {
+            Err(region
+                .invalid(format!("is not the region of the endpoint, which is {of_endpoint}")))
+        }
         _ => Ok(region.as_str().to_owned()),
     }
 }

@@ -91,10 +91,10 @@ fn kms_key(place: &Cursor<'_>, region: Option<&str>) -> Result<Option<String>, F
         // arn:<partition>:kms:<region>:<account>:key/<id> or …:alias/<name>
         let parts: Vec<&str> = arn.splitn(5, ':').collect();
         let [_, "kms", of_key, _, resource] = parts.as_slice() else {
-            return Err(key.fault(format!("{} is no ARN of KMS", key.shown())));
+            return Err(key.invalid("is no ARN of KMS"));
         };
         if !resource.starts_with("key/") && !resource.starts_with("alias/") {
-            return Err(key.fault(format!("{} is no ARN of a KMS key or alias", key.shown())));
+            return Err(key.invalid("is no ARN of a KMS key or alias"));
         }
         if let Some(region) = region
             && *of_key != region
@@ -112,10 +112,9 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
     let prefix = place.text()?;
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
     if !prefix.as_str().bytes().all(is_good) || prefix.as_str().len() > PREFIX_LEN_MAX {
-        return Err(prefix.fault(format!(
-            "{} is no name of a secret; it wants at most {PREFIX_LEN_MAX} letters, digits and \
-             /_+=.@-",
-            prefix.shown()
+        return Err(prefix.invalid(format!(
+            "is no name of a secret; it wants at most {PREFIX_LEN_MAX} letters, digits and \
+             /_+=.@-"
         )));
     }
     Ok(prefix.as_str().trim_matches('/').to_owned())
@@ -151,10 +150,8 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
         return Err(place.fault("is no key of a tag of ours: `aws:` is reserved"));
     }
     if value.as_str().chars().count() > 256 || !value.as_str().chars().all(is_good) {
-        return Err(value.fault(format!(
-            "{} is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@",
-            value.shown()
-        )));
+        return Err(value
+            .invalid("is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@"));
     }
     Ok((key.to_owned(), value.as_str().to_owned()))
 }

@@ -119,10 +119,9 @@ fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
     // The address that programs show for Vault can have a path that requests must not have.
     let mut path = url.split('/').skip(3).map(str::to_ascii_lowercase);
     if let Some(segment) = path.find(|segment| ["v1", "ui"].contains(&segment.as_str())) {
-        return Err(text.fault(format!(
-            "{} has `/{segment}` in its path, which is not a part of Vault's address: every request \
-             adds its own path; leave out `/{segment}` and what follows",
-            text.shown()
+        return Err(text.invalid(format!(
+            "has `/{segment}` in its path, which is not a part of Vault's address: every request \
+             adds its own path; leave out `/{segment}` and what follows"
         )));
     }
     Ok(url)
@@ -148,7 +147,7 @@ fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
     match text.as_str() {
         "v1" => Ok(KvVersion::V1),
         "v2" => Ok(KvVersion::V2),
-        _ => Err(text.fault(format!("{} is no K/V version; it wants v1 or v2", text.shown()))),
+        _ => Err(text.invalid("is no K/V version; it wants v1 or v2")),
     }
 }
 
