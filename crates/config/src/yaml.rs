@@ -84,12 +84,12 @@ impl Branch {
 /// Parses a text that is exactly one YAML document.
 pub(crate) fn parse(text: &str) -> Result<Tree, Fault> {
     let tree = build(text);
-    if matches!(&tree, Err(NoTree::TooDeep(_))) {
+    if let Err(NoTree { fault, is_too_deep: true, .. }) = tree {
         // The time of the other library is quadratic in the depth.
-        return tree.map_err(NoTree::into_fault);
+        return Err(fault);
     }
     let is_alone = check_syntax(text)?;
-    let tree = tree.map_err(NoTree::into_fault)?;
+    let tree = tree.map_err(|error| error.fault)?;
     if is_alone { Ok(tree) } else { Err(Fault::of_file(SECOND_DOCUMENT)) }
 }
 
@@ -97,42 +97,38 @@ pub(crate) fn parse(text: &str) -> Result<Tree, Fault> {
 const DEPTH_MAX: usize = 1 << 14;
 
 /// The reason why there is no tree.
-enum NoTree {
-    /// Lists and maps are too deep, on that line.
-    TooDeep(usize),
-    /// A line in brackets begins with a tab.
-    Tabbed(Fault),
-    /// Anything else.
-    Faulty(Fault),
+struct NoTree {
+    fault: Fault,
+    /// Whether lists and maps are too deep.
+    is_too_deep: bool,
+    /// Whether a line in brackets begins with a tab.
+    is_tabbed: bool,
 }
 
-impl NoTree {
-    fn into_fault(self) -> Fault {
-        match self {
-            Self::TooDeep(line) => {
-                Fault::of_line(line, "too many lists and maps stand in one another")
-            }
-            Self::Tabbed(fault) | Self::Faulty(fault) => fault,
-        }
+impl From<Fault> for NoTree {
+    fn from(fault: Fault) -> Self {
+        Self { fault, is_too_deep: false, is_tabbed: false }
     }
 }
 
 impl From<ScanError> for NoTree {
     fn from(error: ScanError) -> Self {
-        let (line, kind) = (error.marker().line(), error.kind().clone());
-        let fault = Fault::of_line(line, "is not valid YAML").because(error);
-        match kind {
-            ErrorKind::RecursionLimitExceeded => Self::TooDeep(line),
-            ErrorKind::TabInBlockIndentation => Self::Tabbed(fault),
-            _ => Self::Faulty(fault),
-        }
+        let line = error.marker().line();
+        let is_too_deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
+        let is_tabbed = matches!(error.kind(), ErrorKind::TabInBlockIndentation);
+        let fault = if is_too_deep {
+            Fault::of_line(line, "too many lists and maps stand in one another")
+        } else {
+            Fault::of_line(line, "is not valid YAML").because(error)
+        };
+        Self { fault, is_too_deep, is_tabbed }
     }
 }
 
 fn build(text: &str) -> Result<Tree, NoTree> {
     match build_strictly(text) {
         // Inside of brackets libyaml accepts tabs as blanks.
-        Err(NoTree::Tabbed(_)) => build_strictly(&indented_by_blanks(text)),
+        Err(NoTree { is_tabbed: true, .. }) => build_strictly(&indented_by_blanks(text)),
         result => result,
     }
 }
@@ -158,9 +154,9 @@ fn build_strictly(text: &str) -> Result<Tree, NoTree> {
     let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(event) = parser.next_event() {
         let (event, span) = event?;
-        builder.take(event, Mark::from(span.start)).map_err(NoTree::Faulty)?;
+        builder.take(event, Mark::from(span.start))?;
     }
-    let empty = || NoTree::Faulty(Fault::of_file("the file is empty"));
+    let empty = || Fault::of_file("the file is empty");
     Ok(Tree { root: builder.root.ok_or_else(empty)?, branches: builder.branches })
 }
 
