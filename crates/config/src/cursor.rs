@@ -210,8 +210,12 @@ impl Text<'_> {
     }
 
     /// Formats the text for messages; text from the environment or from another file is not shown.
-    pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown(self.as_str(), self.origin.as_ref())
+    pub(crate) fn shown(&self) -> String {
+        match &self.origin {
+            Some(origin) => origin.value(),
+            None if is_api_key(self.as_str()) => "an API key, which is a secret,".to_owned(),
+            None => format!("'{}'", suggest::shown(self.as_str())),
+        }
     }
 
     /// Makes a fault of the text's place.
@@ -237,17 +241,4 @@ impl Text<'_> {
 pub(crate) fn is_api_key(text: &str) -> bool {
     let text = text.trim();
     text.starts_with("kes:v1:") || text.parse::<ApiKey>().is_ok()
-}
-
-/// A text in a message.
-pub(crate) struct Shown<'a>(&'a str, Option<&'a Origin>);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Some(origin) => f.write_str(&origin.value()),
-            None if is_api_key(self.0) => f.write_str("an API key, which is a secret,"),
-            None => write!(f, "'{}'", suggest::shown(self.0)),
-        }
-    }
 }
