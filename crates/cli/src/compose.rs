@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kes_config::{Config, Limits, ListenAddress, Live};
-use kes_crypto::{Random, SystemRandom};
+use kes_crypto::SystemRandom;
 use kes_keyring::{CacheExpiry, Keyring};
 use kes_outbound::Proxies;
 use kes_server::{Bound, BuildInfo, ErrorLog, Server, Stop};
-use kes_types::{Clock, KeyName, SystemClock};
+use kes_types::{Clock, KeyName, Random, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_appender::non_blocking::WorkerGuard;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kes_config::{CacheExpiry, ClientAuth, ListenAddress, Live, Log, Proxy, Tls};
-use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
+use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate};
 use kes_policy::{Admin, PolicySet};
+use kes_types::Random;
 
 use crate::exit::Failure;
 use crate::private_folder::PrivateFolder;

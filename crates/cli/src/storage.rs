@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kes_config::{AwsKeystore, FsKeystore, Keystore, KvVersion, VaultKeystore};
+use kes_crypto::SystemRandom;
 use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, MemoryStore, Metered};
 use kes_store_aws::AwsStore;
@@ -81,8 +82,9 @@ async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
     let name = format!("filesystem {}", settings.path.display());
     let place = format!("keystore.fs.path{}", kes_config::relative_to(&settings.path));
     // On a thread of its own: a disk that hangs must not keep a signal from ending the start.
-    let opening =
-        task::spawn_blocking(move || FsStore::open(&settings.path, Arc::new(SystemClock)));
+    let opening = task::spawn_blocking(move || {
+        FsStore::open(&settings.path, Arc::new(SystemClock), Arc::new(SystemRandom::new()))
+    });
     let opened = opening.await.map_err(Failure::new)?;
     let (store, warnings) = opened.map_err(|error| Failure::new(error).context(place))?;
     tell(warnings.into_iter().map(Into::into).collect());
@@ -125,6 +127,7 @@ async fn open_aws(
         settings,
         proxies,
         clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom::new()),
         tasks: upkeep.tasks.clone(),
         stop: upkeep.stop.clone(),
     });

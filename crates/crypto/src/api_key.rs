@@ -5,12 +5,11 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kes_types::{Identity, Secret};
+use kes_types::{Identity, Random, RandomFailed, Secret};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use zeroize::Zeroizing;
 
 use crate::material::{MATERIAL_LEN, Material};
-use crate::{Random, RandomFailed};
 
 /// What the text begins with; readers can do without.
 const HEAD: &str = "kes:v1:";

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use kes_types::Secret;
+use kes_types::{Random, RandomFailed, Secret};
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::dns_name::check_dns_name;
 use crate::pem::{self, PrivateKey, PrivateKeyKind};
-use crate::{ApiKey, InvalidApiKey, Random, RandomFailed};
+use crate::{ApiKey, InvalidApiKey};
 
 /// How long a client's certificate is valid.
 const CLIENT_VALIDITY: Duration = Duration::from_hours(90 * 24);

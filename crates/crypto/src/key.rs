@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kes_types::{Algorithm, Secret, Timestamp};
+use kes_types::{Algorithm, Random, RandomFailed, Secret, Timestamp};
 use ring::hmac;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -10,7 +10,6 @@ use crate::cipher::{Cipher, IV_LEN, NONCE_LEN};
 use crate::ciphertext::{self, OVERHEAD};
 use crate::material::{MATERIAL_LEN, Material};
 use crate::stack::wiped_after;
-use crate::{Random, RandomFailed};
 
 /// A key that seals, opens and, unless it is of the oldest generation, signs. Mute in `Debug`.
 ///

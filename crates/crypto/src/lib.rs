@@ -30,5 +30,5 @@ pub use dns_name::{InvalidDnsName, check_dns_name};
 pub use issue::{CertificateRequest, IssueError, IssuedCertificate};
 pub use key::{DataKey, ImportError, Key, NoHmacKey, NotAuthentic, SealError};
 pub use proto::ProtoError;
-pub use random::{Random, RandomFailed, SystemRandom};
+pub use random::SystemRandom;
 pub use record::RecordError;

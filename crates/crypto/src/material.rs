@@ -5,7 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::{Random, RandomFailed};
+use kes_types::{Random, RandomFailed};
 
 /// The length of every key, in bytes.
 pub(crate) const MATERIAL_LEN: usize = 32;

@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::sync::Mutex;
 
 use kes_crypto::{
-    ApiKey, CiphertextForm, ImportError, InvalidApiKey, Key, NotAuthentic, Random, RandomFailed,
-    RecordError, SealError, SystemRandom, ciphertext_form, preferred_algorithm, record,
+    ApiKey, CiphertextForm, ImportError, InvalidApiKey, Key, NotAuthentic, RecordError, SealError,
+    SystemRandom, ciphertext_form, preferred_algorithm, record,
 };
-use kes_types::{Algorithm, Secret, Timestamp};
+use kes_types::{Algorithm, Random, RandomFailed, Secret, Timestamp};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Aes256, Algorithm::ChaCha20];
 

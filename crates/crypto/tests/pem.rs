@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kes_crypto::pem::{self, EncryptError, PemError, PrivateKeyKind};
-use kes_crypto::{ApiKey, Random, RandomFailed, SystemRandom};
-use kes_types::Secret;
+use kes_crypto::{ApiKey, SystemRandom};
+use kes_types::{Random, RandomFailed, Secret};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

@@ -1,9 +1,8 @@
 //! Why a key cannot be had.
 
-use kes_crypto::RandomFailed;
 use kes_crypto::record::RecordError;
 use kes_store::StoreError;
-use kes_types::KeyName;
+use kes_types::{KeyName, RandomFailed};
 
 use crate::Busy;
 

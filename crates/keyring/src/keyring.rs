@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kes_crypto::{ImportError, Key, Random, record};
+use kes_crypto::{ImportError, Key, record};
 use kes_policy::Permit;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Algorithm, Clock, Identity, KeyName, Secret, Timestamp};
+use kes_types::{Algorithm, Clock, Identity, KeyName, Random, Secret, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -9,6 +9,7 @@ use aws_sdk_secretsmanager::operation::RequestId as _;
 use aws_sdk_secretsmanager::primitives::DateTime;
 use kes_store::{BoxError, StoreError};
 use kes_tls::ClientTlsError;
+use kes_types::RandomFailed;
 
 use crate::call::Call;
 use crate::kms::KeyProblem;
@@ -86,6 +87,9 @@ pub(crate) enum AwsError {
     /// The value is longer than a secret may be.
     #[error("the value is longer than {SECRET_LEN_MAX} bytes, the most that Secrets Manager keeps")]
     TooLarge,
+    /// There is no idempotency token.
+    #[error("no idempotency token can be made")]
+    NoToken(#[source] RandomFailed),
     /// The value cannot be kept as text.
     #[error("the value is empty or no text, which Secrets Manager does not keep")]
     NotText,

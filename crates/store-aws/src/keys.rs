@@ -109,7 +109,7 @@ impl Manager {
             secret: self.names.secret(key),
             value,
             text: as_text(value)?,
-            token: CreationToken::fresh(),
+            token: CreationToken::new(&*self.random).map_err(AwsError::NoToken)?,
             deadline,
         };
         match self.write(&write).await? {

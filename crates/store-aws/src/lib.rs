@@ -29,7 +29,7 @@ use aws_sdk_secretsmanager::types::Tag;
 use kes_config::AwsKeystore;
 use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Clock, KeyName, Secret};
+use kes_types::{Clock, KeyName, Random, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +55,8 @@ pub struct Parts {
     pub proxies: Proxies,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness of idempotency tokens.
+    pub random: Arc<dyn Random>,
     /// Owner of the task that replaces credentials, and of looks in the background.
     pub tasks: TaskTracker,
     /// Ends them.
@@ -80,7 +82,7 @@ impl AwsStore {
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
     pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let Parts { settings, proxies, clock, tasks, stop } = parts;
+        let Parts { settings, proxies, clock, random, tasks, stop } = parts;
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
         let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());
         let session = Arc::new(session);
@@ -88,7 +90,7 @@ impl AwsStore {
         let names = Names::new(&settings.prefix);
         let tags = settings.tags.as_deref().map(tags);
         let kms_key = settings.kms_key.clone();
-        let manager = Arc::new(Manager::new(session, names, kms_key.clone(), tags));
+        let manager = Arc::new(Manager::new(session, names, kms_key.clone(), tags, random));
         let store = Self {
             manager,
             kms_key: kms_key.map(|key| Arc::new(KmsKey::new(key, settings.region))),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
-use kes_types::{KeyName, Secret};
+use kes_types::{KeyName, Random, Secret};
 use tokio::sync::Semaphore;
 
 use crate::NOTICE;
@@ -32,6 +32,8 @@ pub(crate) struct Manager {
     pub(crate) names: Names,
     pub(crate) kms_key: Option<String>,
     tags: Option<Vec<Tag>>,
+    /// Of idempotency tokens.
+    pub(crate) random: Arc<dyn Random>,
     is_look_denied: AtomicBool,
     /// What every ARN of a secret here begins with, as soon as AWS has shown one.
     arn_head: OnceLock<String>,
@@ -45,11 +47,12 @@ impl Manager {
         names: Names,
         kms_key: Option<String>,
         tags: Option<Vec<Tag>>,
+        random: Arc<dyn Random>,
     ) -> Self {
         let confirmations = Semaphore::new(CONFIRMATIONS_MAX);
         let is_look_denied = AtomicBool::new(false);
         let arn_head = OnceLock::new();
-        Self { session, names, kms_key, tags, is_look_denied, arn_head, confirmations }
+        Self { session, names, kms_key, tags, random, is_look_denied, arn_head, confirmations }
     }
 
     /// A request about a secret, as policies and the log name it.

@@ -1,12 +1,11 @@
 //! Secrets: what they are called, and what Secrets Manager says of one.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::primitives::DateTime;
-use kes_types::{KeyName, Secret};
+use kes_types::{KeyName, Random, RandomFailed, Secret};
 
 use crate::error::AwsError;
 
@@ -41,16 +40,14 @@ impl Names {
     }
 }
 
-/// The idempotency token of a creation: AWS carries requests with the same one out once. Unique, not
-/// secret: [`RandomState`] draws its 128 bits from the system's randomness per thread and counts on
-/// from there.
+/// The idempotency token of a creation (`ClientRequestToken`, 32 to 64 characters): AWS carries out requests
+/// with the same one once. Unique, not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CreationToken(String);
 
 impl CreationToken {
-    pub(crate) fn fresh() -> Self {
-        let state = RandomState::new();
-        Self(format!("kes-{:016x}-{:016x}", state.hash_one(0), state.hash_one(1)))
+    pub(crate) fn new(random: &dyn Random) -> Result<Self, RandomFailed> {
+        random.identifier::<16>().map(|id| Self(format!("kes-{id}")))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -121,6 +118,8 @@ impl Current {
 
 #[cfg(test)]
 mod tests {
+    use kes_crypto::SystemRandom;
+
     use super::*;
 
     #[test]
@@ -141,7 +140,10 @@ mod tests {
 
     #[test]
     fn a_token_has_the_length_that_aws_wants_and_never_comes_twice() {
-        let (one, other) = (CreationToken::fresh(), CreationToken::fresh());
+        let (one, other) = (
+            CreationToken::new(&SystemRandom::new()).unwrap(),
+            CreationToken::new(&SystemRandom::new()).unwrap(),
+        );
         assert!((32..=64).contains(&one.as_str().len()));
         assert_ne!(one, other);
     }

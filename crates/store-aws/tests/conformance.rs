@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
+use kes_crypto::SystemRandom;
 use kes_harness::aws::{Ministack, Moto, is_action, ministack, moto};
 use kes_harness::proxy::Proxy;
 use kes_store::conformance::{self, Profile};
@@ -65,6 +66,7 @@ async fn examine(proxy: &Proxy, layout: Layout) {
             proxies: kes_outbound::Proxies::default(),
             settings: settings(proxy, layout),
             clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom::new()),
             tasks: tasks.clone(),
             stop: stop.clone(),
         });

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, StoreError};
 use kes_types::{KeyName, Secret, SystemClock};
 use rustix::fs::{Dir, OFlags};
@@ -159,7 +160,9 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let disk = Disk::default();
-        let directory = Directory::open(folder.path(), Box::new(disk.clone())).unwrap();
+        let directory =
+            Directory::open(folder.path(), Box::new(disk.clone()), Arc::new(SystemRandom::new()))
+                .unwrap();
         Self { disk, directory, folder }
     }
 
@@ -404,7 +407,8 @@ fn gated(path: &Path) -> (FsStore, mpsc::Receiver<()>, mpsc::Sender<()>) {
         reached.send(()).unwrap();
         open.recv().unwrap();
     });
-    let directory = Arc::new(Directory::open(path, Box::new(disk)).unwrap());
+    let directory =
+        Arc::new(Directory::open(path, Box::new(disk), Arc::new(SystemRandom::new())).unwrap());
     (FsStore { directory, clock: Arc::new(SystemClock) }, is_reached, opener)
 }
 

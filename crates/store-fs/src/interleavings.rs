@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use kes_crypto::SystemRandom;
 use kes_store::{ListQuery, StoreError};
 use kes_types::{KeyName, Secret};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -54,7 +56,7 @@ fn names(directory: &Directory) -> Result<Vec<String>, StoreError> {
 }
 
 fn another_server(path: &Path) -> Directory {
-    Directory::open(path, Box::new(Kernel)).unwrap()
+    Directory::open(path, Box::new(Kernel), Arc::new(SystemRandom::new())).unwrap()
 }
 
 /// A time at which every file is old.
@@ -375,7 +377,8 @@ fn a_key_directory_that_is_exchanged_for_another_leaves_that_one_as_it_is() {
         fs::create_dir(path).unwrap();
     }
     fs::write(other.join("theirs"), OUTSIDE).unwrap();
-    let directory = Directory::open(&keys, Box::new(Disk::default())).unwrap();
+    let directory =
+        Directory::open(&keys, Box::new(Disk::default()), Arc::new(SystemRandom::new())).unwrap();
 
     let passes = |error: &StoreError| matches!(error, StoreError::Unreachable(_));
     while_exchanging(&keys, &other, || {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Clock, KeyName, Secret};
+use kes_types::{Clock, KeyName, Random, Secret};
 use tokio::task;
 
 pub use error::{OpenError, OpenWarning};
@@ -54,8 +54,12 @@ impl FsStore {
     /// sweeps away what crashed servers left behind more than an hour ago by `clock`.
     ///
     /// Blocks on the disk. The warnings are for the operator's log.
-    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<(Self, Vec<OpenWarning>), OpenError> {
-        let directory = Directory::open(path, Box::new(Kernel))?;
+    pub fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<(Self, Vec<OpenWarning>), OpenError> {
+        let directory = Directory::open(path, Box::new(Kernel), random)?;
         let mut warnings = Vec::new();
         warnings.extend(directory.open_to_others()?);
         warnings.extend(staging::sweep(&directory, clock.now()));

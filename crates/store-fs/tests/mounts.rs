@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, ListQuery, Page, StoreError};
 use kes_store_fs::FsStore;
 use kes_types::{KeyName, Secret, SystemClock};
@@ -80,7 +81,7 @@ fn tmpfs(path: &Path, options: &str) {
 }
 
 fn open(path: &Path) -> FsStore {
-    FsStore::open(path, Arc::new(SystemClock)).unwrap().0
+    FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap().0
 }
 
 fn key(name: &str) -> KeyName {
@@ -166,7 +167,8 @@ fn a_read_only_disk_is_read_and_not_written() {
         fs::File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
         mount_remount(path, MountFlags::RDONLY, "").unwrap();
 
-        let (store, warnings) = FsStore::open(path, Arc::new(SystemClock)).unwrap();
+        let (store, warnings) =
+            FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert_eq!(store.get(&key("my-key")).await.unwrap(), secret(10));
         assert_eq!(store.list(&everything()).await.unwrap().names, [key("my-key")]);
@@ -233,7 +235,14 @@ fn permission_denied_is_an_error_and_never_an_absent_key() {
         assert_refused(store.get(&key("theirs")).await, &path, why);
         assert_refused(store.delete(&key("theirs")).await, &path, why);
         assert!(matches!(store.get(&key("ours")).await, Err(StoreError::NotFound(_))));
-        assert!(FsStore::open(&path.join("below"), Arc::new(SystemClock)).is_err());
+        assert!(
+            FsStore::open(
+                &path.join("below"),
+                Arc::new(SystemClock),
+                Arc::new(SystemRandom::new())
+            )
+            .is_err()
+        );
     });
     assert_eq!(fs::read(keys.join("theirs")).unwrap(), b"value");
 }

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use kes_types::wire::{Base64, DecryptRequest, DecryptResponse, GenerateResponse};
 use kes_types::Secret;
+use kes_types::wire::{Base64, DecryptRequest, DecryptResponse, GenerateResponse};
 use serde::Serialize;
 
 /// Length of a data key, in bytes.

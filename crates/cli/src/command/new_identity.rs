@@ -6,8 +6,8 @@ use std::path::Path;
 
 use kes_config::Environment;
 use kes_crypto::pem;
-use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
-use kes_types::{Clock as _, Identity, Secret, SystemClock};
+use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate};
+use kes_types::{Clock as _, Identity, Random, Secret, SystemClock};
 use serde::Serialize;
 use zeroize::Zeroizing;
 

@@ -9,13 +9,12 @@ use aes::cipher::{
 };
 use aes::{Aes128, Aes192, Aes256};
 use des::TdesEde3;
-use kes_types::Secret;
+use kes_types::{Random, Secret};
 use md5::{Digest as _, Md5};
 use pkcs8::SecretDocument;
 use zeroize::Zeroizing;
 
 use super::{EncryptError, PemError, PrivateKey, section};
-use crate::Random;
 
 /// Length of the longest IV, in bytes; an IV begins with the salt.
 const IV_LEN_MAX: usize = 16;

@@ -7,9 +7,7 @@ mod material;
 mod pbes2;
 mod section;
 
-use kes_types::Secret;
-
-use crate::RandomFailed;
+use kes_types::{RandomFailed, Secret};
 
 pub use algorithm::KeyAlgorithm;
 pub use legacy::encrypt_legacy;

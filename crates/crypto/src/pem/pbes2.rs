@@ -1,6 +1,6 @@
 //! PKCS#8 private keys encrypted with a password: PBES2 of RFC 8018.
 
-use kes_types::Secret;
+use kes_types::{Random, Secret};
 use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::{Decode as _, ErrorKind};
 use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID, Parameters, ScryptParams};
@@ -9,7 +9,6 @@ use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
 
 use super::{EncryptError, PemError, PrivateKey, PrivateKeyKind, section};
-use crate::Random;
 
 /// OWASP's figure for PBKDF2 with HMAC-SHA-256.
 const ITERATIONS: u32 = 600_000;
