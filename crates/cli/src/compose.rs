@@ -104,7 +104,7 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
-    let keyring = Arc::new(Keyring::new(kes_keyring::Parts {
+    let keyring = Arc::new(Keyring::new(kes_keyring::KeyringDeps {
         store: opened.store,
         expiry: CacheExpiry { any: start.live.cache.any, unused: start.live.cache.unused },
         probe_every: opened.probe_every,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use kes_crypto::SystemRandom;
-use kes_keyring::{CacheExpiry, Health, Keyring, Parts};
+use kes_keyring::{CacheExpiry, Health, Keyring, KeyringDeps};
 use kes_policy::{Admin, Permit, PolicySet};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, KeyName, Secret};
@@ -149,7 +149,7 @@ impl Scene {
 }
 
 fn keyring(store: &Arc<Moody>) -> Arc<Keyring> {
-    Arc::new(Keyring::new(Parts {
+    Arc::new(Keyring::new(KeyringDeps {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: EVERY,

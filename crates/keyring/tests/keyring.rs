@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use futures_util::poll;
 use kes_crypto::SystemRandom;
-use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, Parts};
+use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, KeyringDeps};
 use kes_policy::{Admin, Permit, PolicySet, RequestPath};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, Identity, KeyName, Secret, SystemClock};
@@ -115,7 +115,7 @@ fn limited(
     calls_max: usize,
     waiting_max: usize,
 ) -> Arc<Keyring> {
-    Arc::new(Keyring::new(Parts {
+    Arc::new(Keyring::new(KeyringDeps {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: Duration::from_secs(10),

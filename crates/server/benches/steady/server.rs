@@ -72,7 +72,7 @@ impl Subject {
             .build()
             .expect("a runtime can be made");
         let (tasks, stop, clock) = (TaskTracker::new(), Stop::new(), Arc::new(SystemClock));
-        let keyring = Keyring::new(kes_keyring::Parts {
+        let keyring = Keyring::new(kes_keyring::KeyringDeps {
             store: Arc::new(MemoryStore::new()),
             expiry: CacheExpiry { any: KEPT, unused: KEPT },
             probe_every: KEPT,
