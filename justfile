@@ -42,10 +42,6 @@ bench:
 bench-units:
     cargo bench --profile dist -p kes-crypto -p kes-policy -p kes-types --bench crypto --bench policy --bench wire
 
-# Renews crates/cli/layout.ld, which keeps together in the shipped binary what a server runs. Needs valgrind.
-layout:
-    tests/layout
-
 # Half load for hours; fails unless memory and descriptors stay as they are.
 soak hours="1":
     cargo build --profile dist -p kes
