@@ -17,6 +17,11 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
+# Known vulnerabilities, unmaintained and yanked dependencies. Run it on a schedule (weekly): it needs github.com, and its
+# result changes without a change of the code.
+advisories:
+    cargo deny check advisories
+
 # The shape of the code against the house's targets.
 targets:
     ./tests/targets
