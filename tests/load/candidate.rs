@@ -1,16 +1,16 @@
-//! Servers under measurement, which take turns.
+//! Candidates: servers that are measured in alternation.
 
 use kes_harness::{Credential, Server, Tls};
 
-use crate::figure::{median, micros, real};
-use crate::handshake::Shaker;
+use crate::handshake::Handshaker;
 use crate::load::{Load, Shape, Tally, Until};
+use crate::number::{float, median, micros};
 use crate::operation::Operation;
 use crate::process::Cpu;
 use crate::wire::Prepared;
 
-/// A server and what is asked of it.
-pub(crate) struct Subject {
+/// A server, the requests that it is sent, and the results so far.
+pub(crate) struct Candidate {
     name: &'static str,
     pid: u32,
     work: Work,
@@ -20,69 +20,71 @@ pub(crate) struct Subject {
 
 enum Work {
     Load(Load),
-    Handshakes(Shaker),
+    Handshakes(Handshaker),
 }
 
-/// What a turn gave.
+/// The result of one turn of a candidate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     /// Processor time of the server, microseconds per request.
     pub(crate) cpu: f64,
-    /// Microseconds.
+    /// Median latency in microseconds.
     pub(crate) p50: f64,
-    /// Microseconds.
+    /// 99th percentile of the latency in microseconds.
     pub(crate) p99: f64,
-    /// How long it took.
+    /// Duration of the turn.
     pub(crate) millis: f64,
 }
 
-impl Subject {
-    /// Who does one operation over and over.
+impl Candidate {
+    /// A candidate that is sent one operation repeatedly.
     pub(crate) async fn new(
         name: &'static str,
         server: &Server,
-        who: &Credential,
+        credential: &Credential,
         (shape, operation): (Shape, Operation),
     ) -> Self {
-        let dialer = server.dial().show(who).over((shape.proto, Tls::V13));
+        let dialer = server.dial().show(credential).over((shape.proto, Tls::V13));
         let requests = operation.requests(&dialer, shape.proto).await;
-        Self::with(name, server, who, (shape, requests)).await
+        Self::with(name, server, credential, (shape, requests)).await
     }
 
-    /// Who sends these requests over and over.
+    /// A candidate that is sent these requests repeatedly.
     pub(crate) async fn with(
         name: &'static str,
         server: &Server,
-        who: &Credential,
+        credential: &Credential,
         (shape, requests): (Shape, Vec<Prepared>),
     ) -> Self {
-        let dialer = server.dial().show(who).over((shape.proto, Tls::V13));
+        let dialer = server.dial().show(credential).over((shape.proto, Tls::V13));
         let load = Load::open(&dialer, shape, requests).await;
         Self::doing(name, server, Work::Load(load))
     }
 
-    /// Who shakes hands over and over.
-    pub(crate) fn handshakes(name: &'static str, server: &Server, who: &Credential) -> Self {
-        Self::doing(name, server, Work::Handshakes(Shaker::new(server, who)))
+    /// A candidate with which TLS handshakes are made repeatedly.
+    pub(crate) fn handshakes(name: &'static str, server: &Server, credential: &Credential) -> Self {
+        Self::doing(name, server, Work::Handshakes(Handshaker::new(server, credential)))
     }
 
     fn doing(name: &'static str, server: &Server, work: Work) -> Self {
         Self { name, pid: server.pid(), work, total: Tally::new(), turns: Vec::new() }
     }
 
-    /// One turn; the first ones of a server need not count.
+    /// Runs one turn; `counts` is false for a warm-up.
     pub(crate) async fn turn(&mut self, until: Until, counts: bool) {
         let before = Cpu::of(self.pid);
         let tally = match (&mut self.work, until) {
             (Work::Load(load), until) => load.run(until).await,
-            (Work::Handshakes(shaker), Until::Elapsed(length)) => shaker.run(length).await,
-            (Work::Handshakes(_), Until::Sent(_)) => panic!("handshakes are not counted out"),
+            (Work::Handshakes(handshaker), Until::Elapsed(length)) => handshaker.run(length).await,
+            (Work::Handshakes(_), Until::Sent(_)) => {
+                panic!("a number of handshakes cannot be asked for")
+            }
         };
         let used = Cpu::of(self.pid).since(&before);
         assert_eq!(tally.failed, 0, "{}: {tally:?}", self.name);
         if counts {
             self.turns.push(Turn {
-                cpu: micros(used) / real(tally.latencies.count()),
+                cpu: micros(used) / float(tally.latencies.count()),
                 p50: tally.latencies.micros(0.5),
                 p99: tally.latencies.micros(0.99),
                 millis: tally.length.as_secs_f64() * 1e3,
@@ -95,33 +97,33 @@ impl Subject {
         self.name
     }
 
-    /// The median of its turns.
+    /// Computes the median of a figure over all turns.
     pub(crate) fn median(&self, of: fn(&Turn) -> f64) -> f64 {
         median(self.turns.iter().map(of))
     }
 
-    /// The median of the ratios of turns that followed one another.
+    /// Computes the median of the ratios to the other candidate's turns of the same rounds.
     pub(crate) fn ratio_to(&self, other: &Self, of: fn(&Turn) -> f64) -> f64 {
         median(self.turns.iter().zip(&other.turns).map(|(ours, theirs)| of(ours) / of(theirs)))
     }
 
-    /// The median of the differences of turns that followed one another.
+    /// Computes the median of the differences from the other candidate's turns of the same rounds.
     pub(crate) fn over(&self, other: &Self, of: fn(&Turn) -> f64) -> f64 {
         median(self.turns.iter().zip(&other.turns).map(|(ours, theirs)| of(ours) - of(theirs)))
     }
 }
 
-/// So many rounds, after one that does not count. Every second one goes backwards, so that nobody
-/// is always first.
-pub(crate) async fn alternate(subjects: &mut [Subject], rounds: usize, until: Until) {
+/// Runs `rounds` rounds of one turn each, after one round of warm-up. Every second round is in
+/// reverse order, so that no candidate is always first.
+pub(crate) async fn alternate(candidates: &mut [Candidate], rounds: usize, until: Until) {
     for round in 0..=rounds {
-        for subject in subjects.iter_mut() {
-            subject.turn(until, round > 0).await;
+        for candidate in candidates.iter_mut() {
+            candidate.turn(until, round > 0).await;
         }
-        subjects.reverse();
+        candidates.reverse();
     }
-    // As they were given.
+    // Restores the original order.
     if rounds.is_multiple_of(2) {
-        subjects.reverse();
+        candidates.reverse();
     }
 }
