@@ -113,7 +113,7 @@ async fn is_warned(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_source_that_is_away_at_the_start_is_a_warning_and_cured_when_it_is_back() {
+async fn a_source_that_is_away_at_the_start_is_a_warning_and_recovers() {
     let Some(moto) = emulator().await else { return };
     let moto = Arc::new(moto);
     let mut servers = JoinSet::new();

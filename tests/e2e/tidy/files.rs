@@ -51,7 +51,7 @@ fn there_is_no_more_code_than_agreed() {
 }
 
 #[test]
-fn tests_are_told_from_production_code() {
+fn tests_do_not_count_as_production_code() {
     let text = "\
 //! A module.
 

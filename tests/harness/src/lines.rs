@@ -67,7 +67,7 @@ impl Lines {
 
     /// The first line that matches `wanted`, whether it was written or is still to come. `None` when
     /// the program ended without one, or wrote none for a minute: a test that waits for what never
-    /// comes fails then, instead of standing still.
+    /// comes fails then.
     pub async fn find(&self, wanted: impl Fn(&str) -> bool + Send + Sync) -> Option<String> {
         let mut state = self.state.clone();
         let there = |state: &State| state.lines.iter().find(|line| wanted(line)).cloned();

@@ -70,7 +70,7 @@ impl Feed {
     /// # Panics
     /// If the request has ended.
     pub fn send(&self, piece: impl Into<Bytes>) {
-        assert!(self.try_send(piece), "the request wants its body");
+        assert!(self.try_send(piece), "the request is open");
     }
 
     /// Sends a piece; whether the request is still open.

@@ -201,6 +201,14 @@ impl Setup {
         Server::launch(self.command(), &self.certificate_file()).await
     }
 
+    /// Starts a server, and creates a key of this name.
+    pub async fn start_with_key(&self, name: &str) -> Server {
+        let server = self.start().await;
+        let mut admin = server.connect(&self.admin).await;
+        admin.call("POST", &format!("/v1/key/create/{name}")).await.ok_empty();
+        server
+    }
+
     /// Asserts that a server does not start, and says how it ended.
     ///
     /// # Panics

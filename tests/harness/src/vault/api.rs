@@ -128,11 +128,11 @@ impl Api {
     }
 
     async fn settled(&self, path: &str) {
-        for _ in 0..super::GLANCES_MAX {
+        for _ in 0..super::POLLS_MAX {
             if self.get(path).await.0 == 200 {
                 return;
             }
-            tokio::time::sleep(super::GLANCE).await;
+            tokio::time::sleep(super::POLL_INTERVAL).await;
         }
         panic!("{path} does not answer");
     }

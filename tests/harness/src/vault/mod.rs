@@ -32,10 +32,10 @@ use crate::program::{prepare, stopped};
 use crate::relay::Relay;
 
 /// How often a starting server is polled for its readiness, which it does not announce.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The number of polls after which a start has failed.
-const GLANCES_MAX: usize = 1500;
+const POLLS_MAX: usize = 1500;
 
 /// How an `OpenBao` is to be run.
 #[derive(Clone, Copy, Default)]
@@ -134,11 +134,11 @@ impl Bao {
     /// # Panics
     /// If that does not come.
     pub async fn until(&self, is_wanted: impl Fn(&Audit) -> bool + Send) {
-        for _ in 0..GLANCES_MAX {
+        for _ in 0..POLLS_MAX {
             if is_wanted(&self.audit()) {
                 return;
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         panic!("OpenBao was not asked that: {:?}", self.audit());
     }
@@ -154,11 +154,11 @@ impl Bao {
     /// If it does not.
     pub async fn unseal(&self) {
         self.root.put("sys/unseal", json!({ "key": self.unseal_key })).await;
-        for _ in 0..GLANCES_MAX {
+        for _ in 0..POLLS_MAX {
             if self.root.get("sys/health").await.0 == 200 {
                 return;
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         panic!("OpenBao does not serve after it was unsealed");
     }
