@@ -45,11 +45,11 @@ async fn survives(fixture: Fixture, source: Source, trouble: Behavior) {
 async fn a_source_that_is_away_is_a_warning_as_long_as_credentials_are_valid() {
     let Some(moto) = emulator().await else { return };
     let (instance, web) = (Source::imds().await, Source::sts().await);
-    let grounds = [
+    let fixtures = [
         Fixture::with(&moto, &instance, None).await,
         Fixture::with(&moto, &web, Some(&Proof::WEB)).await,
     ];
-    let [of_instance, of_web] = grounds;
+    let [of_instance, of_web] = fixtures;
     tokio::join!(
         survives(of_instance, instance, Behavior::Cut),
         survives(of_web, web, Behavior::Fail(400)),
