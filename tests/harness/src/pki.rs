@@ -38,7 +38,7 @@ struct Parts {
 }
 
 impl Credential {
-    /// A fresh API key and its certificate.
+    /// Generates an API key and its certificate.
     ///
     /// # Panics
     /// If the system has no random bytes.
@@ -57,7 +57,7 @@ impl Credential {
         Self(Arc::new(parts))
     }
 
-    /// A fresh key of the given algorithm with a self-signed client certificate.
+    /// Generates a key of an algorithm with a self-signed client certificate.
     ///
     /// # Panics
     /// If ring cannot make keys of that algorithm.
@@ -66,7 +66,7 @@ impl Credential {
         Self(Arc::new(Self::self_signed(&key, &client_params("client"))))
     }
 
-    /// A client whose certificate is valid from the first day of one year to that of another.
+    /// Generates a client whose certificate is valid from the first day of one year to that of another.
     ///
     /// # Panics
     /// If the years are out of range.
@@ -88,7 +88,7 @@ impl Credential {
         Self::from_files(&file("crt"), &file("key"), identity)
     }
 
-    /// What these PEM files hold, for the client of that identity.
+    /// Reads the certificates and the key of a client with this identity from PEM files.
     ///
     /// # Panics
     /// If they are not a certificate and a key.
@@ -103,12 +103,12 @@ impl Credential {
         }))
     }
 
-    /// P-521 and RSA of 2048 bits, which the certificate library cannot make.
+    /// Returns clients with keys that the certificate library cannot make: P-521 and RSA of 2048 bits.
     pub fn fixtures() -> [Self; 2] {
         [Self::fixture("p521", P521_IDENTITY), Self::fixture("rsa2048", RSA2048_IDENTITY)]
     }
 
-    /// The same key with another chain, whatever that chain says.
+    /// Returns a client with this key that shows another chain.
     #[must_use]
     pub fn with_chain(&self, chain: &[&CertificateDer<'static>]) -> Self {
         Self(Arc::new(Parts {
@@ -168,7 +168,7 @@ impl Credential {
         pem("PRIVATE KEY", &self.0.key)
     }
 
-    /// TLS for a server with this certificate, which asks for no client's.
+    /// Returns a TLS acceptor with this certificate, which requests no client certificate.
     ///
     /// # Panics
     /// If the certificate is not a server's.
@@ -201,7 +201,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A fresh one, Ed25519.
+    /// Generates an authority with an Ed25519 key.
     ///
     /// # Panics
     /// If the system has no random bytes.
@@ -240,7 +240,7 @@ impl Authority {
         pem("CERTIFICATE", &self.certificate)
     }
 
-    /// A client that shows `chain` and signs with the authority's own key.
+    /// Returns a client that shows `chain` and signs with the authority's own key.
     ///
     /// # Panics
     /// Never: the key was made by this library.
@@ -254,12 +254,12 @@ impl Authority {
         }))
     }
 
-    /// A client whose chain is its own certificate alone, signed by this authority.
+    /// Issues a client certificate; the chain has no other.
     pub fn issue(&self) -> Credential {
         self.issue_until(4000)
     }
 
-    /// A server's certificate for these DNS names and addresses, signed by this authority.
+    /// Issues a server certificate for these DNS names and addresses.
     ///
     /// # Panics
     /// If a name is not a name.
@@ -267,7 +267,7 @@ impl Authority {
         self.sign(&server_params(names))
     }
 
-    /// The same, valid for so many days: from the first on, before the second.
+    /// Issues a server certificate that is valid from the first day on and before the second, counted from today.
     ///
     /// # Panics
     /// If a name is not a name.
@@ -275,7 +275,7 @@ impl Authority {
         self.sign(&with_days(server_params(names), days))
     }
 
-    /// Another certificate of this authority's key, valid for so many days.
+    /// Makes another certificate of this authority's key, valid from the first day on and before the second.
     ///
     /// # Panics
     /// Never: the key was made by this library.
@@ -285,7 +285,8 @@ impl Authority {
         params.self_signed(&key).expect("the parameters are sound").der().clone()
     }
 
-    /// TLS for a server on 127.0.0.1 with a certificate of its own, which asks for no client's.
+    /// Returns a TLS acceptor for 127.0.0.1 with a certificate of this authority, which requests no client
+    /// certificate.
     ///
     /// # Panics
     /// If the certificate cannot be made.
@@ -293,7 +294,7 @@ impl Authority {
         self.issue_server(&["127.0.0.1"]).acceptor()
     }
 
-    /// The same as [`Self::issue`], valid until the first day of the given year.
+    /// Issues a client certificate that is valid until the first day of a year.
     ///
     /// # Panics
     /// If the year is out of range.
@@ -303,14 +304,14 @@ impl Authority {
         self.sign(&params)
     }
 
-    /// A client whose certificate names these extended key usages, signed by this authority.
+    /// Issues a client certificate with these extended key usages.
     pub fn issue_for(&self, usages: &[ExtendedKeyUsagePurpose]) -> Credential {
         let mut params = client_params("issued");
         params.extended_key_usages = usages.to_vec();
         self.sign(&params)
     }
 
-    /// A certificate of these parameters and a fresh key.
+    /// Issues a certificate with these parameters and a fresh key.
     fn sign(&self, params: &CertificateParams) -> Credential {
         let key = ed25519_fresh();
         let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
@@ -329,7 +330,7 @@ impl Default for Authority {
     }
 }
 
-/// A self-signed server certificate (P-256) for these DNS names and addresses.
+/// Makes a self-signed server certificate (P-256) for these DNS names and addresses.
 ///
 /// # Panics
 /// If a name is not a name.
@@ -337,7 +338,7 @@ pub fn server(names: &[&str]) -> Credential {
     server_with(names, |_| {})
 }
 
-/// The same with other parameters.
+/// Makes a self-signed server certificate with changed parameters.
 ///
 /// # Panics
 /// If a name is not a name.
@@ -348,7 +349,7 @@ pub fn server_with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) 
     Credential(Arc::new(Credential::self_signed(&key, &params)))
 }
 
-/// The same, marked CA, as `openssl req -x509` makes it where nothing else is said.
+/// Makes a self-signed server certificate that is marked CA, as `openssl req -x509` does by default.
 ///
 /// # Panics
 /// If a name is not a name.

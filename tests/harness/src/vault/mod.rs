@@ -37,7 +37,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The number of polls after which a start has failed.
 const POLLS_MAX: usize = 1500;
 
-/// How an `OpenBao` is to be run.
+/// Options of an `OpenBao`.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// Whether what it stores outlives its process.
@@ -70,18 +70,18 @@ pub struct Bao {
     root: Api,
 }
 
-/// The program, if the machine has it.
+/// Finds the program `bao`.
 pub fn bao() -> Option<Need> {
     tool("bao", Some("KES_TEST_BAO"), "OpenBao as the key store")
 }
 
 impl Bao {
-    /// Starts one that keeps everything in memory and speaks HTTP without TLS.
+    /// Starts an `OpenBao` that keeps everything in memory and speaks HTTP without TLS.
     pub async fn start(need: &Need) -> Self {
         Self::start_with(need, Options::default()).await
     }
 
-    /// Starts one.
+    /// Starts an `OpenBao` with options.
     ///
     /// # Panics
     /// If it cannot be started, initialised and unsealed.
@@ -109,27 +109,27 @@ impl Bao {
         bao
     }
 
-    /// Its API in the name of root, past the relay.
+    /// Returns a client of its API with the root token, without the relay.
     pub fn root(&self) -> &Api {
         &self.root
     }
 
-    /// Where a key server finds it, whether it runs or not.
+    /// Returns its URL for key servers, whether it runs or not.
     pub fn endpoint(&self) -> String {
         format!("{}://{}", self.scheme, self.relay.address())
     }
 
-    /// What is between it and the key server.
+    /// Returns the relay between it and the key server.
     pub fn relay(&self) -> &Relay {
         &self.relay
     }
 
-    /// The requests that it has got so far.
+    /// Reads its audit log.
     pub fn audit(&self) -> Audit {
         Audit::read(&self.folder.path().join("audit.log"))
     }
 
-    /// Waits until it was asked what is wanted.
+    /// Waits until its audit log is as wanted.
     ///
     /// # Panics
     /// If that does not come.
