@@ -1,11 +1,13 @@
 //! Certificates of clients and servers, and the identities they stand for.
 
+mod authority;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PublicKeyData as _, SignatureAlgorithm, date_time_ymd,
 };
 use ring::digest;
@@ -17,11 +19,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 
+pub use authority::Authority;
+
 use crate::{b64, repository, unb64};
 
 /// A certificate chain with the key of its first certificate.
 #[derive(Clone)]
-pub struct Credential(Arc<Parts>);
+pub struct Credential(Arc<Inner>);
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +33,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-struct Parts {
+struct Inner {
     chain: Vec<CertificateDer<'static>>,
     /// PKCS#8.
     key: Vec<u8>,
@@ -38,7 +42,7 @@ struct Parts {
 }
 
 impl Credential {
-    /// A fresh API key and its certificate.
+    /// Generates an API key and its certificate.
     ///
     /// # Panics
     /// If the system has no random bytes.
@@ -57,7 +61,7 @@ impl Credential {
         Self(Arc::new(parts))
     }
 
-    /// A fresh key of the given algorithm with a self-signed client certificate.
+    /// Generates a key of an algorithm with a self-signed client certificate.
     ///
     /// # Panics
     /// If ring cannot make keys of that algorithm.
@@ -66,7 +70,7 @@ impl Credential {
         Self(Arc::new(Self::self_signed(&key, &client_params("client"))))
     }
 
-    /// A client whose certificate is valid from the first day of one year to that of another.
+    /// Generates a client whose certificate is valid from the first day of one year to that of another.
     ///
     /// # Panics
     /// If the years are out of range.
@@ -88,14 +92,14 @@ impl Credential {
         Self::from_files(&file("crt"), &file("key"), identity)
     }
 
-    /// What these PEM files hold, for the client of that identity.
+    /// Reads the certificates and the key of a client with this identity from PEM files.
     ///
     /// # Panics
     /// If they are not a certificate and a key.
     pub fn from_files(certificate: &Path, key: &Path, identity: &str) -> Self {
         let chain = CertificateDer::pem_file_iter(certificate).expect("the certificate is there");
         let key = PrivateKeyDer::from_pem_file(key).expect("the key is there");
-        Self(Arc::new(Parts {
+        Self(Arc::new(Inner {
             chain: chain.collect::<Result<_, _>>().expect("the certificate is PEM"),
             key: key.secret_der().to_vec(),
             identity: identity.to_owned(),
@@ -103,15 +107,15 @@ impl Credential {
         }))
     }
 
-    /// P-521 and RSA of 2048 bits, which the certificate library cannot make.
+    /// Returns clients with keys that the certificate library cannot make: P-521 and RSA of 2048 bits.
     pub fn fixtures() -> [Self; 2] {
         [Self::fixture("p521", P521_IDENTITY), Self::fixture("rsa2048", RSA2048_IDENTITY)]
     }
 
-    /// The same key with another chain, whatever that chain says.
+    /// Returns a client with this key that shows another chain.
     #[must_use]
     pub fn with_chain(&self, chain: &[&CertificateDer<'static>]) -> Self {
-        Self(Arc::new(Parts {
+        Self(Arc::new(Inner {
             chain: chain.iter().map(|certificate| (*certificate).clone()).collect(),
             key: self.0.key.clone(),
             identity: self.0.identity.clone(),
@@ -168,7 +172,7 @@ impl Credential {
         pem("PRIVATE KEY", &self.0.key)
     }
 
-    /// TLS for a server with this certificate, which asks for no client's.
+    /// Returns a TLS acceptor with this certificate, which requests no client certificate.
     ///
     /// # Panics
     /// If the certificate is not a server's.
@@ -182,9 +186,9 @@ impl Credential {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn self_signed(key: &KeyPair, params: &CertificateParams) -> Parts {
+    fn self_signed(key: &KeyPair, params: &CertificateParams) -> Inner {
         let certificate = params.self_signed(key).expect("the parameters are sound");
-        Parts {
+        Inner {
             chain: vec![certificate.der().clone()],
             key: key.serialize_der(),
             identity: identity_of(key),
@@ -193,143 +197,7 @@ impl Credential {
     }
 }
 
-/// An authority that issues client certificates.
-pub struct Authority {
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    /// A fresh one, Ed25519.
-    ///
-    /// # Panics
-    /// If the system has no random bytes.
-    pub fn new() -> Self {
-        let (key, params) = (ed25519_fresh(), authority_params("authority"));
-        let certificate = params.self_signed(&key).expect("the parameters are sound");
-        Self {
-            certificate: certificate.der().clone(),
-            key: key.serialize_der(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    /// An intermediate authority, signed by this one.
-    ///
-    /// # Panics
-    /// If the system has no random bytes.
-    #[must_use]
-    pub fn subordinate(&self) -> Self {
-        let (key, params) = (ed25519_fresh(), authority_params("subordinate"));
-        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
-        Self {
-            certificate: certificate.der().clone(),
-            key: key.serialize_der(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    /// The authority's own certificate, marked CA.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-
-    /// The certificate as PEM.
-    pub fn pem(&self) -> String {
-        pem("CERTIFICATE", &self.certificate)
-    }
-
-    /// A client that shows `chain` and signs with the authority's own key.
-    ///
-    /// # Panics
-    /// Never: the key was made by this library.
-    pub fn as_client(&self, chain: &[&CertificateDer<'static>]) -> Credential {
-        let key = KeyPair::try_from(self.key.as_slice()).expect("the key was just made");
-        Credential(Arc::new(Parts {
-            chain: chain.iter().map(|certificate| (*certificate).clone()).collect(),
-            key: self.key.clone(),
-            identity: identity_of(&key),
-            api_key: None,
-        }))
-    }
-
-    /// A client whose chain is its own certificate alone, signed by this authority.
-    pub fn issue(&self) -> Credential {
-        self.issue_until(4000)
-    }
-
-    /// A server's certificate for these DNS names and addresses, signed by this authority.
-    ///
-    /// # Panics
-    /// If a name is not a name.
-    pub fn issue_server(&self, names: &[&str]) -> Credential {
-        self.sign(&server_params(names))
-    }
-
-    /// The same, valid for so many days: from the first on, before the second.
-    ///
-    /// # Panics
-    /// If a name is not a name.
-    pub fn issue_server_for(&self, names: &[&str], days: (i64, i64)) -> Credential {
-        self.sign(&with_days(server_params(names), days))
-    }
-
-    /// Another certificate of this authority's key, valid for so many days.
-    ///
-    /// # Panics
-    /// Never: the key was made by this library.
-    pub fn certificate_for(&self, days: (i64, i64)) -> CertificateDer<'static> {
-        let key = KeyPair::try_from(self.key.as_slice()).expect("the key was just made");
-        let params = with_days(authority_params("authority"), days);
-        params.self_signed(&key).expect("the parameters are sound").der().clone()
-    }
-
-    /// TLS for a server on 127.0.0.1 with a certificate of its own, which asks for no client's.
-    ///
-    /// # Panics
-    /// If the certificate cannot be made.
-    pub fn acceptor(&self) -> TlsAcceptor {
-        self.issue_server(&["127.0.0.1"]).acceptor()
-    }
-
-    /// The same as [`Self::issue`], valid until the first day of the given year.
-    ///
-    /// # Panics
-    /// If the year is out of range.
-    pub fn issue_until(&self, year: i32) -> Credential {
-        let mut params = client_params("issued");
-        params.not_after = date_time_ymd(year, 1, 1);
-        self.sign(&params)
-    }
-
-    /// A client whose certificate names these extended key usages, signed by this authority.
-    pub fn issue_for(&self, usages: &[ExtendedKeyUsagePurpose]) -> Credential {
-        let mut params = client_params("issued");
-        params.extended_key_usages = usages.to_vec();
-        self.sign(&params)
-    }
-
-    /// A certificate of these parameters and a fresh key.
-    fn sign(&self, params: &CertificateParams) -> Credential {
-        let key = ed25519_fresh();
-        let certificate = params.signed_by(&key, &self.issuer).expect("the parameters are sound");
-        Credential(Arc::new(Parts {
-            chain: vec![certificate.der().clone()],
-            key: key.serialize_der(),
-            identity: identity_of(&key),
-            api_key: None,
-        }))
-    }
-}
-
-impl Default for Authority {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A self-signed server certificate (P-256) for these DNS names and addresses.
+/// Makes a self-signed server certificate (P-256) for these DNS names and addresses.
 ///
 /// # Panics
 /// If a name is not a name.
@@ -337,7 +205,7 @@ pub fn server(names: &[&str]) -> Credential {
     server_with(names, |_| {})
 }
 
-/// The same with other parameters.
+/// Makes a self-signed server certificate with changed parameters.
 ///
 /// # Panics
 /// If a name is not a name.
@@ -348,7 +216,7 @@ pub fn server_with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) 
     Credential(Arc::new(Credential::self_signed(&key, &params)))
 }
 
-/// The same, marked CA, as `openssl req -x509` makes it where nothing else is said.
+/// Makes a self-signed server certificate that is marked CA, as `openssl req -x509` does by default.
 ///
 /// # Panics
 /// If a name is not a name.
@@ -384,14 +252,6 @@ fn client_params(name: &str) -> CertificateParams {
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params
-}
-
-fn authority_params(name: &str) -> CertificateParams {
-    let mut params = client_params(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = Vec::new();
     params
 }
 
