@@ -1,12 +1,12 @@
-//! Randomness as an argument.
+//! Sources of random bytes that are passed as an argument, so that tests control them.
 
 use std::fmt;
 
 use ring::rand::SecureRandom as _;
 
-/// A source of unpredictable bytes.
+/// A cryptographically secure source of random bytes.
 pub trait Random: fmt::Debug + Send + Sync {
-    /// Fills all of `bytes`, or fails and leaves them of no use.
+    /// Fills all of `bytes`; after an error their contents are unspecified.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomFailed>;
 }
 
@@ -15,7 +15,7 @@ pub trait Random: fmt::Debug + Send + Sync {
 pub struct SystemRandom(ring::rand::SystemRandom);
 
 impl SystemRandom {
-    /// A handle; it holds no state.
+    /// Makes a handle, which holds no state.
     pub fn new() -> Self {
         Self(ring::rand::SystemRandom::new())
     }
@@ -33,7 +33,7 @@ impl Random for SystemRandom {
     }
 }
 
-/// The source of randomness gave none.
+/// The error of a source that has no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no random bytes can be had")]
 pub struct RandomFailed;
