@@ -1,8 +1,8 @@
 //! Parses the `MessagePack` ciphertexts of older releases.
 //!
-//! A ciphertext is an array of five elements: the algorithm's name and the key's id as strings, then 16 bytes of IV, 12 bytes
-//! of nonce and the ciphertext as binary values; nothing after it. The encoding is that of the
-//! `MessagePack` specification, formats "array", "str" and "bin".
+//! A ciphertext is an array of five elements: the algorithm's name and the key's id as strings, then 16
+//! bytes of IV, 12 bytes of nonce and the ciphertext as binary values; nothing after it. The encoding is
+//! that of the `MessagePack` specification, formats "array", "str" and "bin".
 
 use std::borrow::Cow;
 
