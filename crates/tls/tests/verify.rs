@@ -190,7 +190,7 @@ fn a_forged_certificate_with_all_but_the_key_of_a_listed_one_is_refused() {
 
 #[test]
 fn a_listed_certificate_that_is_no_ca_issues_nothing() {
-    // Whoever has the key of a listed server must not be able to make others.
+    // A program with the key of a listed server must not be able to issue certificates for others.
     let listed = Authority::new(params("listed"));
     let leaf = listed.issue(&params("vault"));
     assert!(server(&[listed.der()], &[leaf.der()], "vault").contains(UNKNOWN));
