@@ -147,7 +147,7 @@ async fn the_guide_works_on_a_development_server() {
     scenario.variables =
         scenario.document.block("export BAO_ADDR").replace(shown, &bao.address().to_string());
     assert!(!scenario.variables.contains(shown));
-    scenario.prepare("# Whom to trust").await;
+    scenario.prepare("# The CA").await;
     let server = scenario.serve().await;
     scenario.is_usable(&server).await;
     server.stop().await;
@@ -158,7 +158,7 @@ async fn secrets_and_the_ca_s_certificate_can_be_files_of_the_environment() {
     let Some((_bao, scenario)) = with_tls(Authority::pem).await else { return };
     scenario.prepare("sed \"s|").await;
     let text = fs::read_to_string(scenario.file("kes.yaml")).expect("it was just written");
-    let (before, _) = text.split_once("    # Whom to trust").expect("the sample's comment");
+    let (before, _) = text.split_once("    # The CA").expect("the sample's comment");
     fs::write(scenario.file("kes.yaml"), before).expect("the folder is ours");
     let start = serving(scenario.document.block("kes server"));
     let shown = "export VAULT_APPROLE_ID=$(cat role-id) VAULT_APPROLE_SECRET=$(cat secret-id)\n";

@@ -1,16 +1,16 @@
-//! The `MessagePack` ciphertexts of older releases.
+//! Parses the `MessagePack` ciphertexts of older releases.
 //!
-//! An array of five: the algorithm's name and the key's id as strings, then 16 bytes of IV, 12 bytes
-//! of nonce and the ciphertext as binary values; nothing after it. The encoding is that of the
-//! `MessagePack` specification, formats "array", "str" and "bin".
+//! A ciphertext is an array of five elements: the algorithm's name and the key's id as strings, then 16
+//! bytes of IV, 12 bytes of nonce and the ciphertext as binary values; nothing after it. The encoding is
+//! that of the `MessagePack` specification, formats "array", "str" and "bin".
 
 use std::borrow::Cow;
 
 use kes_types::Algorithm;
 
-use crate::ciphertext::Parts;
+use crate::ciphertext::CiphertextParts;
 
-/// An array of five elements.
+/// The header of an array of five elements, the first byte of a ciphertext.
 pub(crate) const FIRST_BYTE: u8 = 0x95;
 
 const FIXSTR_MASK: u8 = 0b1110_0000;
@@ -22,18 +22,18 @@ const STR_8: u8 = 0xd9;
 const STR_16: u8 = 0xda;
 const STR_32: u8 = 0xdb;
 
-/// Reads a ciphertext; none if it is not exactly one.
-pub(crate) fn parse(input: &[u8]) -> Option<Parts<'_>> {
+/// Parses a ciphertext; `None` if the input is not exactly one.
+pub(crate) fn parse(input: &[u8]) -> Option<CiphertextParts<'_>> {
     let mut reader = Reader(input.strip_prefix(&[FIRST_BYTE])?);
     Algorithm::parse(reader.string()?).ok()?;
     let _id = reader.string()?;
     let iv = reader.binary()?.try_into().ok()?;
     let nonce = reader.binary()?.try_into().ok()?;
     let sealed = Cow::Borrowed(reader.binary()?);
-    reader.0.is_empty().then_some(Parts { sealed, iv, nonce })
+    reader.0.is_empty().then_some(CiphertextParts { sealed, iv, nonce })
 }
 
-/// What is left to read.
+/// The rest of the input that is not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

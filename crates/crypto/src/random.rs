@@ -8,7 +8,7 @@ use ring::rand::SecureRandom as _;
 pub struct SystemRandom(ring::rand::SystemRandom);
 
 impl SystemRandom {
-    /// A handle; it holds no state.
+    /// Makes a handle, which holds no state.
     pub fn new() -> Self {
         Self(ring::rand::SystemRandom::new())
     }

@@ -1,4 +1,4 @@
-//! What JSON costs: the bodies of the busiest requests, and the audit event that each leaves.
+//! Benchmarks of JSON: the bodies of the most frequent requests, and their audit event.
 
 use std::error::Error;
 use std::hint::black_box;

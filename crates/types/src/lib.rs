@@ -1,4 +1,6 @@
-//! Words of the domain and of the wire. No I/O, no async.
+//! Domain and wire types: names, identities, secrets, timestamps, API paths and JSON bodies.
+//!
+//! Sync and without I/O.
 
 mod algorithm;
 mod clock;

@@ -1,4 +1,4 @@
-//! Which algorithm a key is for, and whether TLS can be served with it.
+//! Detects the algorithm of a key, and whether TLS supports it.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ use super::{PrivateKey, PrivateKeyKind};
 /// The algorithm of a private key or of a certificate's public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAlgorithm {
-    /// RSA, with the length of the modulus.
+    /// RSA.
     Rsa {
-        /// In bits.
+        /// The length of the modulus, in bits.
         bits: usize,
     },
-    /// RSA that may only sign with PSS (`id-RSASSA-PSS`).
+    /// RSA that is restricted to PSS (`id-RSASSA-PSS`).
     RsaPss,
     /// An elliptic curve, by its object identifier.
     Ec(ObjectIdentifier),
-    /// An elliptic curve that is not named, but described by its parameters.
+    /// An elliptic curve that is described by its parameters instead of a name.
     EcParameters,
     /// `Ed25519`.
     Ed25519,
@@ -44,7 +44,7 @@ pub enum KeyAlgorithm {
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 impl KeyAlgorithm {
-    /// The algorithm of a private key; none if it is not known or cannot be read.
+    /// Detects the algorithm of a private key; `None` if it is not known or cannot be read.
     pub fn of(key: &PrivateKey) -> Option<Self> {
         let der = key.der().expose();
         match key.kind() {
@@ -58,8 +58,7 @@ impl KeyAlgorithm {
         }
     }
 
-    /// The algorithm of the public key of a certificate in DER; none if it is not known or cannot
-    /// be read.
+    /// Detects the algorithm of a DER certificate's public key; `None` if it is not known or cannot be read.
     pub fn of_certificate(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let info = SubjectPublicKeyInfoRef::from_der(certificate.public_key().raw).ok()?;
@@ -67,7 +66,7 @@ impl KeyAlgorithm {
         Self::from_identifier(&info.algorithm, rsa)
     }
 
-    /// Whether TLS can be served, and spoken by a client, with such a key.
+    /// Whether TLS servers and clients can use such a key.
     pub fn can_serve_tls(&self) -> bool {
         match self {
             Self::Rsa { bits } => RSA_BITS.contains(bits),
@@ -122,13 +121,13 @@ impl fmt::Display for KeyAlgorithm {
     }
 }
 
-/// `RSAPrivateKey` of RFC 8017: version, modulus, …
+/// Reads an `RSAPrivateKey` of RFC 8017: version, modulus, …
 fn rsa_of_private_key(der: &[u8]) -> Option<KeyAlgorithm> {
     let fields = fields(der)?;
     rsa(*fields.get(1)?)
 }
 
-/// `RSAPublicKey` of RFC 8017: modulus, exponent.
+/// Reads an `RSAPublicKey` of RFC 8017: modulus, exponent.
 fn rsa_of_public_key(key: &BitStringRef<'_>) -> Option<KeyAlgorithm> {
     let fields = fields(key.as_bytes()?)?;
     rsa(*fields.first()?)
@@ -141,7 +140,7 @@ fn rsa(modulus: AnyRef<'_>) -> Option<KeyAlgorithm> {
     Some(KeyAlgorithm::Rsa { bits: first + 8 * rest.len() })
 }
 
-/// By an `ECPrivateKey` of RFC 5915: version, key, parameters `[0]`, …
+/// Reads an `ECPrivateKey` of RFC 5915: version, key, parameters `[0]`, …
 fn of_sec1(der: &[u8]) -> Option<KeyAlgorithm> {
     let fields = fields(der)?;
     let parameters = fields
@@ -150,7 +149,7 @@ fn of_sec1(der: &[u8]) -> Option<KeyAlgorithm> {
     curve(AnyRef::from_der(parameters.value()).ok()?)
 }
 
-/// By `ECParameters` of RFC 5480.
+/// Reads `ECParameters` of RFC 5480.
 fn curve(parameters: AnyRef<'_>) -> Option<KeyAlgorithm> {
     match parameters.tag() {
         Tag::ObjectIdentifier => ObjectIdentifier::try_from(parameters).ok().map(KeyAlgorithm::Ec),

@@ -1,4 +1,4 @@
-//! The raw bytes of a key.
+//! Raw key material.
 
 use std::fmt;
 
@@ -10,19 +10,20 @@ use kes_types::{Random, RandomFailed};
 /// The length of every key, in bytes.
 pub(crate) const MATERIAL_LEN: usize = 32;
 
-/// 32 secret bytes: wiped when dropped, mute in `Debug`. Moving it moves a pointer, so no copy is
-/// left behind on a stack.
-pub(crate) struct Material(Box<Zeroizing<[u8; MATERIAL_LEN]>>);
+/// The 32 secret bytes of a key, which are wiped when dropped and hidden in `Debug`.
+///
+/// They are boxed: moving the value moves a pointer, so no copy stays on a stack.
+pub(crate) struct KeyMaterial(Box<Zeroizing<[u8; MATERIAL_LEN]>>);
 
-impl Material {
-    /// Fresh random bytes.
+impl KeyMaterial {
+    /// Generates random material.
     pub(crate) fn random(random: &dyn Random) -> Result<Self, RandomFailed> {
         let mut material = Self(Box::default());
         random.fill(material.0.as_mut_slice())?;
         Ok(material)
     }
 
-    /// A copy of exactly 32 bytes; none of any other length.
+    /// Copies 32 bytes; `None` for any other length.
     pub(crate) fn copy_of(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; MATERIAL_LEN] = bytes.try_into().ok()?;
         let mut material = Self(Box::default());
@@ -35,16 +36,16 @@ impl Material {
     }
 }
 
-impl PartialEq for Material {
-    /// Constant time.
+impl PartialEq for KeyMaterial {
+    /// Compares in constant time.
     fn eq(&self, other: &Self) -> bool {
         self.expose().ct_eq(other.expose()).into()
     }
 }
 
-impl Eq for Material {}
+impl Eq for KeyMaterial {}
 
-impl fmt::Debug for Material {
+impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
