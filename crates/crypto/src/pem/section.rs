@@ -2,8 +2,6 @@
 
 use ::pem::{EncodeConfig, LineEnding, Pem};
 use kes_types::Secret;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::{PemError, PrivateKey, PrivateKeyKind};
@@ -26,7 +24,8 @@ pub(super) struct KeySection {
 /// Returns the contents of all certificate sections.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     let lines = without_headers(&in_strict_lines(pem));
-    CertificateDer::pem_slice_iter(&lines)
+    let mut rest = lines.as_slice();
+    rustls_pemfile::certs(&mut rest)
         .map(|certificate| certificate.map(|der| der.to_vec()).map_err(|_| PemError::Malformed))
         .collect()
 }
