@@ -7,39 +7,10 @@ use kes_types::{KeyName, Secret};
 
 use crate::backoff;
 use crate::error::AwsError;
-use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
+use crate::manager::{INVALID, Manager, NOT_FOUND};
 use crate::refusal::Refusal;
-use crate::secret::{CreationToken, Observation, SECRET_LEN_MAX};
+use crate::secret::Observation;
 use crate::session::Deadline;
-
-/// How a creation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Creation {
-    /// The value is stored, and was read again.
-    Done,
-    /// The name is taken.
-    Exists,
-}
-
-/// A creation.
-struct Write<'a> {
-    secret: String,
-    value: &'a Secret,
-    /// The same as a text.
-    text: &'a str,
-    token: CreationToken,
-    deadline: Deadline,
-}
-
-/// What becomes of a creation after an error.
-enum NextStep {
-    /// It ended in this way all the same.
-    Ended(Creation),
-    /// It is sent again.
-    Again,
-    /// The error stands.
-    Failed,
-}
 
 impl Manager {
     /// Reads a value; none if AWS says so again and again: the same code stands for a secret without
@@ -93,128 +64,6 @@ impl Manager {
     async fn pause_to_confirm(&self, deadline: Deadline) -> Result<bool, AwsError> {
         let _place = self.confirmations.try_acquire().map_err(|_| AwsError::TooManyAbsent)?;
         Ok(deadline.wait(CONFIRM_AFTER).await)
-    }
-
-    /// Creates a secret, and reads it: only what AWS gives back is there.
-    pub(crate) async fn create(
-        &self,
-        key: &KeyName,
-        value: &Secret,
-        deadline: Deadline,
-    ) -> Result<Creation, AwsError> {
-        if value.expose().len() > SECRET_LEN_MAX {
-            return Err(AwsError::TooLarge);
-        }
-        let write = Write {
-            secret: self.names.secret(key),
-            value,
-            text: as_text(value)?,
-            token: CreationToken::new(&*self.random).map_err(AwsError::NoToken)?,
-            deadline,
-        };
-        match self.write(&write).await? {
-            Creation::Done => self.read_back(&write).await,
-            Creation::Exists => Ok(Creation::Exists),
-        }
-    }
-
-    /// Sends the creation until AWS has said how it ended. What may have happened is looked at
-    /// before it is sent again, and is then sent with the same token.
-    async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
-        let mut backoff = Backoff::new(REWRITES_MAX);
-        let mut is_in_doubt = false;
-        loop {
-            let Write { secret, text, token, deadline, .. } = write;
-            let error = match self.put(secret, text, token, *deadline).await {
-                Ok(()) => return Ok(Creation::Done),
-                Err(error) => error,
-            };
-            is_in_doubt |= error.may_have_happened();
-            let is_anothers = error.has_code(EXISTS) && !is_in_doubt;
-            match self.after(&error, write, is_in_doubt, backoff.is_over()).await? {
-                NextStep::Ended(creation) => return Ok(creation),
-                NextStep::Again if backoff.wait(*deadline).await => {}
-                NextStep::Again if is_anothers => return Ok(Creation::Exists),
-                NextStep::Again | NextStep::Failed => return Err(error),
-            }
-        }
-    }
-
-    /// What becomes of a creation that was answered with an error.
-    async fn after(
-        &self,
-        error: &AwsError,
-        write: &Write<'_>,
-        is_in_doubt: bool,
-        is_last: bool,
-    ) -> Result<NextStep, AwsError> {
-        let (is_taken, is_invalid) = (error.has_code(EXISTS), error.has_code(INVALID));
-        if error.refusal().is_some_and(Refusal::is_throttling) {
-            return Ok(NextStep::Again);
-        }
-        let is_denied = error.refusal().is_some_and(Refusal::is_denial);
-        if is_denied && !is_in_doubt {
-            // AWS denies before it looks whether the name is taken.
-            return Ok(match self.look(&write.secret, write.deadline).await {
-                Ok(Observation::Present(_)) => NextStep::Ended(Creation::Exists),
-                _ => NextStep::Failed,
-            });
-        }
-        if !is_taken && !is_invalid && !error.may_have_happened() {
-            return Ok(NextStep::Failed);
-        }
-        Ok(match self.look(&write.secret, write.deadline).await {
-            Ok(Observation::Present(_)) if is_in_doubt => self.whose(write).await?,
-            Ok(Observation::Present(_)) if is_invalid => NextStep::Failed,
-            Ok(Observation::Present(_)) => NextStep::Ended(Creation::Exists),
-            // A deletion that AWS is not done with yet looks the same for a moment.
-            Ok(Observation::Deleted { since, .. }) if is_last => {
-                let secret = write.secret.clone();
-                return Err(AwsError::ScheduledForDeletion { secret, since });
-            }
-            // AWS's own word stands.
-            Ok(Observation::Denied) | Err(_) if is_taken && !is_in_doubt => {
-                NextStep::Ended(Creation::Exists)
-            }
-            Ok(Observation::Denied) if is_taken => self.whose(write).await?,
-            Ok(Observation::Denied) if is_invalid => NextStep::Failed,
-            Ok(Observation::Absent | Observation::Deleted { .. } | Observation::Denied) => {
-                NextStep::Again
-            }
-            Err(unseen) if is_taken => return Err(unseen),
-            Err(_) => NextStep::Failed,
-        })
-    }
-
-    /// Whether the secret under the name is the one that we sent: no other has its bytes.
-    async fn whose(&self, write: &Write<'_>) -> Result<NextStep, AwsError> {
-        match self.current(&write.secret, write.deadline).await {
-            Ok(current) if current.value == *write.value => Ok(NextStep::Ended(Creation::Done)),
-            Ok(_) => Ok(NextStep::Ended(Creation::Exists)),
-            Err(error) if error.has_code(NOT_FOUND) => Ok(NextStep::Again),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Demands what was written, as every other server will read it.
-    async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
-        let secret = || write.secret.clone();
-        let mut backoff = Backoff::new(REREADS_MAX);
-        loop {
-            match self.current(&write.secret, write.deadline).await {
-                Ok(current) if current.value == *write.value => return Ok(Creation::Done),
-                Ok(_) => return Err(AwsError::Changed { secret: secret() }),
-                Err(error) if error.has_code(NOT_FOUND) => {
-                    if !backoff.wait(write.deadline).await {
-                        return Err(AwsError::NotReadBack { secret: secret() });
-                    }
-                }
-                Err(source) => {
-                    let source = Box::new(source);
-                    return Err(AwsError::Unreadable { secret: secret(), source });
-                }
-            }
-        }
     }
 
     /// Deletes a secret for good, also one that is scheduled for deletion; tells whether there was
@@ -300,33 +149,33 @@ impl Manager {
 const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
 /// How often a read is repeated that AWS may answer otherwise in a moment.
-const REREADS_MAX: u32 = 5;
+pub(crate) const REREADS_MAX: u32 = 5;
 
 /// How often a write is sent again that did not happen, or waits for a deletion to be done.
-const REWRITES_MAX: u32 = 5;
+pub(crate) const REWRITES_MAX: u32 = 5;
 
 /// The first of the waits between them; each is twice as long as the one before.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// Exponential backoff with jitter between attempts.
 #[derive(Debug)]
-struct Backoff {
+pub(crate) struct Backoff {
     done: u32,
     max: u32,
 }
 
 impl Backoff {
-    fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32) -> Self {
         Self { done: 0, max }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.done >= self.max
     }
 
     /// Waits before the next attempt; no if there is none, for want of time or because there were
     /// enough.
-    async fn wait(&mut self, deadline: Deadline) -> bool {
+    pub(crate) async fn wait(&mut self, deadline: Deadline) -> bool {
         if self.is_over() {
             return false;
         }

@@ -8,6 +8,7 @@ mod backoff;
 mod call;
 #[cfg(test)]
 mod canned;
+mod create;
 mod credential_refresher;
 mod error;
 mod health;
@@ -35,10 +36,10 @@ use tokio_util::task::TaskTracker;
 
 pub use error::OpenError;
 
+use crate::create::Creation;
 use crate::error::AwsError;
 use crate::health::Health;
 use crate::http::Http;
-use crate::keys::Creation;
 use crate::kms::KmsKey;
 use crate::manager::Manager;
 use crate::refusal::Refusal;
