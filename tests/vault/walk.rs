@@ -140,7 +140,7 @@ async fn the_guide_works_on_a_development_server() {
     let shown = "127.0.0.1:8200";
     walk.variables = walk.page.block("export BAO_ADDR").replace(shown, &bao.address().to_string());
     assert!(!walk.variables.contains(shown));
-    walk.prepare("# Whom to trust").await;
+    walk.prepare("# The CA").await;
     let server = walk.serve().await;
     walk.is_usable(&server).await;
     server.stop().await;
@@ -151,7 +151,7 @@ async fn secrets_and_the_ca_s_certificate_can_be_files_of_the_environment() {
     let Some((_bao, walk)) = with_tls(Authority::pem).await else { return };
     walk.prepare("sed \"s|").await;
     let text = fs::read_to_string(walk.file("kes.yaml")).expect("it was just written");
-    let (before, _) = text.split_once("    # Whom to trust").expect("the sample's comment");
+    let (before, _) = text.split_once("    # The CA").expect("the sample's comment");
     fs::write(walk.file("kes.yaml"), before).expect("the folder is ours");
     let start = serving(walk.page.block("kes server"));
     let shown = "export VAULT_APPROLE_ID=$(cat role-id) VAULT_APPROLE_SECRET=$(cat secret-id)\n";
