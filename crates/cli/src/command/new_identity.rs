@@ -20,24 +20,17 @@ use crate::output::Output;
 use crate::pair::{self, NewFile, PairError};
 use crate::password;
 
-/// A new API key.
+/// The JSON of a new identity: an API key, and the files that were written for it.
 #[derive(Serialize)]
-struct ApiKeyJson<'a> {
+struct IdentityJson<'a> {
+    #[serde(flatten)]
+    files: Option<Files<'a>>,
     api_key: &'a str,
     identity: Identity,
 }
 
-/// New files, and the API key that they stand for.
-#[derive(Serialize)]
-struct FilesJson<'a> {
-    key: &'a Path,
-    cert: &'a Path,
-    api_key: &'a str,
-    identity: Identity,
-}
-
-/// The files of a key and its certificate.
-#[derive(Clone, Copy)]
+/// The files of a private key and its certificate.
+#[derive(Clone, Copy, Serialize)]
 struct Files<'a> {
     key: &'a Path,
     cert: &'a Path,
@@ -133,13 +126,10 @@ fn show(
 ) -> Result<(), Failure> {
     let (text, identity) = (key.text(), key.identity());
     let api_key = std::str::from_utf8(text.expose()).map_err(Failure::new)?;
-    match files {
-        Some(Files { key, cert }) if json => {
-            output.json(&FilesJson { key, cert, api_key, identity })
-        }
-        None if json => output.json(&ApiKeyJson { api_key, identity }),
-        files => output.line(&text_of(api_key, identity, files, output)),
+    if json {
+        return output.json(&IdentityJson { files, api_key, identity });
     }
+    output.line(&text_of(api_key, identity, files, output))
 }
 
 /// What people read and scripts cut to pieces: the API key and the identity stand alone on their

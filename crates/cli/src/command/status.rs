@@ -33,13 +33,14 @@ async fn ask(client: Client, api: bool, connection: &Connection, clock: &dyn Clo
     let mut report = Report::new(client.endpoints().iter().map(ToString::to_string).collect());
     let begin = clock.monotonic();
     let answer = client.status().await;
-    report.latency = clock.monotonic().saturating_duration_since(begin);
+    let latency = clock.monotonic().saturating_duration_since(begin);
     let mut failure = None;
     match answer {
         Ok(answer) => {
             let certificate = answer.certificate.as_deref();
             report.certificate = certificate.and_then(|der| Expiry::of(der, clock.now()));
             report.status = Some(answer.status);
+            report.latency = u64::try_from(latency.as_nanos()).ok();
         }
         Err(error) => failure = Some(error),
     }
@@ -69,11 +70,10 @@ fn reason(error: &ClientError) -> String {
 
 fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Failure> {
     if args.json {
-        let [(report, _)] = reports else {
-            let reports = reports.iter().map(|(report, _)| report.to_json());
-            return output.json(&reports.collect::<Vec<_>>());
+        return match reports {
+            [(report, _)] => output.json(report),
+            _ => output.json(&reports.iter().map(|(report, _)| report).collect::<Vec<_>>()),
         };
-        return output.json(&report.to_json());
     }
     for (index, (report, _)) in reports.iter().enumerate() {
         if args.short {
