@@ -87,36 +87,40 @@ impl Development {
         let endpoint = crate::banner::endpoints(address).swap_remove(0);
         let text = self.admin.text();
         let key = String::from_utf8_lossy(text.expose());
-        writeln!(to, "{:<11} {key}", "API Key")?;
-        writeln!(to)?;
-        writeln!(to, "Keys are kept in memory: they are gone when this server ends.")?;
-        writeln!(to, "{}", reach(address.ip()))?;
-        writeln!(to)?;
+        writeln!(
+            to,
+            "{:<11} {key}\n\n\
+             Keys are kept in memory: they are gone when this server ends.\n\
+             {}\n",
+            "API Key",
+            reach(address.ip())
+        )?;
         let certificate = match &self.files {
             Files::Folder(folder) => folder.path().join(SERVER_CERTIFICATE).display().to_string(),
             Files::Memory { cause, certificate_pem } => {
-                writeln!(to, "No private temporary folder can be made: {cause}.")?;
-                writeln!(to, "These lines save the server's certificate:")?;
-                writeln!(to)?;
-                writeln!(to, "cat > {SAVED_CERTIFICATE} <<'EOF'")?;
-                writeln!(to, "{}", certificate_pem.trim_end())?;
-                writeln!(to, "EOF")?;
-                writeln!(to)?;
+                writeln!(
+                    to,
+                    "No private temporary folder can be made: {cause}.\n\
+                     These lines save the server's certificate:\n\n\
+                     cat > {SAVED_CERTIFICATE} <<'EOF'\n\
+                     {}\n\
+                     EOF\n",
+                    certificate_pem.trim_end()
+                )?;
                 format!("$PWD/{SAVED_CERTIFICATE}")
             }
         };
-        writeln!(to, "For MinIO:")?;
-        writeln!(to)?;
-        writeln!(to, "  export MINIO_KMS_KES_ENDPOINT={endpoint}")?;
-        writeln!(to, "  export MINIO_KMS_KES_API_KEY={key}")?;
-        writeln!(to, "  export MINIO_KMS_KES_CAPATH={certificate}")?;
-        writeln!(to, "  export MINIO_KMS_KES_KEY_NAME={EXAMPLE_KEY}")?;
-        writeln!(to)?;
-        writeln!(to, "For the command line:")?;
-        writeln!(to)?;
-        writeln!(to, "  export MINIO_KES_SERVER={endpoint} MINIO_KES_API_KEY={key}")?;
-        writeln!(to, "  kes key ls -k")?;
-        writeln!(to)?;
+        writeln!(
+            to,
+            "For MinIO:\n\n  \
+               export MINIO_KMS_KES_ENDPOINT={endpoint}\n  \
+               export MINIO_KMS_KES_API_KEY={key}\n  \
+               export MINIO_KMS_KES_CAPATH={certificate}\n  \
+               export MINIO_KMS_KES_KEY_NAME={EXAMPLE_KEY}\n\n\
+             For the command line:\n\n  \
+               export MINIO_KES_SERVER={endpoint} MINIO_KES_API_KEY={key}\n  \
+               kes key ls -k\n"
+        )?;
         if let Files::Folder(folder) = &self.files {
             write_curl_lines(folder.path(), &endpoint, to)?;
         }
@@ -146,11 +150,12 @@ fn write_curl_lines(folder: &Path, endpoint: &str, to: &mut impl Write) -> io::R
         show(ADMIN_CERTIFICATE),
         show(ADMIN_KEY)
     );
-    writeln!(to, "With curl, create a key and get a data key:")?;
-    writeln!(to)?;
-    writeln!(to, "  {curl} -X PUT {endpoint}/v1/key/create/{EXAMPLE_KEY}")?;
-    writeln!(to, "  {curl} -X PUT -d '{{}}' {endpoint}/v1/key/generate/{EXAMPLE_KEY}")?;
-    writeln!(to)
+    writeln!(
+        to,
+        "With curl, create a key and get a data key:\n\n  \
+           {curl} -X PUT {endpoint}/v1/key/create/{EXAMPLE_KEY}\n  \
+           {curl} -X PUT -d '{{}}' {endpoint}/v1/key/generate/{EXAMPLE_KEY}\n"
+    )
 }
 
 /// Writes the credentials into a private folder of their own.
