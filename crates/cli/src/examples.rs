@@ -1,4 +1,4 @@
-//! What the help of each command ends with.
+//! Examples at the end of the help of each command.
 
 pub(crate) const KES: &str = "\
 Examples:

@@ -12,7 +12,7 @@ use crate::examples;
 
 pub(crate) use identity::{IdentityArgs, IdentityCommand, KeyEncryption, NewIdentityArgs};
 
-/// A key server: makes, seals and opens data keys with master keys that never leave it.
+/// A key server: generates, encrypts and decrypts data keys with master keys that never leave it.
 #[derive(Debug, Parser)]
 #[command(
     name = "kes",
@@ -34,12 +34,12 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     pub(crate) color: Color,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// When to use colours.
+/// The use of colours.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set
@@ -50,7 +50,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// What to do.
+/// The commands of `kes`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a key server
@@ -59,28 +59,28 @@ pub(crate) enum Command {
     /// Manage and use keys
     #[command(subcommand, arg_required_else_help = true, after_help = examples::KEY)]
     Key(KeyCommand),
-    /// Make identities, or print the identity of an API key or a certificate
+    /// Create identities, or print the identity of an API key or a certificate
     #[command(after_help = examples::IDENTITY)]
     Identity(IdentityArgs),
     /// Show the status of a server
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
-    /// Of KES; refused.
+    /// A command of KES, which is refused.
     #[command(hide = true, disable_help_flag = true)]
     Update(RefusedArgs),
-    /// Of KES; refused.
+    /// A command of KES, which is refused.
     #[command(hide = true, disable_help_flag = true)]
     Migrate(RefusedArgs),
 }
 
-/// The arguments of a command that is refused, whatever they are.
+/// The arguments of a command that is refused, which are ignored.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RefusedArgs {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<Secret>,
 }
 
-/// `kes server`.
+/// The arguments of `kes server`.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "kes server --config <FILE> [--addr <[IP]:PORT>]\n       \
                       kes server --dev [--addr <[IP]:PORT>]")]
@@ -88,29 +88,29 @@ pub(crate) struct ServerArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", conflicts_with = "dev", required_unless_present = "dev")]
     pub(crate) config: Option<PathBuf>,
-    /// Keep keys in memory, with a fresh certificate and a fresh admin, for trying out; listens on
+    /// Run a development server: keys in memory, a new certificate and a new admin; listens on
     /// 127.0.0.1:7373, which other machines cannot reach
     #[arg(long)]
     pub(crate) dev: bool,
-    /// Where to listen, instead of where the configuration says; without an IP on every interface
+    /// The address to listen on, instead of that of the configuration; without an IP on every interface
     #[arg(long, value_name = "[IP]:PORT")]
     pub(crate) addr: Option<String>,
-    /// Of older releases: the configuration says it (`tls.auth`).
+    /// A flag of older releases; replaced by `tls.auth` of the configuration.
     #[arg(long, hide = true)]
     auth: Option<String>,
-    /// Of older releases: the configuration says it (`tls.key`).
+    /// A flag of older releases; replaced by `tls.key` of the configuration.
     #[arg(long, hide = true)]
     key: Option<PathBuf>,
-    /// Of older releases: the configuration says it (`tls.cert`).
+    /// A flag of older releases; replaced by `tls.cert` of the configuration.
     #[arg(long, hide = true)]
     cert: Option<PathBuf>,
-    /// Of older releases: memory is locked wherever the system permits.
+    /// A flag of older releases; memory is locked wherever the system permits.
     #[arg(long, hide = true)]
     mlock: bool,
 }
 
 impl ServerArgs {
-    /// The flags that were given and have no effect, each with what has.
+    /// Returns the given flags that have no effect, each with its replacement.
     pub(crate) fn ignored(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         [
             (self.auth.is_some(), "--auth", "set 'tls.auth' in the configuration"),
@@ -123,28 +123,28 @@ impl ServerArgs {
     }
 }
 
-/// Who calls, and whom to trust.
+/// The arguments for the caller's credentials and the trusted servers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Access {
-    /// The API key; other users see it in the list of processes. By default it is that of
-    /// `MINIO_KES_API_KEY`, or of the file that `MINIO_KES_API_KEY_FILE` names
+    /// The API key; other users can see it in the list of processes. The default is the value of
+    /// `MINIO_KES_API_KEY`, or the content of the file that `MINIO_KES_API_KEY_FILE` names
     #[arg(short, long, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
     /// Do not verify the server's certificate
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
-    /// Of older releases: there are no enclaves.
+    /// A flag of older releases; there are no enclaves.
     #[arg(short, long, hide = true)]
     enclave: Option<String>,
 }
 
-/// Whom a command talks to, and as whom.
+/// The arguments of commands that call a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClientArgs {
-    /// The server, or several separated by commas; by default from `MINIO_KES_SERVER`
+    /// The server, or several separated by commas; the default is `MINIO_KES_SERVER`
     #[arg(short, long, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
-    /// Who calls.
+    /// The caller's credentials and the trusted servers.
     #[command(flatten)]
     pub(crate) access: Access,
     /// Write JSON
@@ -152,7 +152,7 @@ pub(crate) struct ClientArgs {
     pub(crate) json: bool,
 }
 
-/// `kes key`.
+/// The commands of `kes key`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create keys
@@ -164,26 +164,26 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Make a data key, in plaintext and sealed
+    /// Generate a data key, in plaintext and encrypted
     #[command(after_help = examples::KEY_DEK)]
     Dek {
-        /// The name of the key that seals
+        /// The name of the key that encrypts the data key
         name: KeyName,
-        /// What the sealed data key is bound to, in base64
+        /// The context that the data key is bound to, in base64
         #[arg(value_parser = base64, default_value = "", hide_default_value = true)]
         context: Base64,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Open a ciphertext
+    /// Decrypt a ciphertext
     #[command(after_help = examples::KEY_DECRYPT)]
     Decrypt {
-        /// The name of the key that sealed it
+        /// The name of the key that encrypted it
         name: KeyName,
         /// The ciphertext, in base64
         #[arg(value_parser = base64)]
         ciphertext: Base64,
-        /// What the ciphertext is bound to, in base64
+        /// The context that the ciphertext is bound to, in base64
         #[arg(value_parser = base64, default_value = "", hide_default_value = true)]
         context: Base64,
         #[command(flatten)]
@@ -192,7 +192,7 @@ pub(crate) enum KeyCommand {
     /// List the names of keys
     #[command(after_help = examples::KEY_LS)]
     Ls {
-        /// What the names begin with; may end in '*'
+        /// The prefix of the names; may end in '*'
         #[arg(value_parser = ListPattern::parse, default_value = "", hide_default_value = true)]
         pattern: ListPattern,
         /// Leave out the line 'Key' above the names
@@ -203,19 +203,19 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// `kes status`. Without a `-s` for the server: scripts know it as `--short`.
+/// The arguments of `kes status`; there is no `-s` for the server, because it means `--short` in KES.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    /// The server, or several separated by commas; by default from `MINIO_KES_SERVER`
+    /// The server, or several separated by commas; the default is `MINIO_KES_SERVER`
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
-    /// Show a line for each server
+    /// Show one line for each server
     #[arg(short, long)]
     pub(crate) short: bool,
-    /// Show the routes of the API too
+    /// Also show the routes of the API
     #[arg(long)]
     pub(crate) api: bool,
-    /// Who calls.
+    /// The caller's credentials and the trusted servers.
     #[command(flatten)]
     pub(crate) access: Access,
     /// Write JSON: an object, or with several servers a list of them
@@ -223,7 +223,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
-/// Reads standard base64 with padding.
+/// Parses standard base64 with padding.
 fn base64(text: &str) -> Result<Base64, &'static str> {
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_mute() {
+    fn debug_shows_no_secrets() {
         let args = Args::try_parse_from(["kes", "status", "-a", "kes:v1:secret"]).unwrap();
         assert!(!format!("{args:?}").contains("v1"));
     }

@@ -1,4 +1,4 @@
-//! `kes key`.
+//! The command `kes key`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Manages and uses keys.
+/// Creates, lists and uses keys.
 pub(crate) async fn run(
     command: KeyCommand,
     environment: &dyn Environment,
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Stops at the first key that cannot be created; the ones before it are.
+/// Creates keys and stops at the first error.
 async fn create(connection: &Connection, names: &[KeyName]) -> Result<(), Failure> {
     for name in names {
         let created = connection.client.create_key(name).await;
