@@ -203,7 +203,7 @@ async fn serve(bound: Bound, mut signals: Signals, stop: &Stop) -> Result<(), Fa
             event = signals.next() => match event {
                 Event::End if stop.is_draining() => stop.abort(),
                 Event::End => {
-                    tracing::info!(target: NOTICE, "ending: no more connections, answering what was accepted");
+                    tracing::info!(target: NOTICE, "ending: no new connections; accepted requests are answered");
                     stop.drain();
                 }
                 Event::Reload => {

@@ -86,7 +86,7 @@ impl Connection {
 }
 
 const TRUST_ADVICE: &str = "trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
-                            SSL_CERT_FILE=<file>, or do without verification (-k)";
+                            SSL_CERT_FILE=<file>, or switch verification off (-k)";
 
 fn endpoints(
     server: Option<&str>,

@@ -44,7 +44,7 @@ impl KeyPairFiles {
     /// Adds the names of the files to an error of the TLS library.
     pub(crate) fn unusable(&self, failure: Failure) -> Failure {
         let Self { key, cert } = self;
-        self.hint(failure.context(format!("'{key}' and '{cert}' are of no use to a client")))
+        self.hint(failure.context(format!("'{key}' and '{cert}' cannot be used by a client")))
     }
 
     fn hint(&self, failure: Failure) -> Failure {
@@ -120,7 +120,7 @@ impl CredentialSource {
         }
         match (api_key, files.first()) {
             (Some((api_key, _)), Some(file)) => Err(Failure::usage(format!(
-                "{api_key} and {file} are set: which one counts is not clear"
+                "{api_key} and {file} are both set, but only one of them can be used"
             ))
             .hint("unset one of them")),
             (Some((API_KEY_FILE, path)), None) => Ok(Self::ApiKeyFile(path)),
@@ -247,7 +247,7 @@ mod tests {
         let both = [("KES_API_KEY", "secret"), set[0]];
         assert_eq!(
             of(&[], &both).unwrap_err().text(),
-            "KES_API_KEY and KES_CLIENT_KEY are set: which one counts is not clear"
+            "KES_API_KEY and KES_CLIENT_KEY are both set, but only one of them can be used"
         );
         assert_eq!(
             of(&[], &set[..1]).unwrap_err().text(),
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(of(&[], &[file, ("KES_API_KEY", "x")]).unwrap(), key("x"));
         assert_eq!(
             of(&[], &[file, ("KES_CLIENT_CERT", "c")]).unwrap_err().text(),
-            "MINIO_KES_API_KEY_FILE and KES_CLIENT_CERT are set: which one counts is not clear"
+            "MINIO_KES_API_KEY_FILE and KES_CLIENT_CERT are both set, but only one of them can be used"
         );
     }
 
@@ -288,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             with(&[("MINIO_KMS_KES_API_KEY", "x")]).unwrap_err().text(),
-            "MINIO_KMS_KES_API_KEY and MINIO_KMS_KES_KEY_FILE are set: which one counts is not clear"
+            "MINIO_KMS_KES_API_KEY and MINIO_KMS_KES_KEY_FILE are both set, but only one of them can be used"
         );
         assert_eq!(
             of(&[], &minio[1..]).unwrap_err().text(),

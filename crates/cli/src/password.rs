@@ -66,7 +66,7 @@ fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
     })?;
     if is_open_to_others {
         output.warn(&format!(
-            "others can read the password in '{0}': take their permission with 'chmod 600'",
+            "other users can read the password in '{0}': restrict it with 'chmod 600'",
             path.display()
         ));
     }

@@ -23,7 +23,7 @@ pub(crate) fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match (args.command, args.credential) {
-        (Some(_), Some(_)) => Err(Failure::usage("a command stands behind an API key or a file")
+        (Some(_), Some(_)) => Err(Failure::usage("a command follows an API key or a file")
             .hint("'kes identity --help' lists what goes together")),
         (Some(IdentityCommand::New(mut new)), None) => {
             new.json |= args.json;
@@ -90,7 +90,7 @@ fn of_contents(source: Input<'_>, contents: &Secret, output: &Output) -> Result<
     let certificate = certificate_identity(first);
     let certificate = certificate.map_err(|error| source.about(Failure::new(error)))?;
     if certificate.is_ca {
-        output.warn("a server does not take a certificate authority's certificate for a client's");
+        output.warn("this is a CA's certificate, which a server does not accept from a client");
     }
     Ok(certificate.identity)
 }

@@ -46,7 +46,10 @@ pub(crate) async fn run(
             let page = connection.client.list_keys(&pattern).await;
             let page = page.map_err(|error| connection.explain(error))?;
             if !page.continue_at.is_empty() {
-                output.warn(&format!("there are more keys, from '{}' on", page.continue_at));
+                output.warn(&format!(
+                    "the list is not complete, more keys follow from '{}' on",
+                    page.continue_at
+                ));
             }
             if client.json {
                 return output.json(&page.names);

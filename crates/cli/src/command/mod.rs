@@ -13,8 +13,8 @@ use crate::args::Command;
 use crate::exit::Failure;
 use crate::output::Output;
 
-const UPDATE: &str = "a program does not replace itself here: install the new release the way this \
-                      one was installed, by package, image or file";
+const UPDATE: &str = "kes does not update itself: install the new release in the same way as this \
+                      one, as a package, an image or a file";
 
 const MIGRATE: &str = "keys are not migrated to MinKMS, and not yet between key stores: to move to a \
                        key store of the same kind, copy its entries with its own tools";

@@ -58,8 +58,9 @@ pub(crate) fn run(
         // Checked before the command asks for a password.
         pair::check([files.key, files.cert], args.force).map_err(refused)?;
         for name in args.dns.iter().filter(|name| name.parse::<IpAddr>().is_ok()) {
-            output
-                .warn(&format!("clients do not look for an address under --dns: use --ip {name}"));
+            output.warn(&format!(
+                "clients do not look for IP addresses among DNS names: use --ip {name}"
+            ));
         }
         let password = match args.encrypt {
             Some(_) => Some(password::of_new(args.password_file.as_deref(), environment, output)?),

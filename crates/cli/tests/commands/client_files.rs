@@ -105,7 +105,7 @@ fn keys_that_only_the_tls_library_compares_are_told_with_their_names_too() {
     assert!(command.arg(&key).stderr(Stdio::null()).status().unwrap().success());
     let key = key.display().to_string();
     let error = refused(&key, "p521.cert");
-    let start = format!("Error: '{key}' and 'p521.cert' are of no use to a client: ");
+    let start = format!("Error: '{key}' and 'p521.cert' cannot be used by a client: ");
     assert!(error.starts_with(&start), "{error}");
     assert!(error.contains("\nHint: 'p521.cert' has to hold first the certificate"), "{error}");
 }
@@ -149,6 +149,6 @@ fn a_server_without_trust_is_answered_with_minio_s_variable_first() {
     let answer = kes_in(&pem(), &environment, &["key", "ls"]);
     assert_eq!(answer.code, Some(1));
     let hint = "\nHint: trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
-                SSL_CERT_FILE=<file>, or do without verification (-k)\n";
+                SSL_CERT_FILE=<file>, or switch verification off (-k)\n";
     assert!(answer.err.ends_with(hint), "{}", answer.err);
 }

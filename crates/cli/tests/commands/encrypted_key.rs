@@ -86,7 +86,7 @@ fn a_password_file_that_others_can_read_is_warned_about() {
         write(&folder, PASSWORD, mode);
         let answer = new(&folder, &[], &["--encrypt", "--password-file", "password"]);
         key_of(&folder, &answer, PASSWORD.as_bytes());
-        assert!(answer.err.starts_with("Warning: others can read the password in 'password'"));
+        assert!(answer.err.starts_with("Warning: other users can read the password in 'password'"));
     }
 }
 

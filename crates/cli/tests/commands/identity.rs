@@ -340,7 +340,8 @@ fn an_address_among_the_host_names_is_warned_about() {
     let names = ["--dns", "10.0.0.1", "--dns", "*.example.com"];
     let answer = kes_in(folder.path(), &[], &[&files[..], &names].concat());
     assert_eq!(answer.code, Some(0));
-    let warning = "Warning: clients do not look for an address under --dns: use --ip 10.0.0.1\n";
+    let warning =
+        "Warning: clients do not look for IP addresses among DNS names: use --ip 10.0.0.1\n";
     assert_eq!(answer.err, warning);
 }
 
