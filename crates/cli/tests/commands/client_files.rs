@@ -1,4 +1,4 @@
-//! The files of a client's private key and certificate, and those of trusted certificates.
+//! Tests of the files of a client's private key and certificate, and of trusted certificates.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ fn pem() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem")
 }
 
-/// What is said of a key file and a certificate file.
+/// The error about a key file and a certificate file.
 fn refused(key: &str, cert: &str) -> String {
     let environment = [("MINIO_KES_KEY_FILE", key), ("MINIO_KES_CERT_FILE", cert)];
     let answer = kes_in(&pem(), &environment, &["key", "ls", "-k", "-s", "127.0.0.1:1"]);
@@ -129,7 +129,7 @@ fn what_is_not_known_is_told_with_what_pem_looks_like() {
 #[test]
 fn without_a_terminal_the_variable_of_the_password_is_named() {
     let key = "../../../crypto/tests/fixtures/ed25519-pbkdf2-sha256-aes256.pem";
-    // Without a controlling terminal nobody can be asked; with one this would wait for a person.
+    // Without a controlling terminal no password can be read; with one this test would wait for input.
     let mut command = Command::new("setsid");
     command.args(["--wait", env!("CARGO_BIN_EXE_kes"), "key", "ls", "-k"]);
     command.current_dir(pem()).env_clear().stdin(Stdio::null());
