@@ -40,14 +40,14 @@ fn a_newcomer_is_served_before_the_backlog_of_another() {
     let semaphore = semaphore(1);
     let held = poll(&mut ask(&semaphore, 1, 1)).unwrap();
     let mut many: Vec<_> = (0..500).map(|_| ask(&semaphore, 1, 1)).collect();
-    let mut newcomer = ask(&semaphore, 2, 1);
+    let mut late = ask(&semaphore, 2, 1);
     let mut second = ask(&semaphore, 2, 1);
     drop(held);
     let first = many.iter_mut().find_map(poll).unwrap();
-    assert!(poll(&mut newcomer).is_none());
+    assert!(poll(&mut late).is_none());
     drop(first);
     // One turn for each client, however many of its requests wait.
-    drop(poll(&mut newcomer).unwrap());
+    drop(poll(&mut late).unwrap());
     assert!(poll(&mut second).is_none());
     drop(many.iter_mut().skip(1).find_map(poll).unwrap());
     assert!(poll(&mut second).is_some());

@@ -1,4 +1,4 @@
-//! The files of a client's private key and certificate, and those of trusted certificates.
+//! Tests of the files of a client's private key and certificate, and of trusted certificates.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ fn pem() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem")
 }
 
-/// What is said of a key file and a certificate file.
+/// The error about a key file and a certificate file.
 fn refused(key: &str, cert: &str) -> String {
     let environment = [("MINIO_KES_KEY_FILE", key), ("MINIO_KES_CERT_FILE", cert)];
     let answer = kes_in(&pem(), &environment, &["key", "ls", "-k", "-s", "127.0.0.1:1"]);
@@ -105,7 +105,7 @@ fn keys_that_only_the_tls_library_compares_are_told_with_their_names_too() {
     assert!(command.arg(&key).stderr(Stdio::null()).status().unwrap().success());
     let key = key.display().to_string();
     let error = refused(&key, "p521.cert");
-    let start = format!("Error: '{key}' and 'p521.cert' are of no use to a client: ");
+    let start = format!("Error: '{key}' and 'p521.cert' cannot be used by a client: ");
     assert!(error.starts_with(&start), "{error}");
     assert!(error.contains("\nHint: 'p521.cert' has to hold first the certificate"), "{error}");
 }
@@ -129,7 +129,7 @@ fn what_is_not_known_is_told_with_what_pem_looks_like() {
 #[test]
 fn without_a_terminal_the_variable_of_the_password_is_named() {
     let key = "../../../crypto/tests/fixtures/ed25519-pbkdf2-sha256-aes256.pem";
-    // Without a controlling terminal nobody can be asked; with one this would wait for a person.
+    // Without a controlling terminal no password can be read; with one this test would wait for input.
     let mut command = Command::new("setsid");
     command.args(["--wait", env!("CARGO_BIN_EXE_kes"), "key", "ls", "-k"]);
     command.current_dir(pem()).env_clear().stdin(Stdio::null());
@@ -149,6 +149,6 @@ fn a_server_without_trust_is_answered_with_minio_s_variable_first() {
     let answer = kes_in(&pem(), &environment, &["key", "ls"]);
     assert_eq!(answer.code, Some(1));
     let hint = "\nHint: trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
-                SSL_CERT_FILE=<file>, or do without verification (-k)\n";
+                SSL_CERT_FILE=<file>, or switch verification off (-k)\n";
     assert!(answer.err.ends_with(hint), "{}", answer.err);
 }

@@ -1,3 +1,5 @@
+//! JSON bodies of error responses, and their messages.
+
 use serde::{Deserialize, Serialize};
 
 /// The JSON body of every error response.

@@ -1,3 +1,5 @@
+//! JSON bodies of the identity API.
+
 use serde::{Deserialize, Serialize};
 
 use super::RuleSet;

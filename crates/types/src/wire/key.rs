@@ -1,3 +1,5 @@
+//! JSON bodies of the key API.
+
 use serde::{Deserialize, Serialize};
 
 use super::{Base64, secret_base64, text_or_null};

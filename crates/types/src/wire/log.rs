@@ -1,3 +1,5 @@
+//! Lines of the audit log and the error log.
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! JSON bodies of the policy API.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

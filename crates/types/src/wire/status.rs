@@ -1,3 +1,5 @@
+//! JSON bodies of the version, status and route APIs.
+
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error as _};
