@@ -22,6 +22,7 @@ mod secret;
 mod session;
 mod versions;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +83,16 @@ impl AwsStore {
     /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
-    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
+    ///
+    /// The future is boxed so that its code is compiled in this crate, at this crate's optimisation
+    /// level: that of an `async fn` is compiled in the crate that awaits it.
+    pub fn open(
+        parts: Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<(Self, Vec<BoxError>), OpenError>> + Send>> {
+        Box::pin(Self::connect(parts))
+    }
+
+    async fn connect(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
         let Parts { settings, proxies, clock, random, tasks, stop } = parts;
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
         let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());
