@@ -43,42 +43,39 @@ pub(crate) struct Start {
 
 /// Prepares a server with a configuration file; starts logging.
 pub(crate) fn from_config(config: Config, proxies: Proxies, locking: Locking) -> Start {
-    let errors = ErrorLog::new();
-    let log = telemetry::start(config.live.log.error, errors.clone());
+    let storage = Storage::Configured(config.keystore);
+    let start = Start::new(config.address, storage, config.live, locking);
     for warning in &config.warnings {
         tracing::warn!(target: NOTICE, "{warning}");
     }
-    Start {
-        address: config.address,
-        storage: Storage::Configured(config.keystore),
-        proxies,
-        keys: config.keys,
-        limits: config.limits,
-        live: config.live,
-        development: None,
-        locking,
-        errors,
-        log: Arc::new(log),
-    }
+    Start { proxies, keys: config.keys, limits: config.limits, ..start }
 }
 
 /// Prepares a development server without a file: keys in memory, new credentials; starts logging.
 pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
     let (development, live) = Development::new(&address, &SystemRandom::new(), SystemClock.now())?;
-    let errors = ErrorLog::new();
-    let log = telemetry::start(live.log.error, errors.clone());
-    Ok(Start {
-        address,
-        storage: Storage::Memory,
-        proxies: Proxies::default(),
-        keys: Vec::new(),
-        limits: Limits::default(),
-        live,
-        development: Some(development),
-        locking,
-        errors,
-        log: Arc::new(log),
-    })
+    let start = Start::new(address, Storage::Memory, live, locking);
+    Ok(Start { development: Some(development), ..start })
+}
+
+impl Start {
+    /// Starts logging; the other settings have their defaults.
+    fn new(address: ListenAddress, storage: Storage, live: Live, locking: Locking) -> Self {
+        let errors = ErrorLog::new();
+        let log = Arc::new(telemetry::start(live.log.error, errors.clone()));
+        Self {
+            address,
+            storage,
+            proxies: Proxies::default(),
+            keys: Vec::new(),
+            limits: Limits::default(),
+            live,
+            development: None,
+            locking,
+            errors,
+            log,
+        }
+    }
 }
 
 /// Runs a server until a signal ends it.

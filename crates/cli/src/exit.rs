@@ -60,13 +60,9 @@ impl Failure {
 
     /// The error and its causes, outermost first, joined by `: `.
     pub(crate) fn text(&self) -> String {
-        let mut text = self.error.to_string();
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        let outermost: &(dyn Error + 'static) = &*self.error;
+        let errors = std::iter::successors(Some(outermost), |error| (*error).source());
+        errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     /// The further errors, one line each.

@@ -20,24 +20,12 @@ pub enum KeyAlgorithm {
         /// The length of the modulus, in bits.
         bits: usize,
     },
-    /// RSA that is restricted to PSS (`id-RSASSA-PSS`).
-    RsaPss,
     /// An elliptic curve, by its object identifier.
     Ec(ObjectIdentifier),
-    /// An elliptic curve that is described by its parameters instead of a name.
-    EcParameters,
     /// `Ed25519`.
     Ed25519,
-    /// `Ed448`.
-    Ed448,
-    /// `X25519`, which cannot sign.
-    X25519,
-    /// `X448`, which cannot sign.
-    X448,
-    /// DSA.
-    Dsa,
-    /// Diffie-Hellman, which cannot sign.
-    Dh,
+    /// An algorithm that TLS does not support, by its name for messages.
+    Unsupported(&'static str),
 }
 
 /// The lengths of RSA keys, in bits, that the TLS library signs with.
@@ -72,13 +60,7 @@ impl KeyAlgorithm {
             Self::Rsa { bits } => RSA_BITS.contains(bits),
             Self::Ec(curve) => [P256, P384, P521].contains(curve),
             Self::Ed25519 => true,
-            Self::RsaPss
-            | Self::EcParameters
-            | Self::Ed448
-            | Self::X25519
-            | Self::X448
-            | Self::Dsa
-            | Self::Dh => false,
+            Self::Unsupported(_) => false,
         }
     }
 
@@ -88,15 +70,9 @@ impl KeyAlgorithm {
     ) -> Option<Self> {
         match identifier.oid {
             RSA => rsa(),
-            RSA_PSS => Some(Self::RsaPss),
             EC => curve(identifier.parameters?),
             ED25519 => Some(Self::Ed25519),
-            ED448 => Some(Self::Ed448),
-            X25519 => Some(Self::X25519),
-            X448 => Some(Self::X448),
-            DSA => Some(Self::Dsa),
-            DH | DH_X942 => Some(Self::Dh),
-            _ => None,
+            oid => name(&UNSUPPORTED, &oid).map(Self::Unsupported),
         }
     }
 }
@@ -105,18 +81,12 @@ impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa { bits } => write!(f, "RSA of {bits} bits"),
-            Self::RsaPss => f.write_str("RSA restricted to PSS"),
-            Self::Ec(curve) => match CURVES.iter().find(|(oid, _)| oid == curve) {
-                Some((_, name)) => write!(f, "EC on the curve {name}"),
+            Self::Ec(curve) => match name(&CURVES, curve) {
+                Some(name) => write!(f, "EC on the curve {name}"),
                 None => write!(f, "EC on the curve {curve}"),
             },
-            Self::EcParameters => f.write_str("EC on a curve that is not named"),
             Self::Ed25519 => f.write_str("Ed25519"),
-            Self::Ed448 => f.write_str("Ed448"),
-            Self::X25519 => f.write_str("X25519, which cannot sign"),
-            Self::X448 => f.write_str("X448, which cannot sign"),
-            Self::Dsa => f.write_str("DSA"),
-            Self::Dh => f.write_str("Diffie-Hellman, which cannot sign"),
+            Self::Unsupported(name) => f.write_str(name),
         }
     }
 }
@@ -153,24 +123,36 @@ fn of_sec1(der: &[u8]) -> Option<KeyAlgorithm> {
 fn curve(parameters: AnyRef<'_>) -> Option<KeyAlgorithm> {
     match parameters.tag() {
         Tag::ObjectIdentifier => ObjectIdentifier::try_from(parameters).ok().map(KeyAlgorithm::Ec),
-        Tag::Sequence => Some(KeyAlgorithm::EcParameters),
+        Tag::Sequence => Some(KeyAlgorithm::Unsupported("EC on a curve that is not named")),
         _ => None,
     }
 }
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-const ED448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.113");
-const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
-const X448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.111");
-const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
-const DH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.3.1");
-const DH_X942: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10046.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// Finds the name of an object identifier.
+fn name(
+    names: &[(ObjectIdentifier, &'static str)],
+    wanted: &ObjectIdentifier,
+) -> Option<&'static str> {
+    names.iter().find(|(oid, _)| oid == wanted).map(|(_, name)| *name)
+}
+
+/// Algorithms that TLS does not support, with their names for messages.
+const UNSUPPORTED: [(ObjectIdentifier, &str); 7] = [
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10"), "RSA restricted to PSS"),
+    (ObjectIdentifier::new_unwrap("1.3.101.113"), "Ed448"),
+    (ObjectIdentifier::new_unwrap("1.3.101.110"), "X25519, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.3.101.111"), "X448, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10040.4.1"), "DSA"),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.3.1"), "Diffie-Hellman, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10046.2.1"), "Diffie-Hellman, which cannot sign"),
+];
 
 /// Names of curves, for messages.
 const CURVES: [(ObjectIdentifier, &str); 10] = [

@@ -68,37 +68,31 @@ impl Explanation {
 
 /// Finds the TLS library's error among an error and its causes.
 pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<Error>() {
-            return Some(found);
-        }
-        // The source of an I/O error is the source of its inner error, not the inner error.
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
-            && let Some(found) = tls_error(inner)
-        {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(|error| {
+        error.downcast_ref::<Error>().or_else(|| {
+            // The source of an I/O error is the source of its inner error, not the inner error.
+            tls_error(error.downcast_ref::<io::Error>()?.get_ref()?)
+        })
+    })
 }
 
 /// Finds a fatal alert in the texts of an error and its causes.
 ///
 /// It is for libraries, such as h2, that keep only the text of the TLS library's error.
 pub fn alert_in_text(error: &(dyn StdError + 'static)) -> Option<Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
+    causes(error).find_map(|error| {
         let text = error.to_string();
-        let is_said = |alert: &Error| text.contains(&alert.to_string());
-        let known = (0..=u8::MAX).map(|code| Error::AlertReceived(AlertDescription::from(code)));
-        if let Some(alert) = known.into_iter().find(is_said) {
-            return Some(alert);
-        }
-        next = error.source();
-    }
-    None
+        let mut alerts =
+            (0..=u8::MAX).map(|code| Error::AlertReceived(AlertDescription::from(code)));
+        alerts.find(|alert| text.contains(&alert.to_string()))
+    })
+}
+
+/// An error and its causes, outermost first.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// Explains an I/O error of a handshake.
