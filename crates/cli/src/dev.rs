@@ -65,11 +65,10 @@ impl Development {
 
     fn configuration(&self, server: &IssuedCertificate) -> Result<Live, Failure> {
         let admin = Admin::new(&self.admin.identity().to_string());
-        let key = kes_crypto::pem::private_key(server.private_key_pem().expose(), None);
         Ok(Live {
             policies: PolicySet::new(admin, Vec::new()).map_err(Failure::new)?,
             tls: Tls {
-                key: key.map_err(Failure::new)?,
+                key: server.private_key().clone(),
                 chain: vec![server.certificate_der().to_vec()],
                 auth: ClientAuth::Off,
                 ca: None,

@@ -30,11 +30,17 @@ pub(crate) struct Cipher {
     derivation: Derivation,
 }
 
+/// Prepares a key for HMAC-SHA-256.
+///
+/// Boxed, because ring does not wipe it when it is dropped: on the heap the allocator wipes it.
+pub(crate) fn hmac_key(material: &KeyMaterial) -> Box<hmac::Key> {
+    wiped_after(|| Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose())))
+}
+
 /// The derivation of sub-keys.
 #[derive(Debug)]
 enum Derivation {
-    /// The HMAC key with both pads already hashed. Boxed, because ring does not wipe it when it is
-    /// dropped: on the heap the allocator wipes it.
+    /// The HMAC key with both pads already hashed.
     Hmac(Box<hmac::Key>),
     HChaCha20,
 }
@@ -42,10 +48,7 @@ enum Derivation {
 impl Cipher {
     pub(crate) fn new(algorithm: Algorithm, material: KeyMaterial) -> Self {
         let derivation = match algorithm {
-            Algorithm::Aes256 => {
-                let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
-                Derivation::Hmac(wiped_after(prepare))
-            }
+            Algorithm::Aes256 => Derivation::Hmac(hmac_key(&material)),
             Algorithm::ChaCha20 => Derivation::HChaCha20,
         };
         Self { material, derivation }
@@ -95,7 +98,7 @@ impl Cipher {
 
     /// Derives the sub-key of a message.
     ///
-    /// Boxed for the same reason as [`Derivation::Hmac`]: the key schedule must be wiped. Callers wipe
+    /// Boxed for the same reason as [`hmac_key`]: the key schedule must be wiped. Callers wipe
     /// the stack, which held the sub-key.
     fn sub_key(&self, iv: &[u8; IV_LEN]) -> Result<Box<LessSafeKey>, Unspecified> {
         let unbound = match &self.derivation {

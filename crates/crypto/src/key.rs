@@ -6,7 +6,7 @@ use kes_types::{Algorithm, Random, RandomFailed, Secret, Timestamp};
 use ring::hmac;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::cipher::{Cipher, IV_LEN, NONCE_LEN};
+use crate::cipher::{Cipher, IV_LEN, NONCE_LEN, hmac_key};
 use crate::ciphertext::{self, OVERHEAD};
 use crate::key_material::{KeyMaterial, MATERIAL_LEN};
 use crate::stack::wiped_after;
@@ -24,7 +24,7 @@ pub struct Key {
 /// The key of HMACs, which is independent of the key of the cipher.
 pub(crate) struct HmacKey {
     material: KeyMaterial,
-    /// Boxed so that the allocator wipes it when it is freed; ring does not wipe it.
+    /// The prepared form of the material.
     prepared: Box<hmac::Key>,
 }
 
@@ -187,9 +187,7 @@ impl fmt::Debug for Key {
 
 impl HmacKey {
     pub(crate) fn new(material: KeyMaterial) -> Self {
-        let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
-        let prepared = wiped_after(prepare);
-        Self { material, prepared }
+        Self { prepared: hmac_key(&material), material }
     }
 }
 

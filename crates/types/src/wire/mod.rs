@@ -15,7 +15,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroize as _;
 
 use crate::Secret;
@@ -65,26 +65,12 @@ mod secret_base64 {
     }
 }
 
-/// Long enough for the base64 digits of most byte strings, such as an encrypted data key.
-const DIGITS_LEN: usize = 128;
-
 /// Writes base64 and wipes its buffer, since the bytes may be secret.
 fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-    let mut digits = [0; DIGITS_LEN];
-    let Ok(len) = STANDARD.encode_slice(bytes, &mut digits) else {
-        return to.collect_str(&Digits(bytes));
-    };
-    let written = match std::str::from_utf8(&digits[..len]) {
-        Ok(text) => to.serialize_str(text),
-        Err(error) => Err(ser::Error::custom(error)),
-    };
-    digits.as_mut_slice().zeroize();
-    written
+    to.collect_str(&Digits(bytes))
 }
 
-/// Base64 of bytes that do not fit into [`DIGITS_LEN`] digits.
-///
-/// The library's own `Base64Display` leaves its last digits on the stack.
+/// The base64 of bytes. The library's own `Base64Display` leaves its last digits on the stack.
 struct Digits<'a>(&'a [u8]);
 
 impl Digits<'_> {
