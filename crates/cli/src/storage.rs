@@ -98,7 +98,7 @@ async fn open_vault(
 ) -> Result<OpenStore, Failure> {
     proxies.check(&settings.endpoint).map_err(Failure::new)?;
     let (name, probe_every) = (describe(&settings), settings.ping);
-    let opened = VaultStore::open(kes_store_vault::Parts {
+    let opened = VaultStore::open(kes_store_vault::VaultStoreDeps {
         settings,
         proxies,
         clock: Arc::new(SystemClock),
@@ -123,7 +123,7 @@ async fn open_aws(
     if let Some(key) = &settings.kms_key {
         name = format!("{name}, KMS key {key}");
     }
-    let opened = AwsStore::open(kes_store_aws::Parts {
+    let opened = AwsStore::open(kes_store_aws::AwsStoreDeps {
         settings,
         proxies,
         clock: Arc::new(SystemClock),

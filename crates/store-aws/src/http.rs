@@ -18,7 +18,7 @@ use kes_outbound::{Failure, FailureKind, Proxies};
 use kes_tls::{ClientConfig, ClientTlsError, ServerTrust, Side};
 use reqwest::{Body, Client, Request};
 
-use crate::sanitized::SanitizedError;
+use crate::error::sanitized::SanitizedError;
 
 /// The settings that would cure a failed handshake.
 const SIDE: Side = Side::Client {

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kes_store::Deadline;
 use kes_types::{KeyName, Secret};
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +13,12 @@ use vaultrs::api::kv1::requests::{
     DeleteSecretRequest, GetSecretRequest, ListSecretRequest, SetSecretRequest,
 };
 
-use crate::call::Call;
-use crate::entry;
 use crate::error::VaultError;
-use crate::kv::{self, Creation};
-use crate::mount::Mount;
-use crate::transport::{Deadline, timed_out};
+use crate::http::request::VaultRequest;
+use crate::http::timed_out;
+use crate::key::entry;
+use crate::key::mount::Mount;
+use crate::key::{self, Creation};
 
 /// How long after a write another server's write may still arrive that was decided on before it.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -64,16 +65,15 @@ impl Kv1 {
         value: &str,
         deadline: Deadline,
     ) -> Result<Creation, VaultError> {
-        let transport = &self.mount.session.transport;
         let lock = usize::try_from(self.hasher.hash_one(name) % LOCKS as u64).unwrap_or(0);
-        let call = Call::of(&SetSecretRequest {
+        let call = VaultRequest::of(&SetSecretRequest {
             mount: self.mount.engine.clone(),
             path: self.mount.path(name.as_str()),
             data: entry::data(name, value).to_string().into_bytes(),
         })?
         .put();
         // Creators of one name on this server take turns.
-        let Some(_turn) = transport.within(deadline, self.creating[lock].lock()).await else {
+        let Some(_turn) = deadline.run(self.creating[lock].lock()).await else {
             return Err(timed_out(&call));
         };
         // Each write comes right after a look: what somebody else created while Vault let us wait
@@ -82,10 +82,10 @@ impl Kv1 {
             if self.find(name, deadline).await?.is_some() {
                 return Ok(Creation::Exists);
             }
-            let written = self.mount.session.ask(&call, deadline).await.and_then(kv::accepted);
+            let written = self.mount.session.ask(&call, deadline).await.and_then(key::accepted);
             let Err(error) = &written else { break written };
             let Some(wait) = error.undone_until() else { break written };
-            if !transport.wait(wait, deadline).await {
+            if !deadline.wait(wait).await {
                 break written;
             }
         };
@@ -96,10 +96,10 @@ impl Kv1 {
                 let is_taken = self.find(name, deadline).await?.is_some();
                 return if is_taken { Ok(Creation::Exists) } else { Err(error) };
             }
-            Err(error) if kv::may_have_happened(&error) => Some(error),
+            Err(error) if key::is_ambiguous(&error) => Some(error),
             Err(error) => return Err(error),
         };
-        if !transport.wait(SETTLING, deadline).await {
+        if !deadline.wait(SETTLING).await {
             return Err(timed_out(&call));
         }
         match self.find(name, deadline).await? {
@@ -121,15 +121,15 @@ impl Kv1 {
     }
 
     /// The call that removes an entry.
-    pub(crate) fn removal(&self, name: &KeyName) -> Result<Call, VaultError> {
+    pub(crate) fn removal(&self, name: &KeyName) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
-        Call::of(&DeleteSecretRequest { mount, path })
+        VaultRequest::of(&DeleteSecretRequest { mount, path })
     }
 
     /// The call that lists the folder of keys.
-    pub(crate) fn list(&self) -> Result<Call, VaultError> {
+    pub(crate) fn list(&self) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
-        Ok(Call::of(&ListSecretRequest { mount, path })?.listing())
+        Ok(VaultRequest::of(&ListSecretRequest { mount, path })?.listing())
     }
 
     /// The data of an entry, if there is one.
@@ -159,7 +159,7 @@ async fn look(
         data: Value,
     }
     let path = mount.path(name.as_str());
-    let call = Call::of(&GetSecretRequest { mount: mount.engine.clone(), path })?;
+    let call = VaultRequest::of(&GetSecretRequest { mount: mount.engine.clone(), path })?;
     let answer = mount.session.ask(&call, deadline).await?;
     if answer.is_success() {
         return Ok(Some(answer.parse::<Entry>()?.data));
@@ -179,42 +179,42 @@ mod tests {
     use kes_config::KvVersion;
 
     use super::*;
-    use crate::canned::{self, Canned, Server};
+    use crate::fake::{self, FakeResponse, Server};
 
     /// Creates `key` with the value `ours` where the write and the reading back are answered so.
     async fn create(
-        written: fn() -> Canned,
-        read_back: fn() -> Canned,
+        written: fn() -> FakeResponse,
+        read_back: fn() -> FakeResponse,
     ) -> Result<Creation, VaultError> {
         let server = Server::start(move |line, before| match (line, before) {
-            ("PUT /v1/auth/approle/login", _) => canned::token(),
-            ("GET /v1/kv/key", 0) => canned::json(404, "", r#"{"errors":[]}"#),
+            ("PUT /v1/auth/approle/login", _) => fake::token(),
+            ("GET /v1/kv/key", 0) => fake::json(404, "", r#"{"errors":[]}"#),
             ("PUT /v1/kv/key", _) => written(),
             ("GET /v1/kv/key", _) => read_back(),
-            _ => canned::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
+            _ => fake::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
         })
         .await;
         let session = Arc::new(server.session());
         session.refresher.attempt().await.unwrap();
-        let deadline = session.deadline();
+        let deadline = crate::http::deadline();
         let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
         Kv1::new(Arc::new(mount)).create(&KeyName::parse("key").unwrap(), "ours", deadline).await
     }
 
-    fn accepted() -> Canned {
-        canned::json(204, "", "")
+    fn accepted() -> FakeResponse {
+        fake::json(204, "", "")
     }
 
-    fn ours() -> Canned {
-        canned::json(200, "", r#"{"data":{"key":"ours"}}"#)
+    fn ours() -> FakeResponse {
+        fake::json(200, "", r#"{"data":{"key":"ours"}}"#)
     }
 
-    fn theirs() -> Canned {
-        canned::json(200, "", r#"{"data":{"key":"theirs"}}"#)
+    fn theirs() -> FakeResponse {
+        fake::json(200, "", r#"{"data":{"key":"theirs"}}"#)
     }
 
-    fn nothing() -> Canned {
-        canned::json(404, "", r#"{"errors":[]}"#)
+    fn nothing() -> FakeResponse {
+        fake::json(404, "", r#"{"errors":[]}"#)
     }
 
     #[tokio::test]
@@ -227,25 +227,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_was_not_answered_is_looked_for() {
-        assert_eq!(create(canned::hang_up, ours).await.unwrap(), Creation::Done);
-        assert_eq!(create(canned::hang_up, theirs).await.unwrap(), Creation::Exists);
-        let lost = create(canned::hang_up, nothing).await.unwrap_err();
-        assert!(lost.is_passing(), "{lost:?}");
+        assert_eq!(create(fake::hang_up, ours).await.unwrap(), Creation::Done);
+        assert_eq!(create(fake::hang_up, theirs).await.unwrap(), Creation::Exists);
+        let lost = create(fake::hang_up, nothing).await.unwrap_err();
+        assert!(lost.is_transient(), "{lost:?}");
     }
 
     #[tokio::test]
     async fn what_was_created_while_vault_let_us_wait_is_not_overwritten() {
         let server = Server::start(|line, before| match (line, before) {
-            ("PUT /v1/auth/approle/login", _) => canned::token(),
+            ("PUT /v1/auth/approle/login", _) => fake::token(),
             ("GET /v1/kv/key", 0) => nothing(),
             ("GET /v1/kv/key", _) => theirs(),
-            ("PUT /v1/kv/key", _) => canned::json(429, "Retry-After: 0\r\n", "{}"),
-            _ => canned::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
+            ("PUT /v1/kv/key", _) => fake::json(429, "Retry-After: 0\r\n", "{}"),
+            _ => fake::json(200, "", r#"{"data":{"path":"kv/","type":"kv","options":null}}"#),
         })
         .await;
         let session = Arc::new(server.session());
         session.refresher.attempt().await.unwrap();
-        let deadline = session.deadline();
+        let deadline = crate::http::deadline();
         let mount = Mount::new(session, "kv".to_owned(), KvVersion::V1, String::new());
         let kv = Kv1::new(Arc::new(mount));
         let name = KeyName::parse("key").unwrap();

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use ::http::HeaderValue;
 
-use crate::answer::Answer;
-use crate::call::Call;
+use crate::auth::token_refresher::{Held, TokenRefresher, Verdict};
 use crate::error::VaultError;
-use crate::token_refresher::{Held, TokenRefresher, Verdict};
-use crate::transport::{Deadline, Sender, Transport};
+use crate::http::request::VaultRequest;
+use crate::http::response::VaultResponse;
+use crate::http::{Sender, Transport};
+use kes_store::Deadline;
 
 /// Requests for one and the same thing.
 const ATTEMPTS_MAX: u32 = 12;
@@ -19,22 +20,21 @@ const BEHIND_WAIT: Duration = Duration::from_millis(50);
 
 /// Vault as our token sees it.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct VaultSession {
     pub(crate) transport: Arc<Transport>,
     pub(crate) refresher: Arc<TokenRefresher>,
     pub(crate) namespace: Option<HeaderValue>,
 }
 
-impl Session {
-    /// The end of an operation that starts now.
-    pub(crate) fn deadline(&self) -> Deadline {
-        self.transport.deadline()
-    }
-
+impl VaultSession {
     /// Sends a request. What comes back is an answer about the matter: a success, or a 4xx other
     /// than 403 and 429. Where the request may be repeated, a token that is not accepted is replaced
     /// and the request sent again; so is one that Vault asks to send later, where there is time.
-    pub(crate) async fn ask(&self, call: &Call, deadline: Deadline) -> Result<Answer, VaultError> {
+    pub(crate) async fn ask(
+        &self,
+        call: &VaultRequest,
+        deadline: Deadline,
+    ) -> Result<VaultResponse, VaultError> {
         let (mut attempt, mut refused) = (0, None);
         loop {
             let held = match refused {
@@ -60,7 +60,7 @@ impl Session {
                         None if answer.status == 412 => BEHIND_WAIT * 2_u32.pow(attempt.min(6)),
                         None => return Err(answer.into_error()),
                     };
-                    if is_last || !self.transport.wait(wait, deadline).await {
+                    if is_last || !deadline.wait(wait).await {
                         return Err(answer.into_error());
                     }
                 }
@@ -79,15 +79,15 @@ impl Session {
     /// Sends a request once and brings any answer; for what is nice to know.
     pub(crate) async fn ask_once(
         &self,
-        call: &Call,
+        call: &VaultRequest,
         deadline: Deadline,
-    ) -> Result<Answer, VaultError> {
+    ) -> Result<VaultResponse, VaultError> {
         let held = self.refresher.token(deadline).await?;
         self.send(call, &held, deadline).await
     }
 
     /// The error of a request that the token's policies do not allow.
-    pub(crate) fn denied(&self, call: &Call) -> VaultError {
+    pub(crate) fn denied(&self, call: &VaultRequest) -> VaultError {
         VaultError::Denied {
             path: call.target.path.clone(),
             role: self.refresher.role(),
@@ -97,10 +97,10 @@ impl Session {
 
     async fn send(
         &self,
-        call: &Call,
+        call: &VaultRequest,
         held: &Held,
         deadline: Deadline,
-    ) -> Result<Answer, VaultError> {
+    ) -> Result<VaultResponse, VaultError> {
         let sender =
             Sender { token: Some(held.token.header()), namespace: self.namespace.as_ref() };
         self.transport.send(call, sender, deadline).await
@@ -113,16 +113,16 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::canned::{self, Server, token};
+    use crate::fake::{self, Server, token};
 
     const READ: &str = "GET /v1/kv/x";
     const LOGIN: &str = "PUT /v1/auth/approle/login";
     const LOOKUP: &str = "GET /v1/auth/token/lookup-self";
 
-    async fn ask(server: &Server) -> Result<Answer, VaultError> {
+    async fn ask(server: &Server) -> Result<VaultResponse, VaultError> {
         let session = server.session();
         session.refresher.attempt().await.unwrap();
-        session.ask(&Call::get("kv/x"), session.deadline()).await
+        session.ask(&VaultRequest::get("kv/x"), crate::http::deadline()).await
     }
 
     fn count(server: &Server, line: &str) -> usize {
@@ -134,8 +134,8 @@ mod tests {
         for status in [429, 503] {
             let server = Server::start(move |line, before| match (line, before) {
                 (LOGIN, _) => token(),
-                (_, 0 | 1) => canned::json(status, "Retry-After: 0\r\n", "{}"),
-                _ => canned::json(200, "", "{}"),
+                (_, 0 | 1) => fake::json(status, "Retry-After: 0\r\n", "{}"),
+                _ => fake::json(200, "", "{}"),
             })
             .await;
             assert_eq!(ask(&server).await.unwrap().status, 200);
@@ -143,7 +143,7 @@ mod tests {
         }
         let server = Server::start(|line, _| match line {
             LOGIN => token(),
-            _ => canned::json(429, "Retry-After: 3600\r\n", "{}"),
+            _ => fake::json(429, "Retry-After: 3600\r\n", "{}"),
         })
         .await;
         let error = ask(&server).await.unwrap_err();
@@ -155,8 +155,8 @@ mod tests {
     async fn a_node_that_does_not_know_a_fresh_token_yet_is_asked_again() {
         let server = Server::start(|line, before| match (line, before) {
             (LOGIN, _) => token(),
-            (LOOKUP, _) | (_, 0) => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
-            _ => canned::json(200, "", "{}"),
+            (LOOKUP, _) | (_, 0) => fake::json(403, "", r#"{"errors":["permission denied"]}"#),
+            _ => fake::json(200, "", "{}"),
         })
         .await;
         assert_eq!(ask(&server).await.unwrap().status, 200);
@@ -167,10 +167,10 @@ mod tests {
     async fn a_proxy_s_denial_costs_no_token_and_passes() {
         let server = Server::start(|line, _| match line {
             LOGIN => token(),
-            _ => canned::json(403, "", "<html>come back later</html>"),
+            _ => fake::json(403, "", "<html>come back later</html>"),
         })
         .await;
-        assert!(ask(&server).await.unwrap_err().is_passing());
+        assert!(ask(&server).await.unwrap_err().is_transient());
         assert_eq!((count(&server, READ), count(&server, LOGIN)), (1, 1));
         assert_eq!(count(&server, LOOKUP), 0);
     }
@@ -179,8 +179,8 @@ mod tests {
     async fn a_denial_of_a_token_that_vault_knows_is_final() {
         let server = Server::start(|line, _| match line {
             LOGIN => token(),
-            LOOKUP => canned::json(200, "", "{}"),
-            _ => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
+            LOOKUP => fake::json(200, "", "{}"),
+            _ => fake::json(403, "", r#"{"errors":["permission denied"]}"#),
         })
         .await;
         let error = ask(&server).await.unwrap_err();
@@ -196,15 +196,15 @@ mod tests {
         {
             let server = Server::start(move |line, _| match line {
                 LOGIN => token(),
-                LOOKUP => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
-                _ => canned::json(status, header, r#"{"errors":["later"]}"#),
+                LOOKUP => fake::json(403, "", r#"{"errors":["permission denied"]}"#),
+                _ => fake::json(status, header, r#"{"errors":["later"]}"#),
             })
             .await;
             let session = server.session();
             session.refresher.attempt().await.unwrap();
-            let mut call = Call::get("kv/x").put();
+            let mut call = VaultRequest::get("kv/x").put();
             call.is_repeatable = false;
-            assert!(session.ask(&call, session.deadline()).await.unwrap_err().is_passing());
+            assert!(session.ask(&call, crate::http::deadline()).await.unwrap_err().is_transient());
             assert_eq!(count(&server, "PUT /v1/kv/x"), 1);
         }
     }
@@ -213,18 +213,20 @@ mod tests {
     async fn a_denial_that_may_be_the_token_s_fault_does_not_end_a_token_that_works() {
         let server = Server::start(|line, before| match (line, before) {
             (LOGIN, 0) => token(),
-            (LOGIN, _) => canned::json(400, "", r#"{"errors":["invalid role or secret ID"]}"#),
-            (READ | LOOKUP, _) => canned::json(403, "", r#"{"errors":["permission denied"]}"#),
-            _ => canned::json(200, "", "{}"),
+            (LOGIN, _) => fake::json(400, "", r#"{"errors":["invalid role or secret ID"]}"#),
+            (READ | LOOKUP, _) => fake::json(403, "", r#"{"errors":["permission denied"]}"#),
+            _ => fake::json(200, "", "{}"),
         })
         .await;
         let session = server.session();
         session.refresher.attempt().await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(Arc::clone(&session.refresher).run(stop.clone()));
-        let error = session.ask(&Call::get("kv/x"), session.deadline()).await.unwrap_err();
+        let error =
+            session.ask(&VaultRequest::get("kv/x"), crate::http::deadline()).await.unwrap_err();
         assert!(matches!(error, VaultError::NoToken(_)), "{error:?}");
-        let other = session.ask(&Call::get("kv/other"), session.deadline()).await.unwrap();
+        let other =
+            session.ask(&VaultRequest::get("kv/other"), crate::http::deadline()).await.unwrap();
         assert_eq!(other.status, 200);
         stop.cancel();
         tasks.close();

@@ -1,18 +1,23 @@
 //! Entries in a K/V engine of either version.
 
+pub(crate) mod entry;
+pub(crate) mod kv1;
+pub(crate) mod kv2;
+pub(crate) mod mount;
+pub(crate) mod transit;
+
 use std::sync::Arc;
 
 use kes_config::KvVersion;
-use kes_store::{ListQuery, Page};
+use kes_store::{Deadline, ListQuery, Page};
 use kes_types::{KeyName, Secret};
 use serde::Deserialize;
 
-use crate::answer::Answer;
 use crate::error::VaultError;
-use crate::kv1::Kv1;
-use crate::kv2::Kv2;
-use crate::mount::Mount;
-use crate::transport::Deadline;
+use crate::http::response::VaultResponse;
+use crate::key::kv1::Kv1;
+use crate::key::kv2::Kv2;
+use crate::key::mount::Mount;
 
 /// A K/V engine.
 #[derive(Debug)]
@@ -132,12 +137,12 @@ impl Kv {
 }
 
 /// Demands a success.
-pub(crate) fn accepted(answer: Answer) -> Result<Answer, VaultError> {
+pub(crate) fn accepted(answer: VaultResponse) -> Result<VaultResponse, VaultError> {
     if answer.is_success() { Ok(answer) } else { Err(answer.into_error()) }
 }
 
 /// Whether a write that failed in this way may have taken effect all the same.
-pub(crate) fn may_have_happened(error: &VaultError) -> bool {
+pub(crate) fn is_ambiguous(error: &VaultError) -> bool {
     match error {
         VaultError::Transport(_, cause) => !cause.is_connect(),
         VaultError::TimedOut { .. } | VaultError::TooLong { .. } => true,

@@ -6,13 +6,13 @@ use kes_types::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::Target;
 use crate::error::VaultError;
+use crate::http::request::RequestTarget;
 
 /// A whole answer of any status.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) target: Target,
+pub(crate) struct VaultResponse {
+    pub(crate) target: RequestTarget,
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Secret,
@@ -46,7 +46,7 @@ pub(crate) struct Refusal {
     request_id: Option<serde::de::IgnoredAny>,
 }
 
-impl Answer {
+impl VaultResponse {
     /// Whether Vault did as asked.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -146,9 +146,9 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
-            target: Target { method: Method::GET, path: "kv/data/p/x".to_owned() },
+    fn answer(status: u16, body: &str) -> VaultResponse {
+        VaultResponse {
+            target: RequestTarget { method: Method::GET, path: "kv/data/p/x".to_owned() },
             status,
             retry_after: None,
             body: body.to_owned().into(),
@@ -203,10 +203,10 @@ mod tests {
         ] {
             assert_eq!(answer(status, body).into_error().to_string(), words);
         }
-        assert!(answer(429, "").into_error().is_passing());
-        assert!(answer(404, "").into_error().is_passing());
-        assert!(answer(404, "{}").into_error().is_passing());
-        assert!(!answer(404, r#"{"errors":["x"]}"#).into_error().is_passing());
+        assert!(answer(429, "").into_error().is_transient());
+        assert!(answer(404, "").into_error().is_transient());
+        assert!(answer(404, "{}").into_error().is_transient());
+        assert!(!answer(404, r#"{"errors":["x"]}"#).into_error().is_transient());
     }
 
     #[test]

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use kes_store::{ListQuery, Page};
+use kes_store::{Backoff, Deadline, ListQuery, Page, Retries};
 use kes_types::{KeyName, Secret};
 
-use crate::backoff;
 use crate::error::AwsError;
-use crate::manager::{INVALID, Manager, NOT_FOUND};
-use crate::refusal::Refusal;
-use crate::secret::Observation;
-use crate::session::Deadline;
+use crate::error::refusal::Refusal;
+use crate::key::secret::Observation;
+use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
 
-impl Manager {
+impl SecretsManager {
     /// Reads a value; none if AWS says so again and again: the same code stands for a secret without
     /// a current value, and for one that somebody has just created elsewhere.
     pub(crate) async fn read(
@@ -21,7 +19,7 @@ impl Manager {
         deadline: Deadline,
     ) -> Result<Option<Secret>, AwsError> {
         let secret = self.names.secret(key);
-        let (mut backoff, mut was_absent) = (Backoff::new(REREADS_MAX), false);
+        let (mut retries, mut was_absent) = (Retries::new(BACKOFF, REREADS_MAX), false);
         loop {
             let error = match self.current(&secret, deadline).await {
                 Ok(current) => return Ok(Some(current.value)),
@@ -44,12 +42,12 @@ impl Manager {
                 _ if is_absent => {}
                 Observation::Deleted { since, .. } => {
                     // A deletion for good looks like that until AWS is done with it.
-                    if !(self.session.is_recent(since) && backoff.wait(deadline).await) {
+                    if !(self.session.is_recent(since) && retries.wait(deadline).await) {
                         return Err(AwsError::ScheduledForDeletion { secret, since });
                     }
                 }
                 Observation::Present(found) if error.has_code(NOT_FOUND) => {
-                    if !backoff.wait(deadline).await {
+                    if !retries.wait(deadline).await {
                         return Err(AwsError::NoCurrentValue { secret, arn: found.arn });
                     }
                 }
@@ -73,7 +71,7 @@ impl Manager {
         let secret = self.names.secret(key);
         let Some(arn) = self.found(&secret, deadline).await? else { return Ok(false) };
         let id = if arn.is_empty() { &secret } else { &arn };
-        let mut backoff = Backoff::new(REWRITES_MAX);
+        let mut retries = Retries::new(BACKOFF, REWRITES_MAX);
         let mut may_be_done = false;
         loop {
             let error = match self.remove(id, deadline).await {
@@ -81,11 +79,11 @@ impl Manager {
                 Err(error) if error.has_code(NOT_FOUND) => return Ok(may_be_done),
                 Err(error) => error,
             };
-            may_be_done |= error.may_have_happened();
+            may_be_done |= error.is_ambiguous();
             // Under its name it may be another by now.
             let is_undone = error.refusal().is_some_and(Refusal::is_throttling);
-            let may_again = is_undone || (error.may_have_happened() && !arn.is_empty());
-            if !(may_again && backoff.wait(deadline).await) {
+            let may_again = is_undone || (error.is_ambiguous() && !arn.is_empty());
+            if !(may_again && retries.wait(deadline).await) {
                 return Err(error);
             }
         }
@@ -124,11 +122,11 @@ impl Manager {
     /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has
     /// said that it is done: nothing that goes wrong here changes that.
     async fn settle(&self, secret: &str, arn: &str, deadline: Deadline) {
-        let mut backoff = Backoff::new(REREADS_MAX);
+        let mut retries = Retries::new(BACKOFF, REREADS_MAX);
         while let Ok(Observation::Present(found) | Observation::Deleted { found, .. }) =
             self.look(secret, deadline).await
         {
-            if found.arn != arn || !backoff.wait(deadline).await {
+            if found.arn != arn || !retries.wait(deadline).await {
                 return;
             }
         }
@@ -154,33 +152,6 @@ pub(crate) const REREADS_MAX: u32 = 5;
 /// How often a write is sent again that did not happen, or waits for a deletion to be done.
 pub(crate) const REWRITES_MAX: u32 = 5;
 
-/// The first of the waits between them; each is twice as long as the one before.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-
-/// Exponential backoff with jitter between attempts.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    done: u32,
-    max: u32,
-}
-
-impl Backoff {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { done: 0, max }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.done >= self.max
-    }
-
-    /// Waits before the next attempt; no if there is none, for want of time or because there were
-    /// enough.
-    pub(crate) async fn wait(&mut self, deadline: Deadline) -> bool {
-        if self.is_over() {
-            return false;
-        }
-        let delay = backoff::delay(BACKOFF_MIN, self.done, Duration::MAX, fastrand::f64());
-        self.done += 1;
-        deadline.wait(delay).await
-    }
-}
+/// The waits between them.
+pub(crate) const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(100), max: Duration::MAX, jitter_share: 0.5 };

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::call::Call;
-use crate::sanitized::on_a_line;
+use crate::call::AwsCall;
+use crate::error::sanitized::on_a_line;
 
 /// An error that AWS answered with.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    call: Call,
+    call: AwsCall,
     status: u16,
     /// None: something answered that is not AWS.
     code: Option<String>,
@@ -22,7 +22,7 @@ impl std::error::Error for Refusal {}
 
 impl Refusal {
     pub(crate) fn new(
-        call: Call,
+        call: AwsCall,
         status: u16,
         code: Option<String>,
         message: &str,
@@ -48,7 +48,7 @@ impl Refusal {
     /// AWS cannot right now; nor can what stands between us, which has no codes. That it does not
     /// know us is no word about what was asked: expired credentials are replaced, clocks set, and
     /// new keys known everywhere after a while.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self.code() {
             None => true,
             Some(code) if THROTTLING.contains(&code) || FAILING.contains(&code) => true,
@@ -58,8 +58,8 @@ impl Refusal {
     }
 
     /// Whether what was asked may have been done all the same.
-    pub(crate) fn may_have_happened(&self) -> bool {
-        self.is_passing() && !self.is_throttling() && !self.is_about_credentials()
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.is_transient() && !self.is_throttling() && !self.is_about_credentials()
     }
 
     /// AWS does not know who we are, or not any more.
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn refusal(code: Option<&str>, message: &str) -> Refusal {
-        let call = Call::new("secretsmanager:GetSecretValue", "my-key");
+        let call = AwsCall::new("secretsmanager:GetSecretValue", "my-key");
         Refusal::new(call, 400, code.map(str::to_owned), message, Some("r-1".to_owned()))
     }
 
@@ -268,20 +268,20 @@ mod tests {
 
     #[test]
     fn only_what_may_have_been_done_is_in_doubt() {
-        for (code, may_have_happened) in [
+        for (code, is_ambiguous) in [
             (Some("InternalServiceError"), true),
             (None, true),
             (Some("ThrottlingException"), false),
             (Some("ExpiredTokenException"), false),
             (Some("AccessDeniedException"), false),
         ] {
-            assert_eq!(refusal(code, "").may_have_happened(), may_have_happened, "{code:?}");
+            assert_eq!(refusal(code, "").is_ambiguous(), is_ambiguous, "{code:?}");
         }
     }
 
     #[test]
     fn a_code_decides_and_where_there_is_none_the_answer_is_not_aws_s() {
-        for (code, status, is_passing) in [
+        for (code, status, is_transient) in [
             (Some("ThrottlingException"), 400, true),
             (Some("InternalServiceError"), 500, true),
             (Some("AccessDeniedException"), 503, false),
@@ -295,7 +295,7 @@ mod tests {
             (None, 400, true),
         ] {
             let refusal = Refusal { status, ..refusal(code, "") };
-            assert_eq!(refusal.is_passing(), is_passing, "{code:?} {status}");
+            assert_eq!(refusal.is_transient(), is_transient, "{code:?} {status}");
         }
     }
 }

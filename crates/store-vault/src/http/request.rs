@@ -17,12 +17,12 @@ const PATH: &AsciiSet =
 /// A request: what is asked of Vault, without who asks.
 ///
 /// What Vault's API looks like is `vaultrs`'s knowledge: paths and bodies are those of its
-/// endpoints. They are sent by [`Transport`](crate::transport::Transport), since `vaultrs` itself
+/// endpoints. They are sent by [`Transport`](crate::http::Transport), since `vaultrs` itself
 /// drops `Retry-After`, takes every 404 for an error that it logs with the key's name, and follows
 /// redirects with our token to anywhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) target: Target,
+pub(crate) struct VaultRequest {
+    pub(crate) target: RequestTarget,
     pub(crate) query: Option<String>,
     pub(crate) body: Secret,
     /// What a policy must have for it.
@@ -35,7 +35,7 @@ pub(crate) struct Call {
 
 /// Where a request goes, as errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct RequestTarget {
     pub(crate) method: Method,
     /// Below `/v1/`, not encoded.
     pub(crate) path: String,
@@ -47,7 +47,7 @@ const ANSWER_LEN_MAX: usize = 8 << 20;
 /// A list has each name of a folder: 100,000 of 80 bytes, several times over.
 const LIST_LEN_MAX: usize = 64 << 20;
 
-impl Call {
+impl VaultRequest {
     /// Takes the request from an endpoint.
     pub(crate) fn of(endpoint: &impl Endpoint) -> Result<Self, VaultError> {
         let request = |error: rustify::errors::ClientError| VaultError::Request(Arc::new(error));
@@ -60,7 +60,10 @@ impl Call {
             },
             is_repeatable: method == Method::GET,
             // One endpoint's path starts with a tab, some with a slash.
-            target: Target { method, path: endpoint.path().trim().trim_matches('/').to_owned() },
+            target: RequestTarget {
+                method,
+                path: endpoint.path().trim().trim_matches('/').to_owned(),
+            },
             query: endpoint.query().map_err(request)?.filter(|query| !query.is_empty()),
             body: endpoint.body().map_err(request)?.unwrap_or_default().into(),
             answer_len_max: ANSWER_LEN_MAX,
@@ -70,7 +73,7 @@ impl Call {
     /// A `GET` of a path that no endpoint of `vaultrs` has.
     pub(crate) fn get(path: &str) -> Self {
         Self {
-            target: Target { method: Method::GET, path: path.trim_matches('/').to_owned() },
+            target: RequestTarget { method: Method::GET, path: path.trim_matches('/').to_owned() },
             query: None,
             body: Secret::default(),
             capability: "read",
@@ -122,7 +125,7 @@ impl Call {
     }
 }
 
-impl Target {
+impl RequestTarget {
     /// The engine that the path leads to, as far as the path tells: what is in front of the parts
     /// that engines name themselves, or else its first folder.
     pub(crate) fn engine(&self) -> String {
@@ -133,7 +136,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for RequestTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)
     }
@@ -153,10 +156,10 @@ mod tests {
             path: "a b/ä%/key".to_owned(),
             version: Some(1),
         };
-        let call = Call::of(&read).unwrap();
+        let call = VaultRequest::of(&read).unwrap();
         assert_eq!(call.url("https://v"), "https://v/v1/kv/data/a%20b/%C3%A4%25/key?version=1");
         assert_eq!(call.capability, "read");
-        let renew = Call::of(&RenewTokenSelfRequest::default()).unwrap();
+        let renew = VaultRequest::of(&RenewTokenSelfRequest::default()).unwrap();
         assert_eq!(renew.url("https://v/base"), "https://v/base/v1/auth/token/renew-self");
     }
 
@@ -167,7 +170,7 @@ mod tests {
             ("", "https://v/v1/kv/metadata?list=true"),
         ] {
             let list = ListSecretsRequest { mount: "kv".to_owned(), path: path.to_owned() };
-            let call = Call::of(&list).unwrap().listing();
+            let call = VaultRequest::of(&list).unwrap().listing();
             assert_eq!((call.url("https://v").as_str(), call.capability), (url, "list"));
             assert_eq!(call.target.method, Method::GET);
         }

@@ -4,14 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kes_store::Deadline;
 use kes_types::Clock;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::login::{Granted, Login, Token};
+use crate::auth::token_state::{Refusal, Step, TokenGeneration, TokenState};
 use crate::error::VaultError;
-use crate::login::{Granted, Login, Token};
-use crate::token_state::{Generation, Refusal, Step, TokenState};
-use crate::transport::{Deadline, OPERATION_TIMEOUT, Transport};
+use crate::http;
+use crate::http::{OPERATION_TIMEOUT, Transport};
 
 /// How long the return of the token may take when the server ends.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +40,7 @@ pub(crate) struct TokenRefresher {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) token: Token,
-    pub(crate) generation: Generation,
+    pub(crate) generation: TokenGeneration,
 }
 
 /// What everybody may know.
@@ -55,7 +57,7 @@ pub(crate) enum Verdict {
     /// Ask again: there is another token by now, or this one is too fresh to be known everywhere.
     Again,
     /// Ask again with a token of a later login, which is under way.
-    AgainAfter(Generation),
+    AgainAfter(TokenGeneration),
     /// The token is good: its policies do not allow it.
     Denied,
 }
@@ -85,19 +87,19 @@ impl TokenRefresher {
     /// A token that is not known to be dead. Waits for a login under way; while attempts fail it
     /// says why, at once.
     pub(crate) async fn token(&self, deadline: Deadline) -> Result<Held, VaultError> {
-        self.token_after(Generation(0), deadline).await
+        self.token_after(TokenGeneration(0), deadline).await
     }
 
     /// The same, of one that Vault has not refused since it was issued.
     pub(crate) async fn unsuspected_token(&self, deadline: Deadline) -> Result<Held, VaultError> {
         let suspect = self.state().suspect();
-        self.token_after(suspect.unwrap_or(Generation(0)), deadline).await
+        self.token_after(suspect.unwrap_or(TokenGeneration(0)), deadline).await
     }
 
     /// The same, of a later login than that.
     pub(crate) async fn token_after(
         &self,
-        generation: Generation,
+        generation: TokenGeneration,
         deadline: Deadline,
     ) -> Result<Held, VaultError> {
         let mut status = self.status.subscribe();
@@ -110,13 +112,17 @@ impl TokenRefresher {
                 let _ = status.changed().await;
             }
         };
-        match self.transport.within(deadline, usable).await {
+        match deadline.run(usable).await {
             Some(result) => result,
             None => Err(VaultError::LoginPending { within: OPERATION_TIMEOUT }),
         }
     }
 
-    fn held(&self, status: &TokenStatus, after: Generation) -> Option<Result<Held, VaultError>> {
+    fn held(
+        &self,
+        status: &TokenStatus,
+        after: TokenGeneration,
+    ) -> Option<Result<Held, VaultError>> {
         let usable = self.state().usable(self.clock.monotonic());
         let held = status
             .held
@@ -150,7 +156,7 @@ impl TokenRefresher {
             }
             Refusal::Fresh => {
                 let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt);
-                let has_waited = self.transport.wait(wait, deadline).await;
+                let has_waited = deadline.wait(wait).await;
                 Ok(if has_waited { Verdict::Again } else { Verdict::Denied })
             }
             Refusal::Final => Ok(Verdict::Denied),
@@ -173,7 +179,7 @@ impl TokenRefresher {
     pub(crate) async fn attempt(&self) -> Result<(), Arc<VaultError>> {
         let asked_at = self.clock.monotonic();
         let step = self.state().step(asked_at);
-        let deadline = self.transport.deadline();
+        let deadline = http::deadline();
         match step {
             Step::Wait(_) => return Ok(()),
             Step::LogIn => match self.login.log_in(&self.transport, deadline).await {
@@ -203,7 +209,7 @@ impl TokenRefresher {
         let held = self.status.borrow().held.clone();
         let is_usable = self.state().usable(self.clock.monotonic()).is_some();
         let Some(held) = held.filter(|_| is_usable) else { return };
-        let deadline = self.transport.deadline();
+        let deadline = http::deadline();
         let revoked = self.login.revoke(&self.transport, &held.token, deadline);
         let is_revoked = matches!(tokio::time::timeout(REVOKE_TIMEOUT, revoked).await, Ok(Ok(())));
         // One that was not ends by itself.

@@ -1,5 +1,8 @@
 //! What can go wrong between us and AWS. Decided by the codes of AWS's errors, not by HTTP statuses.
 
+pub(crate) mod refusal;
+pub(crate) mod sanitized;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +14,11 @@ use kes_store::{BoxError, StoreError};
 use kes_tls::ClientTlsError;
 use kes_types::RandomFailed;
 
-use crate::call::Call;
+use crate::call::AwsCall;
+use crate::error::refusal::Refusal;
+use crate::error::sanitized::SanitizedError;
+use crate::key::secret::SECRET_LEN_MAX;
 use crate::kms::KeyProblem;
-use crate::refusal::Refusal;
-use crate::sanitized::SanitizedError;
-use crate::secret::SECRET_LEN_MAX;
 
 /// Why a call to AWS did not bring what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +28,16 @@ pub(crate) enum AwsError {
     Refused(Box<Refusal>),
     /// No answer came back, or not a whole one.
     #[error("no answer to {0}")]
-    NoAnswer(Call, #[source] SanitizedError),
+    NoAnswer(AwsCall, #[source] SanitizedError),
     /// The request never left.
     #[error("a request to {0} cannot be made")]
-    NotSent(Call, #[source] SanitizedError),
+    NotSent(AwsCall, #[source] SanitizedError),
     /// The answer is not what AWS's documentation says.
     #[error("the answer to {0} cannot be understood")]
-    NotUnderstood(Call, #[source] SanitizedError),
+    NotUnderstood(AwsCall, #[source] SanitizedError),
     /// The time for the operation is over.
     #[error("no answer to {call} within {} s", .within.as_secs())]
-    TimedOut { call: Call, within: Duration },
+    TimedOut { call: AwsCall, within: Duration },
     /// Nobody gave us credentials.
     #[error(
         "there are no AWS credentials: neither the environment, the shared profile, a web \
@@ -107,7 +110,7 @@ pub(crate) enum AwsError {
 
 impl AwsError {
     /// Sorts an error of the SDK.
-    pub(crate) fn of<E>(call: &Call, error: SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn of<E>(call: &AwsCall, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
@@ -143,11 +146,11 @@ impl AwsError {
 
     /// Whether waiting helps: AWS did not answer, or said that it cannot right now. Everything else
     /// is its definite word, or a mistake that a person has to mend.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.is_passing(),
-            Self::Unreadable { source, .. } => source.is_passing(),
-            Self::Known(error) => error.is_passing(),
+            Self::Refused(refusal) => refusal.is_transient(),
+            Self::Unreadable { source, .. } => source.is_transient(),
+            Self::Known(error) => error.is_transient(),
             Self::Key { source, .. } => matches!(source, KeyProblem::NotNow(_)),
             Self::NoAnswer(..)
             | Self::NotUnderstood(..)
@@ -162,9 +165,9 @@ impl AwsError {
     }
 
     /// Whether a write that failed in this way may have taken effect all the same.
-    pub(crate) fn may_have_happened(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.may_have_happened(),
+            Self::Refused(refusal) => refusal.is_ambiguous(),
             Self::NoAnswer(..) | Self::NotUnderstood(..) | Self::TimedOut { .. } => true,
             _ => false,
         }
@@ -173,7 +176,7 @@ impl AwsError {
 
 impl From<AwsError> for StoreError {
     fn from(error: AwsError) -> Self {
-        Self::of(error.is_passing(), error)
+        Self::of(error.is_transient(), error)
     }
 }
 
@@ -197,19 +200,20 @@ mod tests {
 
     #[test]
     fn what_a_person_must_mend_is_refused_and_what_passes_is_unreachable() {
-        let call = || Call::new("secretsmanager:GetSecretValue", "my-key");
+        let call = || AwsCall::new("secretsmanager:GetSecretValue", "my-key");
         let said = |code: &str| {
             let refusal = Refusal::new(call(), 400, Some(code.to_owned()), "", None);
             AwsError::Refused(Box::new(refusal))
         };
         let timed_out = || AwsError::TimedOut { call: call(), within: Duration::from_secs(10) };
         assert!(matches!(StoreError::from(timed_out()), StoreError::Unreachable(_)));
-        for (code, is_passing) in [("ThrottlingException", true), ("AccessDeniedException", false)]
+        for (code, is_transient) in
+            [("ThrottlingException", true), ("AccessDeniedException", false)]
         {
-            assert_eq!(said(code).is_passing(), is_passing);
+            assert_eq!(said(code).is_transient(), is_transient);
             let after = AwsError::Unreadable { secret: "s".to_owned(), source: said(code).into() };
-            assert_eq!(after.is_passing(), is_passing);
+            assert_eq!(after.is_transient(), is_transient);
         }
-        assert!(timed_out().may_have_happened());
+        assert!(timed_out().is_ambiguous());
     }
 }

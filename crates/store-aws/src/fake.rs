@@ -9,16 +9,17 @@ use kes_types::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::credential_refresher::{CredentialRefresher, Source};
+use crate::auth::refresher::CredentialRefresher;
+use crate::auth::source::Source;
 
 /// A clock that somebody sets.
 #[derive(Debug)]
-pub(crate) struct Hands {
+pub(crate) struct ManualClock {
     start: Instant,
     seconds: AtomicU64,
 }
 
-impl Hands {
+impl ManualClock {
     pub(crate) fn new() -> Self {
         let start = SystemClock.monotonic();
         Self { start, seconds: AtomicU64::new(1000) }
@@ -33,7 +34,7 @@ impl Hands {
     }
 }
 
-impl Clock for Hands {
+impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + self.seconds()
     }
@@ -44,7 +45,7 @@ impl Clock for Hands {
 }
 
 /// A refresher whose source gives other credentials each time, and counts how often it is asked.
-pub(crate) fn refresher(clock: &Arc<Hands>) -> (CredentialRefresher, Arc<AtomicU64>) {
+pub(crate) fn refresher(clock: &Arc<ManualClock>) -> (CredentialRefresher, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
     let source = Source::Asked(Box::new(move || {

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kes_config::KvVersion;
+use kes_store::Deadline;
 use serde::Deserialize;
 use vaultrs::api::kv1::requests::GetSecretRequest;
 use vaultrs::api::kv2::requests::{ReadConfigurationRequest, ReadSecretRequest};
 
-use crate::answer::Answer;
-use crate::call::Call;
+use crate::auth::session::VaultSession;
 use crate::error::VaultError;
-use crate::session::Session;
-use crate::transport::Deadline;
+use crate::http::request::VaultRequest;
+use crate::http::response::VaultResponse;
 
 /// A name that no key of anybody's has, to find out who answers for the engine's paths.
 const NOBODY: &str = "kes_engine_check";
@@ -23,7 +23,7 @@ const NOBODY: &str = "kes_engine_check";
 /// The engine's mount.
 #[derive(Debug)]
 pub(crate) struct Mount {
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Arc<VaultSession>,
     pub(crate) engine: String,
     pub(crate) version: KvVersion,
     pub(crate) prefix: String,
@@ -62,7 +62,7 @@ struct Configuration {
 
 impl Mount {
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Arc<VaultSession>,
         engine: String,
         version: KvVersion,
         prefix: String,
@@ -102,7 +102,7 @@ impl Mount {
         self.check_kind(deadline).await?;
         let active = self.session.transport.to_active(deadline).await?;
         Ok(active.map(|transport| {
-            let session = Session {
+            let session = VaultSession {
                 transport: Arc::new(transport),
                 refresher: Arc::clone(&self.session.refresher),
                 namespace: self.session.namespace.clone(),
@@ -113,7 +113,7 @@ impl Mount {
     }
 
     async fn check_kind(&self, deadline: Deadline) -> Result<Finding, VaultError> {
-        let call = Call::get(&format!("sys/internal/ui/mounts/{}", self.engine));
+        let call = VaultRequest::get(&format!("sys/internal/ui/mounts/{}", self.engine));
         let Some(answer) = self.seen(&call, deadline).await? else {
             return self.check_routing(deadline).await;
         };
@@ -150,8 +150,8 @@ impl Mount {
     async fn check_routing(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let (mount, path) = (self.engine.clone(), self.path(NOBODY));
         let call = match self.version {
-            KvVersion::V1 => Call::of(&GetSecretRequest { mount, path })?,
-            KvVersion::V2 => Call::of(&ReadSecretRequest { mount, path, version: None })?,
+            KvVersion::V1 => VaultRequest::of(&GetSecretRequest { mount, path })?,
+            KvVersion::V2 => VaultRequest::of(&ReadSecretRequest { mount, path, version: None })?,
         };
         let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
         if answer.status == 404 && self.is_of_version_2(&answer) {
@@ -170,13 +170,13 @@ impl Mount {
     }
 
     /// Whether the answer to a request in version 1's manner is that of an engine of version 2.
-    pub(crate) fn is_of_version_2(&self, answer: &Answer) -> bool {
+    pub(crate) fn is_of_version_2(&self, answer: &VaultResponse) -> bool {
         self.version == KvVersion::V1 && answer.says("versioned K/V secrets engine")
     }
 
     /// Whether the engine keeps what it is given; of version 2 alone.
     async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
-        let call = Call::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
+        let call = VaultRequest::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
         let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
         if !answer.is_success() {
             return Ok(Finding::Unknown);
@@ -192,7 +192,11 @@ impl Mount {
 
     /// Removes something; tells whether Vault did, or wants to be asked again: after another look,
     /// for what was looked at may be gone by then, and something else in its place.
-    pub(crate) async fn remove(&self, call: &Call, deadline: Deadline) -> Result<bool, VaultError> {
+    pub(crate) async fn remove(
+        &self,
+        call: &VaultRequest,
+        deadline: Deadline,
+    ) -> Result<bool, VaultError> {
         let answer = self.session.ask(call, deadline).await;
         let error = match answer {
             Ok(answer) if answer.is_success() => return Ok(true),
@@ -200,13 +204,17 @@ impl Mount {
             Err(error) => error,
         };
         match error.undone_until() {
-            Some(wait) if self.session.transport.wait(wait, deadline).await => Ok(false),
+            Some(wait) if deadline.wait(wait).await => Ok(false),
             _ => Err(error),
         }
     }
 
     /// The answer to a request that a policy may well forbid; none if it does.
-    async fn seen(&self, call: &Call, deadline: Deadline) -> Result<Option<Answer>, VaultError> {
+    async fn seen(
+        &self,
+        call: &VaultRequest,
+        deadline: Deadline,
+    ) -> Result<Option<VaultResponse>, VaultError> {
         match self.session.ask(call, deadline).await {
             Ok(answer) => Ok(Some(answer)),
             Err(VaultError::Denied { .. }) => Ok(None),

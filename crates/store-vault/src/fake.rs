@@ -11,13 +11,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::login::Login;
-use crate::session::Session;
-use crate::token_refresher::TokenRefresher;
-use crate::transport::Transport;
+use crate::auth::login::Login;
+use crate::auth::session::VaultSession;
+use crate::auth::token_refresher::TokenRefresher;
+use crate::http::Transport;
 
 /// What is answered to a request: a head and a body, or nothing but the end of the connection.
-pub(crate) struct Canned(Option<String>);
+pub(crate) struct FakeResponse(Option<String>);
 
 /// A request as it came: its first line, then its header in lower case, line by line.
 pub(crate) type Seen = Vec<String>;
@@ -33,7 +33,7 @@ impl Server {
     /// Answers each request by what `answer` makes of its first line and of the number of requests
     /// with that line before it.
     pub(crate) async fn start(
-        answer: impl Fn(&str, usize) -> Canned + Send + Sync + 'static,
+        answer: impl Fn(&str, usize) -> FakeResponse + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -55,14 +55,13 @@ impl Server {
     }
 
     /// A session here, which has not logged in yet.
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> VaultSession {
         let (settings, clock) = (self.settings(), Arc::new(SystemClock));
-        let transport = Arc::new(
-            Transport::new(&settings, &kes_outbound::Proxies::default(), clock.clone()).unwrap(),
-        );
+        let transport =
+            Arc::new(Transport::new(&settings, &kes_outbound::Proxies::default()).unwrap());
         let login = Login::new(&settings.login).unwrap();
         let refresher = Arc::new(TokenRefresher::new(Arc::clone(&transport), login, clock));
-        Session { transport, refresher, namespace: None }
+        VaultSession { transport, refresher, namespace: None }
     }
 
     /// Settings that lead here.
@@ -91,25 +90,27 @@ impl Server {
 }
 
 /// A login's answer.
-pub(crate) fn token() -> Canned {
+pub(crate) fn token() -> FakeResponse {
     json(200, "", r#"{"auth":{"client_token":"t","lease_duration":60}}"#)
 }
 
 /// No answer.
-pub(crate) fn hang_up() -> Canned {
-    Canned(None)
+pub(crate) fn hang_up() -> FakeResponse {
+    FakeResponse(None)
 }
 
 /// An answer in JSON.
-pub(crate) fn json(status: u16, header: &str, body: &str) -> Canned {
+pub(crate) fn json(status: u16, header: &str, body: &str) -> FakeResponse {
     let length = body.len();
-    Canned(Some(format!("HTTP/1.1 {status} \r\n{header}Content-Length: {length}\r\n\r\n{body}")))
+    FakeResponse(Some(format!(
+        "HTTP/1.1 {status} \r\n{header}Content-Length: {length}\r\n\r\n{body}"
+    )))
 }
 
 async fn serve(
     stream: TcpStream,
     seen: Arc<Mutex<Vec<Seen>>>,
-    answer: Arc<impl Fn(&str, usize) -> Canned + Send + Sync>,
+    answer: Arc<impl Fn(&str, usize) -> FakeResponse + Send + Sync>,
 ) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = head(&mut stream).await {
@@ -122,7 +123,7 @@ async fn serve(
             seen.push(request);
             seen.iter().filter(|request| request[0] == line).count() - 1
         };
-        let Canned(Some(answer)) = answer(&line, before) else { return };
+        let FakeResponse(Some(answer)) = answer(&line, before) else { return };
         // A client that had enough of it hangs up.
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kes_store::Deadline;
 use kes_types::{KeyName, Secret};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,13 +11,12 @@ use vaultrs::api::kv2::requests::{
     SetSecretRequest, SetSecretRequestOptions,
 };
 
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::entry;
 use crate::error::VaultError;
-use crate::kv::{self, Creation};
-use crate::mount::Mount;
-use crate::transport::Deadline;
+use crate::http::request::VaultRequest;
+use crate::http::response::VaultResponse;
+use crate::key::entry;
+use crate::key::mount::Mount;
+use crate::key::{self, Creation};
 
 /// The version that holds the key.
 const VERSION: u64 = 1;
@@ -95,7 +95,7 @@ impl Kv2 {
         value: &str,
         deadline: Deadline,
     ) -> Result<Creation, VaultError> {
-        let call = Call::of(&SetSecretRequest {
+        let call = VaultRequest::of(&SetSecretRequest {
             mount: self.mount.engine.clone(),
             path: self.mount.path(name.as_str()),
             data: entry::data(name, value),
@@ -119,7 +119,7 @@ impl Kv2 {
             }
             Ok(answer) => return Err(answer.into_error()),
             Err(error @ VaultError::Denied { .. }) => error,
-            Err(error) if kv::may_have_happened(&error) => {
+            Err(error) if key::is_ambiguous(&error) => {
                 // The write may be there all the same, and then it is ours.
                 return match self.find(name, deadline).await {
                     Ok(Found::Live(data)) if data == entry::data(name, value) => Ok(Creation::Done),
@@ -157,15 +157,15 @@ impl Kv2 {
     }
 
     /// The call that removes all versions of an entry.
-    pub(crate) fn removal(&self, name: &KeyName) -> Result<Call, VaultError> {
+    pub(crate) fn removal(&self, name: &KeyName) -> Result<VaultRequest, VaultError> {
         let (mount, path) = self.place(name);
-        Call::of(&DeleteSecretMetadataRequest { mount, path })
+        VaultRequest::of(&DeleteSecretMetadataRequest { mount, path })
     }
 
     /// The call that lists the folder of keys.
-    pub(crate) fn list(&self) -> Result<Call, VaultError> {
+    pub(crate) fn list(&self) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
-        Ok(Call::of(&ListSecretsRequest { mount, path })?.listing())
+        Ok(VaultRequest::of(&ListSecretsRequest { mount, path })?.listing())
     }
 
     /// Vault wrote a version: the first, and one that stays? One that does not is taken back, where
@@ -173,7 +173,7 @@ impl Kv2 {
     async fn written(
         &self,
         name: &KeyName,
-        answer: &Answer,
+        answer: &VaultResponse,
         deadline: Deadline,
     ) -> Result<Creation, VaultError> {
         let metadata: Metadata = answer.data()?;
@@ -229,14 +229,14 @@ impl Kv2 {
         &self,
         name: &KeyName,
         deadline: Deadline,
-    ) -> Result<Answer, VaultError> {
+    ) -> Result<VaultResponse, VaultError> {
         let (mount, path) = self.place(name);
-        let call = Call::of(&ReadSecretRequest { mount, path, version: Some(VERSION) })?;
+        let call = VaultRequest::of(&ReadSecretRequest { mount, path, version: Some(VERSION) })?;
         self.mount.session.ask(&call, deadline).await
     }
 
     /// The first version, out of an answer that is about it.
-    fn version(&self, name: &KeyName, answer: Answer) -> Result<Found, VaultError> {
+    fn version(&self, name: &KeyName, answer: VaultResponse) -> Result<Found, VaultError> {
         let path = self.data_path(name);
         if answer.status == 404 {
             let version = answer.data::<Version>().ok();
@@ -280,7 +280,7 @@ impl Kv2 {
             versions: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
         }
         let (mount, path) = self.place(name);
-        let call = Call::of(&ReadSecretMetadataRequest { mount, path })?;
+        let call = VaultRequest::of(&ReadSecretMetadataRequest { mount, path })?;
         let answer = self.mount.session.ask_once(&call, deadline).await?;
         if answer.status == 403 {
             return self.latest(name, deadline).await;
@@ -305,7 +305,7 @@ impl Kv2 {
     /// was ever in it.
     async fn latest(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
         let (mount, path) = self.place(name);
-        let call = Call::of(&ReadSecretRequest { mount, path, version: None })?;
+        let call = VaultRequest::of(&ReadSecretRequest { mount, path, version: None })?;
         let answer = self.mount.session.ask(&call, deadline).await?;
         if answer.is_absence() {
             return Ok(Versions::None);
@@ -329,79 +329,4 @@ impl Kv2 {
 }
 
 #[cfg(test)]
-mod tests {
-    use kes_config::KvVersion;
-
-    use super::*;
-    use crate::canned::{self, Canned, Server};
-
-    const KEY: &str = "GET /v1/kv/data/key?version=1";
-
-    fn absent() -> Canned {
-        canned::json(404, "", r#"{"errors":[]}"#)
-    }
-
-    fn mount_of_version_2() -> Canned {
-        let mount = r#"{"data":{"path":"kv/","type":"kv","options":{"version":"2"}}}"#;
-        canned::json(200, "", mount)
-    }
-
-    /// A node that knows of no key, and says this of the active one.
-    async fn node(leader: String) -> (Server, Kv2) {
-        let server = Server::start(move |line, _| match line {
-            "PUT /v1/auth/approle/login" => canned::token(),
-            "GET /v1/sys/leader" => canned::json(200, "", &leader),
-            line if line.contains("/kv/") && !line.contains("/mounts/") => absent(),
-            _ => mount_of_version_2(),
-        })
-        .await;
-        let session = Arc::new(server.session());
-        session.refresher.attempt().await.unwrap();
-        let mount = Mount::new(session, "kv".to_owned(), KvVersion::V2, String::new());
-        (server, Kv2::new(Arc::new(mount)))
-    }
-
-    fn standby_of(active: &Server) -> String {
-        let port = active.address.port();
-        format!(
-            r#"{{"ha_enabled":true,"is_self":false,"leader_address":"http://localhost:{port}/"}}"#
-        )
-    }
-
-    async fn read(kv: &Kv2) -> Result<Option<Secret>, VaultError> {
-        kv.read(&KeyName::parse("key").unwrap(), kv.mount.session.deadline()).await
-    }
-
-    #[tokio::test]
-    async fn a_standby_s_word_that_a_key_is_not_there_is_checked_with_the_active_node() {
-        let active = Server::start(|line, _| match line {
-            KEY => {
-                canned::json(200, "", r#"{"data":{"data":{"key":"v"},"metadata":{"version":1}}}"#)
-            }
-            _ => absent(),
-        })
-        .await;
-        let (_standby, kv) = node(standby_of(&active)).await;
-        assert_eq!(read(&kv).await.unwrap().unwrap().expose(), b"v");
-
-        let empty = Server::start(|_, _| absent()).await;
-        let (_standby, kv) = node(standby_of(&empty)).await;
-        assert!(read(&kv).await.unwrap().is_none());
-        assert!(empty.seen().iter().any(|request| request[0] == KEY));
-    }
-
-    #[tokio::test]
-    async fn without_an_active_node_to_ask_nothing_is_said_to_be_absent() {
-        for leader in [
-            r#"{"ha_enabled":true,"is_self":false,"leader_address":""}"#,
-            r#"{"ha_enabled":true,"is_self":false,"leader_address":"http://127.0.0.1:1"}"#,
-        ] {
-            let (_standby, kv) = node(leader.to_owned()).await;
-            assert!(read(&kv).await.unwrap_err().is_passing(), "{leader}");
-        }
-        for leader in [r#"{"ha_enabled":false}"#, r#"{"ha_enabled":true,"is_self":true}"#] {
-            let (_single, kv) = node(leader.to_owned()).await;
-            assert!(read(&kv).await.unwrap().is_none(), "{leader}");
-        }
-    }
-}
+mod tests;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kes_config::VaultTransit;
+use kes_store::Deadline;
 use kes_types::Secret;
 use serde::Deserialize;
 use vaultrs::api::transit::requests::{DecryptDataRequest, EncryptDataRequest};
 use zeroize::Zeroizing;
 
-use crate::call::Call;
+use crate::auth::session::VaultSession;
 use crate::error::VaultError;
-use crate::session::Session;
-use crate::transport::Deadline;
+use crate::http::request::VaultRequest;
 
 /// The head of what transit makes; the version of its key follows.
 const HEAD: &str = "vault:v";
@@ -21,7 +21,7 @@ const HEAD: &str = "vault:v";
 /// Encrypts and decrypts with one of Vault's keys.
 #[derive(Debug)]
 pub(crate) struct Transit {
-    session: Arc<Session>,
+    session: Arc<VaultSession>,
     engine: String,
     key: String,
 }
@@ -37,7 +37,7 @@ struct Decrypted {
 }
 
 impl Transit {
-    pub(crate) fn new(session: Arc<Session>, settings: &VaultTransit) -> Self {
+    pub(crate) fn new(session: Arc<VaultSession>, settings: &VaultTransit) -> Self {
         Self { session, engine: settings.engine.clone(), key: settings.key.clone() }
     }
 
@@ -54,7 +54,7 @@ impl Transit {
             plaintext: STANDARD.encode(value.expose()),
             ..EncryptDataRequest::default()
         };
-        let call = Call::of(&request)?.needing("update").repeatable();
+        let call = VaultRequest::of(&request)?.needing("update").repeatable();
         let answer = self.session.ask(&call, deadline).await.map_err(|error| match error {
             VaultError::Denied { path, role, .. } => {
                 VaultError::EncryptDenied { path, role, key: self.key.clone() }
@@ -87,7 +87,7 @@ impl Transit {
             ciphertext: ciphertext.to_owned(),
             ..DecryptDataRequest::default()
         };
-        let call = Call::of(&request)?.needing("update").repeatable();
+        let call = VaultRequest::of(&request)?.needing("update").repeatable();
         let answer = self.session.ask(&call, deadline).await?;
         if !answer.is_success() {
             return Err(answer.into_error());

@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use kes_store::Deadline;
 use kes_types::{KeyName, Random, Secret};
 use tokio::sync::Semaphore;
 
 use crate::NOTICE;
-use crate::call::Call;
+use crate::auth::session::AwsSession;
+use crate::call::AwsCall;
 use crate::error::AwsError;
-use crate::refusal::Refusal;
-use crate::sanitized::SanitizedError;
-use crate::secret::{CreationToken, Current, Names, Observation};
-use crate::session::{Deadline, Session};
+use crate::error::refusal::Refusal;
+use crate::error::sanitized::SanitizedError;
+use crate::key::secret::{CreationToken, Current, Names, Observation};
 
 /// The most secrets on a page (*`ListSecrets`*).
 const PAGE_SECRETS: i32 = 100;
@@ -27,8 +28,8 @@ const CONFIRMATIONS_MAX: usize = 128;
 
 /// Secrets Manager.
 #[derive(Debug)]
-pub(crate) struct Manager {
-    pub(crate) session: Arc<Session>,
+pub(crate) struct SecretsManager {
+    pub(crate) session: Arc<AwsSession>,
     pub(crate) names: Names,
     pub(crate) kms_key: Option<String>,
     tags: Option<Vec<Tag>>,
@@ -41,9 +42,9 @@ pub(crate) struct Manager {
     pub(crate) confirmations: Semaphore,
 }
 
-impl Manager {
+impl SecretsManager {
     pub(crate) fn new(
-        session: Arc<Session>,
+        session: Arc<AwsSession>,
         names: Names,
         kms_key: Option<String>,
         tags: Option<Vec<Tag>>,
@@ -56,9 +57,9 @@ impl Manager {
     }
 
     /// A request about a secret, as policies and the log name it.
-    fn call(&self, action: &'static str, secret: &str) -> Call {
+    fn call(&self, action: &'static str, secret: &str) -> AwsCall {
         let head = self.arn_head.get().map_or("", String::as_str);
-        Call::new(action, &format!("{head}{secret}"))
+        AwsCall::new(action, &format!("{head}{secret}"))
     }
 
     /// Takes note of where in AWS we are.
@@ -169,7 +170,7 @@ impl Manager {
             let request = self.session.secrets_once.delete_secret();
             request.secret_id(id).force_delete_without_recovery(true).send()
         };
-        let call = Call::new("secretsmanager:DeleteSecret", id);
+        let call = AwsCall::new("secretsmanager:DeleteSecret", id);
         let output = self.session.ask(&call, deadline, send).await?;
         whole(&call, output.arn()).map(drop)
     }
@@ -185,7 +186,7 @@ impl Manager {
         let filter = (!start.is_empty()).then(|| {
             Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
         });
-        let call = Call::new("secretsmanager:ListSecrets", &start);
+        let call = AwsCall::new("secretsmanager:ListSecrets", &start);
         let (mut keys, mut next) = (Vec::new(), None);
         loop {
             let send = || {
@@ -214,7 +215,7 @@ impl Manager {
     /// The cheapest request that shows that AWS is there and knows us.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), AwsError> {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
-        let call = Call::new("secretsmanager:ListSecrets", "*");
+        let call = AwsCall::new("secretsmanager:ListSecrets", "*");
         let output = self.session.ask(&call, deadline, send).await?;
         let some = whole(&call, output.secret_list.as_ref())?.first();
         self.note_arn(some.and_then(SecretListEntry::arn).unwrap_or_default());
@@ -223,14 +224,14 @@ impl Manager {
 }
 
 /// Demands what every answer of AWS has: something else may answer 200 with nothing.
-fn whole<T>(call: &Call, part: Option<T>) -> Result<T, AwsError> {
+fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
     part.ok_or_else(|| {
         AwsError::NotUnderstood(call.clone(), SanitizedError::new("it is not complete"))
     })
 }
 
 /// Demands that an answer is about the secret that was asked for.
-fn named(call: &Call, name: Option<&str>, secret: &str) -> Result<(), AwsError> {
+fn named(call: &AwsCall, name: Option<&str>, secret: &str) -> Result<(), AwsError> {
     let found = whole(call, name)?;
     if found == secret {
         return Ok(());
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_answer_about_another_secret_is_refused() {
-        let call = Call::new("secretsmanager:GetSecretValue", "a");
+        let call = AwsCall::new("secretsmanager:GetSecretValue", "a");
         assert!(named(&call, Some("a"), "a").is_ok());
         let said = named(&call, Some("A"), "a").unwrap_err().to_string();
         assert_eq!(said, "AWS answered with secret 'A' where 'a' was asked for");

@@ -13,12 +13,15 @@ use aws_sdk_secretsmanager::config::{
 };
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
+use kes_store::Deadline;
 use kes_types::{Clock, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::Call;
-use crate::credential_refresher::{CredentialRefresher, Generation, Source};
+use crate::auth::credentials::CredentialGeneration;
+use crate::auth::refresher::CredentialRefresher;
+use crate::auth::source::Source;
+use crate::call::AwsCall;
 use crate::error::AwsError;
 use crate::http::Http;
 
@@ -53,7 +56,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Clients of AWS, and the credentials that they share.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct AwsSession {
     pub(crate) refresher: Arc<CredentialRefresher>,
     /// Secrets Manager, for what may be asked again.
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
@@ -67,32 +70,12 @@ pub(crate) struct Session {
     read: Mutex<Vec<String>>,
 }
 
-/// When an operation must be over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(tokio::time::Instant);
-
-impl Deadline {
-    /// The end of an operation that starts now.
-    pub(crate) fn of_operation() -> Self {
-        Self(tokio::time::Instant::now() + OPERATION_TIMEOUT)
-    }
-
-    /// Runs it until then; none if it takes longer.
-    pub(crate) async fn run<T>(self, future: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.0, future).await.ok()
-    }
-
-    /// Waits, if there is time to do something after it.
-    pub(crate) async fn wait(self, time: Duration) -> bool {
-        if tokio::time::Instant::now() + time >= self.0 {
-            return false;
-        }
-        tokio::time::sleep(time).await;
-        true
-    }
+/// The deadline of an operation that starts now.
+pub(crate) fn deadline() -> Deadline {
+    Deadline::after(OPERATION_TIMEOUT)
 }
 
-impl Session {
+impl AwsSession {
     pub(crate) fn new(
         settings: &AwsKeystore,
         http: Http,
@@ -164,7 +147,7 @@ impl Session {
     /// there are others.
     pub(crate) async fn ask<T, E, F>(
         &self,
-        call: &Call,
+        call: &AwsCall,
         deadline: Deadline,
         send: impl Fn() -> F,
     ) -> Result<T, AwsError>
@@ -192,7 +175,7 @@ impl Session {
             }
         };
         let result = asking.await;
-        if call.is_of_secrets_manager() && result.as_ref().is_err_and(AwsError::is_passing) {
+        if call.is_of_secrets_manager() && result.as_ref().is_err_and(AwsError::is_transient) {
             self.is_in_doubt.store(true, Ordering::Relaxed);
         }
         result
@@ -201,8 +184,8 @@ impl Session {
     /// Whether there are other credentials now than those that a request failed with.
     async fn is_replaced(
         &self,
-        generation: Generation,
-        call: &Call,
+        generation: CredentialGeneration,
+        call: &AwsCall,
         error: &AwsError,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
@@ -304,7 +287,7 @@ mod tests {
     use kes_types::SystemClock;
 
     use super::*;
-    use crate::canned::{Hands, refresher};
+    use crate::fake::{ManualClock, refresher};
 
     fn denied() -> SdkError<GetSecretValueError, HttpResponse> {
         let code = ErrorMetadata::builder().code("AccessDeniedException").build();
@@ -328,11 +311,11 @@ mod tests {
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let http = Http::new(&settings.endpoint, kes_outbound::Proxies::default()).unwrap();
-        let mut session = Session::new(&settings, http, Arc::new(SystemClock), tasks, stop);
-        let clock = Arc::new(Hands::new());
+        let mut session = AwsSession::new(&settings, http, Arc::new(SystemClock), tasks, stop);
+        let clock = Arc::new(ManualClock::new());
         session.refresher = Arc::new(refresher(&clock).0);
-        let call = Call::new("secretsmanager:GetSecretValue", "my-key");
-        let (requests, deadline) = (AtomicUsize::new(0), Deadline::of_operation());
+        let call = AwsCall::new("secretsmanager:GetSecretValue", "my-key");
+        let (requests, deadline) = (AtomicUsize::new(0), deadline());
         for (lets_in, after, want) in [(1, 0, false), (1, 60, true), (9, 60, false), (1, 0, false)]
         {
             clock.advance(after);

@@ -2,26 +2,27 @@
 //! new ones while the old ones are good.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
-use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials, SharedHttpClient};
+use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials};
+use kes_store::Deadline;
 use kes_types::Clock;
-use subtle::ConstantTimeEq as _;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::NOTICE;
-use crate::backoff;
+use crate::auth::credentials::{CredentialGeneration, CredentialState, MIN_INTERVAL};
+use crate::auth::session::OPERATION_TIMEOUT;
+use crate::auth::source::{Source, no_answer, sendable};
 use crate::error::AwsError;
-use crate::sanitized::SanitizedError;
-use crate::session::{Deadline, OPERATION_TIMEOUT, chain_timeouts};
+use crate::error::sanitized::SanitizedError;
+
+/// What the sources answer; none if the server ends before.
+type Answer = Option<Result<Credentials, SanitizedError>>;
 
 /// How long the sources of credentials may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
@@ -29,24 +30,12 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long they may take when nobody waits for them any more.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 
-/// Credentials are replaced when no more than this, or a quarter of their life, is left.
-const LEFT_MAX: Duration = Duration::from_mins(5);
-
-/// A source that gave the same credentials again is asked again no later than this.
-const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
-
 /// How long before their end credentials are used no more: a request takes time to arrive.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
-
-/// However often requests need other credentials, the sources are not asked more often than this.
-const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The same for requests that were denied what they asked: twice as long after each.
 const DENIED_INTERVAL_MIN: Duration = Duration::from_mins(1);
 const DENIED_INTERVAL_MAX: Duration = Duration::from_hours(1);
-
-/// The longest wait after failures in a row.
-const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// Holds credentials, hands them to the SDK, and looks after them.
 pub(crate) struct CredentialRefresher {
@@ -68,49 +57,6 @@ struct Denials {
     times: u32,
 }
 
-/// What the sources answer; none if the server ends before.
-type Answer = Option<Result<Credentials, SanitizedError>>;
-
-/// Where credentials come from.
-pub(crate) enum Source {
-    /// The configuration: they are what they are.
-    Given(Credentials),
-    /// Somebody who is asked each time.
-    Asked(Box<dyn Fn() -> Asking + Send + Sync>),
-}
-
-/// A question to a source.
-pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Credentials, SanitizedError>> + Send>>;
-
-impl Source {
-    /// What the SDK finds in this region's environment.
-    pub(crate) fn chain(http: SharedHttpClient, region: Region) -> Self {
-        Self::Asked(Box::new(move || Box::pin(from_chain(http.clone(), region.clone()))))
-    }
-}
-
-/// Which of the credentials, counted in the order in which they came; 0 is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Generation(u64);
-
-#[derive(Clone, Default)]
-struct CredentialState {
-    held: Option<Credentials>,
-    generation: Generation,
-    /// Since when there are these.
-    held_at: Option<Instant>,
-    /// When the sources were asked last.
-    asked_at: Option<Instant>,
-    /// When somebody last learned what they answer, or that they do not.
-    answered_at: Option<Instant>,
-    /// Why they gave nothing, if they did not.
-    last_error: Option<SanitizedError>,
-    /// How often in a row.
-    failures: u32,
-    /// When to ask again, in time for the credentials not to expire.
-    due_at: Option<Instant>,
-}
-
 impl CredentialRefresher {
     pub(crate) fn new(
         source: Source,
@@ -121,7 +67,7 @@ impl CredentialRefresher {
         let mut state = CredentialState::default();
         if let Source::Given(credentials) = &source {
             state.held = Some(credentials.clone());
-            state.generation = Generation(1);
+            state.generation = CredentialGeneration(1);
         }
         let (state, loading) = (watch::Sender::new(state), Mutex::default());
         let denials = std::sync::Mutex::default();
@@ -135,7 +81,7 @@ impl CredentialRefresher {
 
     /// Sees to it that there are credentials that have not expired. Where there are none and the
     /// sources have just failed, it says why at once.
-    pub(crate) async fn ready(&self, deadline: Deadline) -> Result<Generation, AwsError> {
+    pub(crate) async fn ready(&self, deadline: Deadline) -> Result<CredentialGeneration, AwsError> {
         if let Some(generation) = self.valid() {
             return Ok(generation);
         }
@@ -150,7 +96,7 @@ impl CredentialRefresher {
     /// AWS refused credentials of this generation: whether there are others now.
     pub(crate) async fn replace(
         &self,
-        refused: Generation,
+        refused: CredentialGeneration,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
         let refused_at = self.clock.monotonic();
@@ -166,7 +112,7 @@ impl CredentialRefresher {
     /// is denied meanwhile waits for the answer too.
     pub(crate) async fn replace_denied(
         &self,
-        denied: Generation,
+        denied: CredentialGeneration,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
         let may_ask = || self.generation() == denied && self.may_ask_about_denial();
@@ -175,7 +121,7 @@ impl CredentialRefresher {
     }
 
     /// Whether there are later credentials; where it matters, why there are none.
-    fn is_replaced(&self, old: Generation, is_answered: bool) -> Result<bool, AwsError> {
+    fn is_replaced(&self, old: CredentialGeneration, is_answered: bool) -> Result<bool, AwsError> {
         let state = self.state.borrow();
         match &state.last_error {
             _ if state.generation > old => Ok(true),
@@ -205,7 +151,7 @@ impl CredentialRefresher {
         deadline.run(load).await.ok_or(pending)
     }
 
-    fn generation(&self) -> Generation {
+    fn generation(&self) -> CredentialGeneration {
         self.state.borrow().generation
     }
 
@@ -251,7 +197,7 @@ impl CredentialRefresher {
         let _ = self.stop.run_until_cancelled(look).await;
     }
 
-    fn valid(&self) -> Option<Generation> {
+    fn valid(&self) -> Option<CredentialGeneration> {
         let state = self.state.borrow();
         let expiry = state.held.as_ref()?.expiry();
         let is_valid = expiry.is_none_or(|expiry| expiry > self.clock.now() + ON_THE_WAY);
@@ -318,47 +264,6 @@ impl CredentialRefresher {
     }
 }
 
-impl CredentialState {
-    /// Refuses credentials that have expired while there are others that have not.
-    fn worth_having(
-        &self,
-        new: Credentials,
-        now: SystemTime,
-    ) -> Result<Credentials, SanitizedError> {
-        let has_expired = |it: &Credentials| it.expiry().is_some_and(|expiry| expiry <= now);
-        if has_expired(&new) && self.held.as_ref().is_some_and(|held| !has_expired(held)) {
-            return Err(SanitizedError::new("the source gives credentials that have expired"));
-        }
-        Ok(new)
-    }
-
-    /// Takes credentials over; returns when to replace them.
-    fn take(&mut self, credentials: Credentials, now: SystemTime) -> Option<Duration> {
-        if std::mem::take(&mut self.failures) > 0 {
-            tracing::warn!(target: NOTICE, "the AWS credentials can be refreshed again");
-        }
-        self.last_error = None;
-        let is_new = !self.held.as_ref().is_some_and(|held| are_same(held, &credentials));
-        let expiry = credentials.expiry();
-        self.held = Some(credentials);
-        self.generation = Generation(self.generation.0 + u64::from(is_new));
-        expiry.map(|expiry| refresh_in(left(expiry, now), is_new))
-    }
-
-    /// Notes why there are no new ones; returns when to ask again.
-    fn fail(&mut self, error: SanitizedError, now: SystemTime, jitter: f64) -> Duration {
-        if self.failures == 0 {
-            let cause: &dyn std::error::Error = &error;
-            let expiry = self.held.as_ref().and_then(Credentials::expiry);
-            let left_seconds = expiry.map(|expiry| left(expiry, now).as_secs());
-            tracing::error!(cause, left_seconds, "the AWS credentials cannot be refreshed");
-        }
-        self.last_error = Some(error);
-        self.failures = self.failures.saturating_add(1);
-        backoff::delay(MIN_INTERVAL, self.failures - 1, BACKOFF_MAX, jitter)
-    }
-}
-
 impl ProvideCredentials for CredentialRefresher {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
@@ -377,64 +282,11 @@ impl fmt::Debug for CredentialRefresher {
     }
 }
 
-/// Asks the SDK's chain, a new one each time: a chain remembers files that have been rotated since,
-/// sessions that were ended, failures, and credentials that it gives again when its source fails.
-async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credentials, SanitizedError> {
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .region(region)
-        // Without, the chain waits for ever for an STS that does not answer.
-        .timeout_config(chain_timeouts());
-    let answer = match config.load().await.credentials_provider() {
-        Some(chain) => chain.provide_credentials().await,
-        None => Err(CredentialsError::not_loaded_no_source()),
-    };
-    answer.map_err(|error| SanitizedError::of(&error))
-}
-
-/// Refuses credentials that cannot be part of a request's head.
-fn sendable(credentials: Credentials) -> Result<Credentials, SanitizedError> {
-    let is_good = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_good(credentials.access_key_id()) && credentials.session_token().is_none_or(is_good) {
-        return Ok(credentials);
-    }
-    Err(SanitizedError::new(
-        "the credentials have a blank, a line end or another character that none have",
-    ))
-}
-
-fn no_answer(within: Duration) -> SanitizedError {
-    SanitizedError::new(&format!("no source of credentials answered within {} s", within.as_secs()))
-}
-
-/// Whether both are signed with alike. An expiry may be made up: the SDK puts it off for credentials
-/// that EC2 did not replace in time.
-fn are_same(one: &Credentials, other: &Credentials) -> bool {
-    one.access_key_id() == other.access_key_id()
-        && one.session_token() == other.session_token()
-        && one.secret_access_key().as_bytes().ct_eq(other.secret_access_key().as_bytes()).into()
-}
-
 async fn sleep(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
     }
-}
-
-fn left(expiry: SystemTime, now: SystemTime) -> Duration {
-    expiry.duration_since(now).unwrap_or_default()
-}
-
-/// When to replace credentials that live so long from now on. The same ones again mean that their
-/// source has no new ones yet: EC2 has them a few minutes before the end.
-fn refresh_in(left: Duration, is_new: bool) -> Duration {
-    let wait = if is_new || left > LEFT_MAX * 2 {
-        left.saturating_sub(LEFT_MAX.min(left / 4))
-    } else {
-        SAME_WAIT_MAX.min(left / 2)
-    };
-    wait.max(MIN_INTERVAL)
 }
 
 /// Why there are none where a source did answer.
@@ -445,15 +297,14 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::canned::{Hands, refresher};
-
-    const S: Duration = Duration::from_secs(1);
+    use crate::auth::session;
+    use crate::fake::{ManualClock, refresher};
 
     #[tokio::test]
     async fn denied_credentials_are_replaced_when_they_are_a_minute_old_and_ever_more_rarely() {
-        let clock = Arc::new(Hands::new());
+        let clock = Arc::new(ManualClock::new());
         let (refresher, asked) = refresher(&clock);
-        let deadline = Deadline::of_operation();
+        let deadline = session::deadline();
         let times = || asked.load(Ordering::Relaxed);
         let mut held = refresher.ready(deadline).await.unwrap();
         for (round, interval) in [(2, 60), (3, 60), (4, 120), (5, 240)] {
@@ -468,31 +319,5 @@ mod tests {
             assert!(next > held);
             held = next;
         }
-    }
-
-    #[test]
-    fn credentials_are_replaced_well_before_they_expire() {
-        assert_eq!(refresh_in(S * 3600 * 6, true), S * (3600 * 6 - 300));
-        assert_eq!(refresh_in(S * 900, true), S * (900 - 225));
-        assert_eq!(refresh_in(S * 8, true), S * 6);
-        // A source that has no new ones yet is asked again, ever sooner.
-        assert_eq!(refresh_in(S * 300, false), S * 60);
-        assert_eq!(refresh_in(S * 3600, false), S * 3300);
-        assert_eq!(refresh_in(S * 60, false), S * 30);
-        for is_new in [true, false] {
-            assert_eq!(refresh_in(Duration::ZERO, is_new), MIN_INTERVAL);
-        }
-    }
-
-    #[test]
-    fn expired_credentials_do_not_replace_good_ones() {
-        let now = SystemTime::UNIX_EPOCH + S * 1000;
-        let credentials = |expiry| Credentials::new("A", "s", None, Some(expiry), "test");
-        let mut state = CredentialState::default();
-        assert!(state.worth_having(credentials(now - S), now).is_ok());
-        state.take(credentials(now + S), now);
-        assert!(state.worth_having(credentials(now - S), now).is_err());
-        assert!(state.worth_having(credentials(now + S), now).is_ok());
-        assert!(state.worth_having(credentials(now - S), now + S).is_ok());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use kes_config::{VaultCredentials, VaultJwt, VaultLogin};
+use kes_store::Deadline;
 use kes_types::Secret;
 use tokio::io::AsyncReadExt as _;
 use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
@@ -13,11 +14,11 @@ use vaultrs::api::token::requests::{
     LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
 };
 
-use crate::answer::{Answer, Auth, Envelope};
-use crate::call::Call;
+use crate::auth::token_state::Lease;
 use crate::error::VaultError;
-use crate::token_state::Lease;
-use crate::transport::{Deadline, OPERATION_TIMEOUT, Sender, Transport};
+use crate::http::request::VaultRequest;
+use crate::http::response::{Auth, Envelope, VaultResponse};
+use crate::http::{OPERATION_TIMEOUT, Sender, Transport};
 
 /// The longest token of a service account, in bytes.
 const JWT_LEN_MAX: u64 = 64 << 10;
@@ -79,7 +80,7 @@ impl Login {
         transport: &Transport,
         deadline: Deadline,
     ) -> Result<Granted, VaultError> {
-        let Some(call) = transport.within(deadline, self.call()).await else {
+        let Some(call) = deadline.run(self.call()).await else {
             return Err(VaultError::LoginPending { within: OPERATION_TIMEOUT });
         };
         let call = call?.put();
@@ -94,7 +95,7 @@ impl Login {
         token: &Token,
         deadline: Deadline,
     ) -> Result<Granted, VaultError> {
-        let call = Call::of(&RenewTokenSelfRequest::default())?.put();
+        let call = VaultRequest::of(&RenewTokenSelfRequest::default())?.put();
         granted(transport.send(&call, self.sender(token), deadline).await?)
     }
 
@@ -106,7 +107,7 @@ impl Login {
         token: &Token,
         deadline: Deadline,
     ) -> Result<bool, VaultError> {
-        let call = Call::of(&LookupTokenSelfRequest::default())?;
+        let call = VaultRequest::of(&LookupTokenSelfRequest::default())?;
         let answer = transport.send(&call, self.sender(token), deadline).await?;
         match answer.status {
             403 if !answer.is_foreign() => Ok(false),
@@ -122,7 +123,7 @@ impl Login {
         token: &Token,
         deadline: Deadline,
     ) -> Result<(), VaultError> {
-        let call = Call::of(&RevokeTokenSelfRequest::default())?.put();
+        let call = VaultRequest::of(&RevokeTokenSelfRequest::default())?.put();
         let answer = transport.send(&call, self.sender(token), deadline).await?;
         if answer.is_success() { Ok(()) } else { Err(answer.into_error()) }
     }
@@ -131,20 +132,22 @@ impl Login {
         Sender { token: Some(token.header()), namespace: self.namespace.as_ref() }
     }
 
-    async fn call(&self) -> Result<Call, VaultError> {
+    async fn call(&self) -> Result<VaultRequest, VaultError> {
         let mount = self.engine.clone();
         match &self.credentials {
-            VaultCredentials::AppRole { id, secret } => Call::of(&LoginWithApproleRequest {
-                mount,
-                role_id: text(id)?,
-                secret_id: text(secret)?,
-            }),
+            VaultCredentials::AppRole { id, secret } => {
+                VaultRequest::of(&LoginWithApproleRequest {
+                    mount,
+                    role_id: text(id)?,
+                    secret_id: text(secret)?,
+                })
+            }
             VaultCredentials::Kubernetes { role, jwt } => {
                 let jwt = match jwt {
                     VaultJwt::Token(token) => text(token)?,
                     VaultJwt::File(path) => read(path).await?,
                 };
-                Call::of(&LoginWithKubernetesRequest { mount, role: role.clone(), jwt })
+                VaultRequest::of(&LoginWithKubernetesRequest { mount, role: role.clone(), jwt })
             }
         }
     }
@@ -170,7 +173,7 @@ pub(crate) fn namespace(namespace: Option<&str>) -> Result<Option<HeaderValue>, 
         .map_err(|error| VaultError::Request(std::sync::Arc::new(error)))
 }
 
-fn granted(answer: Answer) -> Result<Granted, VaultError> {
+fn granted(answer: VaultResponse) -> Result<Granted, VaultError> {
     if answer.is_success() {
         let auth: Auth =
             answer.parse::<Envelope<()>>()?.auth.ok_or_else(|| answer.not_understood())?;

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::NOTICE;
-use crate::manager::Manager;
-use crate::secret::Observation;
-use crate::session::Deadline;
+use crate::auth::session;
+use crate::key::secret::Observation;
+use crate::key::secrets_manager::SecretsManager;
 
 /// The most looks at a time; a name that gets none is looked at when it is read again.
 const LOOKS_MAX: usize = 4;
@@ -34,7 +34,7 @@ impl Versions {
     }
 
     /// A key was read.
-    pub(crate) fn read(&self, manager: &Arc<Manager>, key: &KeyName) {
+    pub(crate) fn read(&self, manager: &Arc<SecretsManager>, key: &KeyName) {
         if manager.is_look_denied() || self.stop.is_cancelled() {
             return;
         }
@@ -58,9 +58,9 @@ impl Versions {
 }
 
 /// Warns of versions. Tells whether there was an answer.
-async fn count(manager: &Manager, key: &KeyName) -> bool {
+async fn count(manager: &SecretsManager, key: &KeyName) -> bool {
     let secret = manager.names.secret(key);
-    let Ok(look) = manager.look(&secret, Deadline::of_operation()).await else { return false };
+    let Ok(look) = manager.look(&secret, session::deadline()).await else { return false };
     if let Observation::Present(found) = look
         && found.versions > 1
     {

@@ -4,14 +4,14 @@
 //! The decision after an attempt that failed is [`next_step`], a pure function. What counts in the end is the value
 //! that AWS returns: the bytes of a key are random, so they alone tell which writer created the secret.
 
+use kes_store::{Deadline, Retries};
 use kes_types::{KeyName, Secret};
 
 use crate::error::AwsError;
-use crate::keys::{Backoff, REREADS_MAX, REWRITES_MAX};
-use crate::manager::{EXISTS, INVALID, Manager, NOT_FOUND, as_text};
-use crate::refusal::Refusal;
-use crate::secret::{CreationToken, Observation, SECRET_LEN_MAX};
-use crate::session::Deadline;
+use crate::error::refusal::Refusal;
+use crate::key::read::{BACKOFF, REREADS_MAX, REWRITES_MAX};
+use crate::key::secret::{CreationToken, Observation, SECRET_LEN_MAX};
+use crate::key::secrets_manager::{EXISTS, INVALID, NOT_FOUND, SecretsManager, as_text};
 
 /// How a creation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl CreateError {
             Self::Taken
         } else if error.has_code(INVALID) {
             Self::Invalid
-        } else if error.may_have_happened() {
+        } else if error.is_ambiguous() {
             Self::Ambiguous
         } else {
             Self::Refused
@@ -133,7 +133,7 @@ impl CreateError {
     }
 }
 
-impl Manager {
+impl SecretsManager {
     /// Creates a secret and reads it back: it counts as created only when AWS returns its value.
     pub(crate) async fn create(
         &self,
@@ -160,7 +160,7 @@ impl Manager {
     /// Sends the creation until its outcome is known, each time with the same token.
     async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let Write { secret, text, token, deadline, .. } = write;
-        let mut backoff = Backoff::new(REWRITES_MAX);
+        let mut retries = Retries::new(BACKOFF, REWRITES_MAX);
         let mut ambiguous = false;
         loop {
             let error = match self.put(secret, text, token, *deadline).await {
@@ -197,13 +197,13 @@ impl Manager {
             match step {
                 NextStep::Exists => return Ok(Creation::Exists),
                 NextStep::Retry => {
-                    if backoff.is_over()
+                    if retries.is_over()
                         && let Some(since) = deleted_since
                     {
                         let secret = secret.clone();
                         return Err(AwsError::ScheduledForDeletion { secret, since });
                     }
-                    if !backoff.wait(*deadline).await {
+                    if !retries.wait(*deadline).await {
                         let is_taken = kind == CreateError::Taken && !ambiguous;
                         return if is_taken { Ok(Creation::Exists) } else { Err(error) };
                     }
@@ -226,13 +226,13 @@ impl Manager {
     /// Reads what was written, as every other server will read it.
     async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let secret = || write.secret.clone();
-        let mut backoff = Backoff::new(REREADS_MAX);
+        let mut retries = Retries::new(BACKOFF, REREADS_MAX);
         loop {
             match self.current(&write.secret, write.deadline).await {
                 Ok(current) if current.value == *write.value => return Ok(Creation::Done),
                 Ok(_) => return Err(AwsError::Changed { secret: secret() }),
                 Err(error) if error.has_code(NOT_FOUND) => {
-                    if !backoff.wait(write.deadline).await {
+                    if !retries.wait(write.deadline).await {
                         return Err(AwsError::NotReadBack { secret: secret() });
                     }
                 }
