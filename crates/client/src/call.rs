@@ -1,5 +1,7 @@
 //! Sends a request to the servers in order until one answers, and reads the answer.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -43,17 +45,22 @@ impl Client {
     }
 
     /// Sends a request within the time limit of a call and returns a successful answer.
-    pub(crate) async fn call(
-        &self,
+    ///
+    /// The future is boxed so that its code is compiled once, in this crate: that of an `async fn` is
+    /// compiled in each crate that awaits it.
+    pub(crate) fn call<'a>(
+        &'a self,
         method: Method,
-        path: &str,
+        path: &'a str,
         body: Option<Bytes>,
-    ) -> Result<ServerAnswer, ClientError> {
+    ) -> Pin<Box<dyn Future<Output = Result<ServerAnswer, ClientError>> + Send + 'a>> {
         let limit = self.timeouts.call;
-        match timeout(limit, self.call_in_order(method, path, body)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(ClientError::TimedOut(limit)),
-        }
+        Box::pin(async move {
+            match timeout(limit, self.call_in_order(method, path, body)).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => Err(ClientError::TimedOut(limit)),
+            }
+        })
     }
 
     /// Sends the request to each server in order until one gives a final answer (failover).

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use kes_config::Limits;
 use kes_keyring::Keyring;
 use kes_types::{Clock, Timestamp};
@@ -141,7 +142,14 @@ impl Bound {
 
     /// Serves until the server is stopped: then accepts nothing more, answers what was accepted
     /// and writes its audit log to the end. Returns whether everything ended in time.
-    pub async fn run(self) -> bool {
+    ///
+    /// The future is boxed so that the code of connections and requests is compiled in this crate, at
+    /// its optimisation level: that of an `async fn` is compiled in the crate that awaits it.
+    pub fn run(self) -> BoxFuture<'static, bool> {
+        Box::pin(self.serve())
+    }
+
+    async fn serve(self) -> bool {
         let Server { app, tasks } = self.server;
         let connections = TaskTracker::new();
         let snapshot = app.live.load();

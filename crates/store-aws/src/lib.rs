@@ -21,6 +21,7 @@ mod secret;
 mod session;
 mod versions;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,10 @@ pub struct AwsStore {
     versions: Versions,
 }
 
+/// The future of [`AwsStore::open`]: the store, and warnings for the operator.
+pub type Opening =
+    Pin<Box<dyn Future<Output = Result<(AwsStore, Vec<BoxError>), OpenError>> + Send>>;
+
 impl AwsStore {
     /// Finds credentials, and looks whether AWS knows them and the KMS key can be used, within
     /// 10 s each.
@@ -81,7 +86,14 @@ impl AwsStore {
     /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
-    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
+    ///
+    /// The future is boxed so that its code is compiled in this crate, at this crate's optimisation
+    /// level: that of an `async fn` is compiled in the crate that awaits it.
+    pub fn open(parts: Parts) -> Opening {
+        Box::pin(Self::connect(parts))
+    }
+
+    async fn connect(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
         let Parts { settings, proxies, clock, random, tasks, stop } = parts;
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
         let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());

@@ -23,6 +23,7 @@ mod token_state;
 mod transit;
 mod transport;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,13 +74,24 @@ pub struct VaultStore {
     transit: Option<Transit>,
 }
 
+/// The future of [`VaultStore::open`]: the store, and warnings for the operator.
+pub type Opening =
+    Pin<Box<dyn Future<Output = Result<(VaultStore, Vec<BoxError>), OpenError>> + Send>>;
+
 impl VaultStore {
     /// Logs in and looks whether the engine is what the settings say, within 10 s each.
     ///
     /// A Vault that does not answer, is sealed or says "later" is no error: the store is there,
     /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
     /// that is not the one of the settings are errors.
-    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
+    ///
+    /// The future is boxed so that its code is compiled in this crate, at this crate's optimisation
+    /// level: that of an `async fn` is compiled in the crate that awaits it.
+    pub fn open(parts: Parts) -> Opening {
+        Box::pin(Self::connect(parts))
+    }
+
+    async fn connect(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
         let Parts { settings, proxies, clock, tasks, stop } = parts;
         let unusable = |error: VaultError| OpenError::Engine(error.into());
         let transport = Arc::new(Transport::new(&settings, &proxies, Arc::clone(&clock))?);
