@@ -1,4 +1,4 @@
-//! From a configuration to a running server.
+//! Builds a server from a configuration, and runs it until it is stopped.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::connection::listener;
 use crate::http::service;
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
-use crate::limit::handshakes::Turns;
+use crate::limit::handshakes::HandshakeLimiter;
 use crate::log::audit::AuditLog;
 use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
@@ -32,10 +32,10 @@ use crate::state::shutdown::Stop;
 use crate::state::snapshot::{Live, Snapshot, SnapshotError};
 use crate::state::system::System;
 
-/// How long the end of the server waits for what is left when all connections are gone.
+/// How long a shutdown waits for remaining tasks when all connections have ended.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// What a server is made of.
+/// The dependencies and limits of a [`Server`].
 pub struct ServerDeps {
     /// What a reload may replace: policies, TLS, API settings, log levels.
     pub live: kes_config::Live,
@@ -51,7 +51,7 @@ pub struct ServerDeps {
     pub stop: Stop,
     /// Owner of every task; shared with the keyring, whose writes outlive their callers.
     pub tasks: TaskTracker,
-    /// What `/version` tells.
+    /// The build that `/version` reports.
     pub build: BuildInfo,
     /// What clients may hold, and the time that they may take.
     pub limits: Limits,
@@ -114,7 +114,9 @@ impl Server {
                 deps.stop.clone(),
             ),
             accounts: Accounts::new(limits.requests, limits.requests_per_identity),
-            handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+            handshakes: HandshakeLimiter::new(
+                std::thread::available_parallelism().map_or(1, NonZero::get),
+            ),
             started: deps.clock.monotonic(),
             clock: deps.clock,
             stop: deps.stop,
@@ -192,7 +194,7 @@ impl Bound {
         app.failures.finish();
         drop(app);
         tasks.close();
-        // Writes go on when nobody waits for them.
+        // Writes continue when no request waits for them.
         let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
         if !written {
             tracing::error!(

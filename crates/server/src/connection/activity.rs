@@ -1,4 +1,4 @@
-//! The requests of one connection: whether it is idle, and whether its client takes the answers.
+//! Tracks the requests of one connection: whether it is idle, and whether its client reads the responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};

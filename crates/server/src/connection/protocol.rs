@@ -1,4 +1,4 @@
-//! Protocol detection: whether a connection begins with TLS, with HTTP without it, or not at all.
+//! Detects by its first bytes whether a connection begins with TLS, with plain HTTP, or with neither.
 
 use std::io;
 use std::os::fd::AsFd;

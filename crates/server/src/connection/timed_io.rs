@@ -1,5 +1,5 @@
-//! The bytes of a connection, within the time that a client may take to send a head and to take what
-//! is written.
+//! An I/O stream with timeouts: for a client that trickles a request head (slowloris), and for one that does not read
+//! what is written.
 
 use std::io;
 use std::pin::Pin;

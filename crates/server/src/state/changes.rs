@@ -1,5 +1,5 @@
-//! Requests that change keys. Each runs to its end in a task of its own: when its caller hangs up, only
-//! the waiting for its answer ends, and its outcome is still logged, audited and counted.
+//! Runs requests that change keys to their end, each in a task of its own: when its caller disconnects, only the
+//! response is not sent; the outcome is logged, audited and counted.
 
 use std::sync::{Arc, Weak};
 
