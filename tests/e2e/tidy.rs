@@ -20,7 +20,7 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("kes-crypto", &["kes-types"]),
     ("kes-policy", &["kes-types"]),
     ("kes-store", &["kes-types"]),
-    ("kes-config", &["kes-crypto", "kes-policy", "kes-types"]),
+    ("kes-config", &["kes-crypto", "kes-policy", "kes-tls", "kes-types"]),
     ("kes-store-aws", &["kes-config", "kes-outbound", "kes-store", "kes-tls", "kes-types"]),
     ("kes-store-fs", &["kes-store", "kes-types"]),
     ("kes-store-vault", &["kes-config", "kes-outbound", "kes-store", "kes-tls", "kes-types"]),

@@ -61,18 +61,13 @@ impl FromStr for ListenAddress {
         if host.is_empty() {
             return Ok(Self::everywhere(text, port));
         }
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let candidates = match (bare, host.parse::<IpAddr>()) {
-            (None, Ok(ip @ IpAddr::V4(_))) => vec![SocketAddr::new(ip, port)],
-            (Some(bare), _) => {
-                let ip = bare.parse::<Ipv6Addr>().map_err(|_| InvalidAddress::Shape)?;
-                vec![SocketAddr::new(ip.into(), port)]
+        let candidates = match text.parse::<SocketAddr>() {
+            // Zones of IPv6 addresses are not supported.
+            Ok(address) if !host.contains('%') => vec![address],
+            Err(_) if is_host_name(host) => {
+                (host, port).to_socket_addrs().map_err(InvalidAddress::Unknown)?.collect()
             }
-            (None, Err(_)) if is_host_name(host) => {
-                let found = (host, port).to_socket_addrs().map_err(InvalidAddress::Unknown)?;
-                found.collect()
-            }
-            (None, _) => return Err(InvalidAddress::Shape),
+            _ => return Err(InvalidAddress::Shape),
         };
         if candidates.iter().any(|address| address.ip().is_unspecified()) {
             return Ok(Self::everywhere(text, port));
@@ -143,6 +138,9 @@ mod tests {
             "1.2.3:80",
             "a b:80",
             "[a]:1",
+            "[fe80::1%1]:1",
+            "[127.0.0.1]:1",
+            "1.2.3.4.5:1",
         ] {
             assert!(text.parse::<ListenAddress>().is_err(), "{text}");
         }

@@ -4,10 +4,6 @@ use std::fmt;
 use std::path::Path;
 
 use kes_crypto::pem::{KeyAlgorithm, Material, PrivateKey};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer as _;
-
-use crate::key_match;
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +80,7 @@ pub fn unfit_certificate(shown: &str, der: &[u8]) -> Option<String> {
 /// Says that the first certificate of a file, given in DER, is that of another private key; none if
 /// it is the key's, or that cannot be told.
 pub fn mismatch(shown: &str, der: &[u8], key: &PrivateKey) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let is_of_another = key_match::matches(key, certificate.public_key()) == Some(false);
+    let is_of_another = kes_tls::keys_match(key.der(), der) == Some(false);
     is_of_another
         .then(|| format!("the first certificate of {shown} is not that of the private key"))
 }

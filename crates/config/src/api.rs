@@ -9,6 +9,7 @@ use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 use crate::findings::Findings;
 use crate::route;
+use crate::section::{Map, Setting, section};
 
 /// What the configuration says of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +22,29 @@ pub struct ApiOverride {
     pub timeout: Option<Duration>,
 }
 
+section! {
+    /// Settings of a route.
+    struct RouteSection<'a> {
+        /// Whether callers need no certificate.
+        skip_auth: Setting<'a> = "false",
+        /// The longest a request may take; without it the route's own limit counts.
+        timeout: Setting<'a>,
+    }
+}
+
 /// The routes that may be open to callers without a certificate.
 const OPEN: [&str; 5] = [path::READY, path::STATUS, path::METRICS, path::API, path::VERSION];
 
 /// Reads the section `api`.
-pub(crate) fn read(api: &Cursor<'_>, findings: &mut Findings) -> Vec<ApiOverride> {
+pub(crate) fn read<'a>(
+    api: &Map<'a, RouteSection<'a>>,
+    findings: &mut Findings,
+) -> Vec<ApiOverride> {
     let mut overrides: Vec<ApiOverride> = Vec::new();
     for (written, place) in api.entries() {
         let path = findings.keep(route_of(written, &place));
-        let skip_auth = findings.keep(skip_auth(&place.field("skip_auth"), path));
-        let timeout = findings.keep(cache::duration(&place.field("timeout")));
+        let skip_auth = findings.keep(skip_auth(&place.skip_auth, path));
+        let timeout = findings.keep(cache::optional_duration(&place.timeout));
         let Some(path) = path else { continue };
         if overrides.iter().any(|other| other.path == path) {
             findings.fault(place.fault(format!("the settings of `{path}` stand here twice")));
@@ -70,7 +84,7 @@ fn skip_auth(place: &Cursor<'_>, path: Option<&str>) -> Result<bool, Fault> {
 
 fn truth(text: &Text<'_>) -> Result<bool, Fault> {
     match text.as_str().to_ascii_lowercase().as_str() {
-        "" | "false" | "off" | "no" | "n" | "f" | "0" => Ok(false),
+        "false" | "off" | "no" | "n" | "f" | "0" => Ok(false),
         "true" | "on" | "yes" | "y" | "t" | "1" => Ok(true),
         _ => Err(text.fault(format!("{} is neither true nor false", text.shown()))),
     }

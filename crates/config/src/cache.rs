@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::cursor::Cursor;
 use crate::duration;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
+use crate::section::{Setting, section};
 
 /// How long keys stay in the cache in front of the key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,25 +30,47 @@ impl Default for CacheExpiry {
     }
 }
 
-/// Reads the section `cache`.
-pub(crate) fn read(cache: &Cursor<'_>, findings: &mut Findings) -> Option<CacheExpiry> {
-    let (expiry, default) = (cache.field("expiry"), CacheExpiry::default());
-    let mut field = |name| findings.keep(duration(&expiry.field(name)));
-    let (any, unused, offline) = (field("any"), field("unused"), field("offline"));
-    // To be dropped once keys do live on while the store is unreachable.
-    if offline.flatten().is_some_and(|offline| !offline.is_zero()) {
-        let message = "'cache.expiry.offline' is not supported by this build";
-        findings.fault(expiry.field("offline").fault(message));
+section! {
+    /// The cache of decoded keys.
+    struct CacheSection<'a> {
+        expiry: ExpirySection<'a>,
     }
-    Some(CacheExpiry {
-        any: any?.unwrap_or(default.any),
-        unused: unused?.unwrap_or(default.unused),
-        offline: offline?.unwrap_or(default.offline),
+
+    /// How long keys stay in the cache; see [`CacheExpiry`].
+    struct ExpirySection<'a> {
+        any: Setting<'a> = "5m0s",
+        unused: Setting<'a> = "30s",
+        offline: Setting<'a> = "0s",
+    }
+}
+
+/// Reads the section `cache`.
+pub(crate) fn read(cache: &CacheSection<'_>, findings: &mut Findings) -> Option<CacheExpiry> {
+    let expiry = &cache.expiry;
+    read_fields!(findings => CacheExpiry {
+        any: duration(&expiry.any),
+        unused: duration(&expiry.unused),
+        offline: offline(&expiry.offline),
     })
 }
 
+fn offline(place: &Cursor<'_>) -> Result<Duration, Fault> {
+    let offline = duration(place)?;
+    // To be dropped once keys stay in the cache while the store is unreachable.
+    if offline.is_zero() {
+        Ok(offline)
+    } else {
+        Err(place.fault("'cache.expiry.offline' is not supported by this build"))
+    }
+}
+
+/// Reads a duration that is not negative; an empty text is zero.
+pub(crate) fn duration(place: &Cursor<'_>) -> Result<Duration, Fault> {
+    Ok(optional_duration(place)?.unwrap_or_default())
+}
+
 /// Reads a duration that is not negative; none when the text is empty.
-pub(crate) fn duration(place: &Cursor<'_>) -> Result<Option<Duration>, Fault> {
+pub(crate) fn optional_duration(place: &Cursor<'_>) -> Result<Option<Duration>, Fault> {
     let text = place.text()?;
     if text.is_empty() {
         return Ok(None);

@@ -7,23 +7,62 @@ use kes_policy::PolicySet;
 use kes_types::KeyName;
 
 use crate::address::ListenAddress;
-use crate::api::{self, ApiOverride};
-use crate::cache::{self, CacheExpiry};
+use crate::api::{self, ApiOverride, RouteSection};
+use crate::cache::{self, CacheExpiry, CacheSection};
 use crate::cursor::Cursor;
 use crate::environment::Environment;
 use crate::error::{ConfigErrors, Fault, Warning};
 use crate::file;
-use crate::findings::Findings;
-use crate::keystore::{self, Keystore};
-use crate::limits::{self, Limits};
-use crate::log::{self, Log};
-use crate::policies;
-use crate::schema;
-use crate::tls::{self, Tls};
+use crate::findings::{Findings, read_fields};
+use crate::keystore::{self, Keystore, KeystoreSection};
+use crate::limits::{self, Limits, LimitsSection};
+use crate::log::{self, Log, LogSection};
+use crate::policies::{self, AdminSection, PolicySection, Roles};
+use crate::schema::Schema;
+use crate::section::{List, Literal, Map, Opaque, Setting, Shape as _, section};
+use crate::tls::{self, PROXY_ELSEWHERE, Tls, TlsSection};
 use crate::{walk, yaml};
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
+
+section! {
+    /// The whole file.
+    struct FileSection<'a> {
+        /// The version of the file's format.
+        version: Literal<'a> = "v1",
+        /// Where to listen, `host:port`.
+        address: Setting<'a> = "0.0.0.0:7373",
+        admin: AdminSection<'a>,
+        /// What older files have in place of `admin.identity`.
+        root: Opaque<'a>,
+        tls: TlsSection<'a>,
+        /// Settings of single routes, by path.
+        api: Map<'a, RouteSection<'a>>,
+        /// Policies, by name.
+        policy: Map<'a, PolicySection<'a>>,
+        cache: CacheSection<'a>,
+        log: LogSection<'a>,
+        limits: LimitsSection<'a>,
+        /// Keys to create at start.
+        keys: List<'a, KeySection<'a>> [
+            hint: "; a key is written `- name: my-key`, and a key store belongs under `keystore`",
+            maps_go_to: "keystore"
+        ],
+        keystore: KeystoreSection<'a>,
+    }
+    unread {
+        "proxy": Schema::Refused(PROXY_ELSEWHERE),
+        "enclave": Schema::NoEffect,
+        // Anchors stand there, as in compose files.
+        "x-*": Schema::Skipped,
+    }
+
+    /// A key to create at start.
+    struct KeySection<'a> {
+        name: Setting<'a>,
+    }
+}
 
 /// A configuration that can be served from.
 #[derive(Clone, Debug)]
@@ -104,23 +143,35 @@ fn read(text: &str, environment: &dyn Environment, findings: &mut Findings) -> O
     let size = if text.len() > FILE_BYTES_MAX { Err(too_large()) } else { Ok(()) };
     findings.keep(size)?;
     let tree = findings.keep(yaml::parse(text))?;
-    let root = walk::read(&tree, &schema::FILE, findings);
+    let root = walk::read(&tree, FileSection::SCHEMA, findings);
     let root = findings.keep(root)?;
-    let file = Cursor::root(&root, environment);
-    let version = findings.keep(version(&file.field("version")));
-    let address = findings.keep(address(&file.field("address")));
+    let file = FileSection::at(Cursor::root(&root, environment));
+    let version = findings.keep(version(&file.version));
     let (roles, policies) = policies::read(&file, findings);
-    let api = api::read(&file.field("api"), findings);
-    let cache = cache::read(&file.field("cache"), findings);
-    let log = log::read(&file.field("log"), findings);
-    let limits = limits::read(&file.field("limits"), findings);
-    let keys = keys(&file.field("keys"), findings);
-    let keystore = keystore::read(&file.field("keystore"), findings);
-    let tls = tls::read(&file.field("tls"), &roles, findings);
-    version?;
-    let live = Live { policies: policies?, tls: tls?, api, cache: cache?, log: log? };
-    let (address, keystore, limits) = (address?, keystore?, limits?);
-    Some(Config { address, keystore, keys, limits, live, warnings: Vec::new() })
+    let config = read_fields!(findings => Config {
+        address: address(&file.address),
+        keystore: keystore::read(&file.keystore, findings),
+        keys: Some(keys(&file.keys, findings)),
+        limits: limits::read(&file.limits, findings),
+        live: live(&file, &roles, policies, findings),
+        warnings: Some(Vec::new()),
+    });
+    version.and(config)
+}
+
+fn live(
+    file: &FileSection<'_>,
+    roles: &Roles,
+    policies: Option<PolicySet>,
+    findings: &mut Findings,
+) -> Option<Live> {
+    read_fields!(findings => Live {
+        policies: policies,
+        api: Some(api::read(&file.api, findings)),
+        cache: cache::read(&file.cache, findings),
+        log: log::read(&file.log, findings),
+        tls: tls::read(&file.tls, roles, findings),
+    })
 }
 
 fn too_large() -> Fault {
@@ -129,7 +180,7 @@ fn too_large() -> Fault {
 
 fn version(place: &Cursor<'_>) -> Result<(), Fault> {
     let text = place.text()?;
-    if text.is_empty() || text.as_str() == "v1" {
+    if text.as_str() == "v1" {
         return Ok(());
     }
     Err(text.fault(format!("{} is not a version that is known; it wants v1", text.shown())))
@@ -137,19 +188,16 @@ fn version(place: &Cursor<'_>) -> Result<(), Fault> {
 
 fn address(place: &Cursor<'_>) -> Result<ListenAddress, Fault> {
     let text = place.text()?;
-    if text.is_empty() {
-        return Ok(ListenAddress::default());
-    }
     text.as_str().parse().map_err(|invalid| {
         text.fault(format!("the server cannot listen on {}", text.shown())).because(invalid)
     })
 }
 
-fn keys(list: &Cursor<'_>, findings: &mut Findings) -> Vec<KeyName> {
+fn keys<'a>(list: &List<'a, KeySection<'a>>, findings: &mut Findings) -> Vec<KeyName> {
     let (mut keys, mut seen) = (Vec::new(), HashSet::new());
     for item in list.items() {
         // A key that is named twice is created once.
-        if let Some(name) = findings.keep(key_name(&item.field("name")))
+        if let Some(name) = findings.keep(key_name(&item.name))
             && seen.insert(name.clone())
         {
             keys.push(name);

@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::error::{Fault, Mark};
 use crate::origin::{self, Origin};
 use crate::placeholder::{self, Unreplaced};
+use crate::schema::{Field, Schema};
 use crate::suggest;
 use crate::value::{Expansion, Node, Value};
 
@@ -22,15 +23,23 @@ pub(crate) struct Cursor<'a> {
     /// Of the place itself, or of the nearest one above that is there.
     at: Option<Mark>,
     value: &'a Value,
+    /// The text that counts where there is none.
+    default: &'static str,
 }
 
 impl<'a> Cursor<'a> {
     /// The whole file.
     pub(crate) fn root(value: &'a Value, environment: &'a dyn Environment) -> Self {
-        Self { environment, path: String::new(), at: None, value }
+        Self { environment, path: String::new(), at: None, value, default: "" }
     }
 
-    /// The place under a name; where there is none, an empty one.
+    /// Whether the other place is the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+
+    /// The place under a name; where there is none, an empty one. Code that knows the
+    /// name has a struct of [`crate::section`] instead.
     pub(crate) fn field(&self, name: &str) -> Self {
         let entries = if let Value::Map(entries) = self.value { entries.as_slice() } else { &[] };
         let node = entries.iter().find(|(candidate, _)| candidate == name).map(|(_, node)| node);
@@ -38,6 +47,12 @@ impl<'a> Cursor<'a> {
             Value::Faulty => Self { path: self.join(name), ..self.clone() },
             _ => self.below(self.join(name), node),
         }
+    }
+
+    /// The place of a field of a section, with its default.
+    pub(crate) fn declared(&self, section: &Schema, name: &str) -> Self {
+        let default = Field::of(*section).child(name).map_or("", |field| field.default);
+        Self { default, ..self.field(name) }
     }
 
     /// The places in a map, in the file's order.
@@ -96,7 +111,7 @@ impl<'a> Cursor<'a> {
         self.environment.variable(name).map_or(true, |it| it.is_some_and(|it| !it.is_empty()))
     }
 
-    /// The text that stands here, `${NAME}` replaced; empty when there is none.
+    /// The text that stands here, `${NAME}` replaced, or the default; empty when there is none.
     pub(crate) fn text(&self) -> Result<Text<'a>, Fault> {
         let (text, expansion) = match self.value {
             Value::Text(text, expansion) => (text, *expansion),
@@ -131,6 +146,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn as_text(&self, value: Zeroizing<String>, origin: Option<Origin>) -> Text<'a> {
+        if value.is_empty() && !self.default.is_empty() {
+            return self.as_text(self.default.to_owned().into(), None);
+        }
         Text { value, origin, place: self.clone() }
     }
 
@@ -152,7 +170,7 @@ impl<'a> Cursor<'a> {
     fn below(&self, path: String, node: Option<&'a Node>) -> Self {
         let at = node.map(|node| node.at).or(self.at);
         let value = node.map_or(&Value::Null, |node| &node.value);
-        Self { environment: self.environment, path, at, value }
+        Self { environment: self.environment, path, at, value, default: "" }
     }
 }
 
@@ -186,11 +204,6 @@ impl Text<'_> {
     /// Whether there is a text, or was to be one from elsewhere, or is one with a fault (none).
     pub(crate) fn is_used(text: Option<&Self>) -> bool {
         text.is_none_or(|text| !text.is_empty() || text.is_replaced())
-    }
-
-    /// The text, or the default when it is empty.
-    pub(crate) fn or(&self, default: &str) -> String {
-        if self.is_empty() { default.to_owned() } else { self.as_str().to_owned() }
     }
 
     /// The text as a secret.

@@ -1,6 +1,6 @@
 //! URLs of other people's servers.
 
-use std::net::{IpAddr, Ipv6Addr};
+use url::{Host, Url};
 
 use crate::cursor::Text;
 use crate::error::Fault;
@@ -54,24 +54,14 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
 /// Whether an endpoint is plain HTTP to another machine: what goes there, and what comes back, can be
 /// read and changed on the way. This machine is 127.0.0.0/8, `::1` and `localhost`.
 pub(crate) fn is_exposed(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, rest)| {
-        scheme.eq_ignore_ascii_case("http")
-            && !is_this_machine(host(rest.split('/').next().unwrap_or_default()))
-    })
-}
-
-/// The host of `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
-fn host(authority: &str) -> &str {
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let name = host.strip_suffix('.').unwrap_or(host);
-    name.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    let Ok(url) = Url::parse(url) else { return false };
+    let is_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name) == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !is_this_machine
 }
 
 /// Whether there is an `@` where a URL has its host.
@@ -82,22 +72,10 @@ fn has_user_info(url: &str) -> bool {
 
 /// Whether it is `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
 fn is_authority(text: &str) -> bool {
-    let (is_host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((ip, rest)) = rest.split_once(']') else { return false };
-        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')) };
-        (ip.parse::<Ipv6Addr>().is_ok(), port)
-    } else {
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, Some(Some(port))),
-            None => (text, None),
-        };
-        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        (!host.is_empty() && host.bytes().all(is_host_byte), port)
-    };
-    let is_port = |port: &str| {
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0)
-    };
-    is_host && port.is_none_or(|port| port.is_some_and(is_port))
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    text.bytes().all(is_plain)
+        && !text.ends_with(':')
+        && Url::parse(&format!("https://{text}")).is_ok_and(|url| url.port() != Some(0))
 }
 
 #[cfg(test)]

@@ -47,19 +47,15 @@ impl Error for ConfigErrors {}
 /// `Display` is one line, `<file>:<line>: <yaml path>: <what is wrong, what would be right>`; line
 /// and path are left out where there is none. It never shows a secret, nor a value that came from
 /// the environment or from a file.
-#[derive(Debug, thiserror::Error)]
-#[error("{place}: {message}")]
+#[derive(Debug)]
 pub struct ConfigError {
-    place: Place,
-    message: String,
-    #[source]
-    source: Option<BoxError>,
+    file: PathBuf,
+    fault: Fault,
 }
 
 impl ConfigError {
     pub(crate) fn new(file: &Path, fault: Fault) -> Self {
-        let place = Place::of(file, fault.at.map(|at| at.line), fault.path);
-        Self { place, message: fault.message, source: fault.source }
+        Self { file: file.to_owned(), fault }
     }
 
     /// The fault and its causes, outermost first, joined by `: `.
@@ -74,57 +70,46 @@ impl ConfigError {
     }
 }
 
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { at, path, message, .. } = &self.fault;
+        write!(f, "{}", self.file.display())?;
+        if let Some(at) = at {
+            write!(f, ":{}", at.line)?;
+        }
+        if !path.is_empty() {
+            write!(f, ": {path}")?;
+        }
+        write!(f, ": {message}")
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.fault.source.as_deref().map(|source| source as _)
+    }
+}
+
 /// Something in a configuration file that is probably not what its author meant. The server works
 /// all the same.
 ///
 /// `Display` is one line of the same shape as [`ConfigError`]'s.
 #[derive(Clone, Debug)]
-pub struct Warning {
-    place: Place,
-    message: String,
-}
+pub struct Warning(String);
 
 impl Warning {
     pub(crate) fn new(file: &Path, warning: Fault) -> Self {
-        let place = Place::of(file, warning.at.map(|at| at.line), warning.path);
-        Self { place, message: warning.message }
+        Self(ConfigError::new(file, warning).to_string())
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        f.write_str(&self.0)
     }
 }
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
-
-/// File, line and YAML path.
-#[derive(Clone, Debug)]
-struct Place {
-    file: PathBuf,
-    line: Option<usize>,
-    path: String,
-}
-
-impl Place {
-    fn of(file: &Path, line: Option<usize>, path: String) -> Self {
-        Self { file: file.to_owned(), line, path }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, ": {}", self.path)?;
-        }
-        Ok(())
-    }
-}
 
 /// A place in the file: line, counted from 1, and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -70,6 +70,34 @@ impl Findings {
     }
 }
 
+/// What the reading of a value gives: the value, or none after a fault.
+pub(crate) trait Reading<T> {
+    /// Gives the value; reports the fault that is there instead.
+    fn reported(self, findings: &mut Findings) -> Option<T>;
+}
+
+impl<T> Reading<T> for Result<T, Fault> {
+    fn reported(self, findings: &mut Findings) -> Option<T> {
+        findings.keep(self)
+    }
+}
+
+impl<T> Reading<T> for Option<T> {
+    fn reported(self, _: &mut Findings) -> Self {
+        self
+    }
+}
+
+/// Reads every field of a struct, also after faults of others; gives the struct, or none after a
+/// fault. An expression can use the fields before it, which are options there.
+macro_rules! read_fields {
+    ($findings:ident => $Struct:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        $(let $field = $crate::findings::Reading::reported($value, $findings);)*
+        Some($Struct { $($field: $field?),* })
+    }};
+}
+pub(crate) use read_fields;
+
 /// The order of the file; what has no place in it comes last.
 fn sort(faults: &mut [Fault]) {
     faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
@@ -81,12 +109,12 @@ pub(crate) fn of_section<T>(
     text: &str,
     schema: &'static crate::schema::Schema,
     environment: &dyn crate::environment::Environment,
-    read: impl FnOnce(&crate::cursor::Cursor<'_>, &mut Findings) -> Option<T>,
+    read: impl FnOnce(crate::cursor::Cursor<'_>, &mut Findings) -> Option<T>,
 ) -> Result<T, String> {
     let mut findings = Findings::default();
     let tree = crate::yaml::parse(text).map_err(|fault| fault.message)?;
     let root = crate::walk::read(&tree, schema, &mut findings).map_err(|fault| fault.message)?;
-    let value = read(&crate::cursor::Cursor::root(&root, environment), &mut findings);
+    let value = read(crate::cursor::Cursor::root(&root, environment), &mut findings);
     let line = |fault: &Fault| format!("{}: {}", fault.path, fault.message);
     let lines: Vec<_> = findings.faults.iter().map(line).collect();
     value.filter(|_| lines.is_empty()).ok_or_else(|| lines.join("\n"))

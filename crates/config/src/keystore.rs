@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::aws::{self, AwsKeystore};
+use crate::aws::{self, AwsKeystore, AwsSection};
 use crate::cursor::Cursor;
 use crate::error::Fault;
 use crate::findings::Findings;
-use crate::vault::{self, VaultKeystore};
+use crate::schema::{Field, Schema};
+use crate::section::{Setting, Shape as _, section};
+use crate::vault::{self, VaultKeystore, VaultSection};
 
 /// The key store of a server, with its settings.
 #[derive(Clone, Debug)]
@@ -26,75 +28,106 @@ pub struct FsKeystore {
     pub path: PathBuf,
 }
 
-/// The stores that this build has.
-const SUPPORTED: [&str; 3] = ["fs", "vault", "aws"];
+section! {
+    /// The key store: one of these sections is filled in.
+    struct KeystoreSection<'a> {
+        fs: FsSection<'a>,
+        vault: VaultSection<'a>,
+        aws: AwsSection<'a>,
+    }
+    unread {
+        // Stores of KES that this build does not have.
+        "gcp": Schema::Opaque,
+        "azure": Schema::Opaque,
+        "fortanix": Schema::Opaque,
+        "gemalto": Schema::Opaque,
+        "entrust": Schema::Opaque,
+        // Stores that older versions of KES had, or that its documents name.
+        "encryptedfs": Schema::Opaque,
+        "generic": Schema::Opaque,
+        "credhub": Schema::Opaque,
+        "mem": Schema::Opaque,
+        "kes": Schema::Opaque,
+    }
 
-/// The stores of KES that this build does not have.
-const UNSUPPORTED: [&str; 5] = ["gcp", "azure", "fortanix", "gemalto", "entrust"];
+    /// The filesystem store.
+    struct FsSection<'a> {
+        /// The folder.
+        path: Setting<'a>,
+    }
+}
 
 /// The stores that KES has no longer.
 const DROPPED: [&str; 5] = ["encryptedfs", "generic", "credhub", "mem", "kes"];
 
 /// Reads the section `keystore`.
-pub(crate) fn read(keystore: &Cursor<'_>, findings: &mut Findings) -> Option<Keystore> {
-    let name = match choose(keystore) {
-        Ok(name) => name,
+pub(crate) fn read(keystore: &KeystoreSection<'_>, findings: &mut Findings) -> Option<Keystore> {
+    match choose(keystore) {
+        Ok((name, place)) => read_store(keystore, name, &place, findings),
         Err(fault) => {
-            // What is wrong in the stores of which one is to go is told as well.
-            for name in SUPPORTED {
+            // What is wrong in the stores of which one is to go is reported as well.
+            for name in supported() {
                 let place = keystore.field(name);
                 if !place.is_blank() {
                     let mut inside = Findings::default();
-                    read_store(keystore, name, &mut inside);
+                    read_store(keystore, name, &place, &mut inside);
                     // But not what is missing in it.
                     findings.adopt(inside, |fault| fault.at != place.mark());
                 }
             }
             findings.fault(fault);
-            return None;
+            None
         }
-    };
-    read_store(keystore, name, findings)
+    }
+}
+
+/// The names of the stores that this build has.
+fn supported() -> Vec<&'static str> {
+    Field::of(*KeystoreSection::SCHEMA).known()
 }
 
 /// Reads the section of a store.
 fn read_store(
-    keystore: &Cursor<'_>,
+    keystore: &KeystoreSection<'_>,
     name: &'static str,
+    place: &Cursor<'_>,
     findings: &mut Findings,
 ) -> Option<Keystore> {
-    let place = keystore.field(name);
     if place.is_faulty() {
-        return None;
-    }
-    match name {
-        "fs" => findings.keep(fs(&place)).map(Keystore::Fs),
-        "vault" => vault::read(&place, findings).map(Box::new).map(Keystore::Vault),
-        "aws" => aws::read(&place, findings).map(Box::new).map(Keystore::Aws),
-        _ => findings.keep(Err(unsupported(&place, name))),
+        None
+    } else if place.is(&keystore.fs) {
+        findings.keep(fs(&keystore.fs)).map(Keystore::Fs)
+    } else if place.is(&keystore.vault) {
+        vault::read(&keystore.vault, findings).map(Box::new).map(Keystore::Vault)
+    } else if place.is(&keystore.aws) {
+        aws::read(&keystore.aws, findings).map(Box::new).map(Keystore::Aws)
+    } else {
+        findings.keep(Err(unsupported(place, name)))
     }
 }
 
 /// The one store that is configured. A section that is blank throughout, as reference files have
 /// it, is as good as none, unless it is the only one.
-fn choose(keystore: &Cursor<'_>) -> Result<&'static str, Fault> {
-    let is_present = |name: &&str| keystore.field(name).is_present();
-    let known = SUPPORTED.into_iter().chain(UNSUPPORTED).chain(DROPPED);
-    let present: Vec<_> = known.filter(is_present).collect();
-    let is_filled = |name: &&&str| !keystore.field(name).is_blank();
-    let filled: Vec<_> = present.iter().filter(is_filled).copied().collect();
+fn choose<'a>(keystore: &KeystoreSection<'a>) -> Result<(&'static str, Cursor<'a>), Fault> {
+    let stores = KeystoreSection::SCHEMA.names().map(|name| (name, keystore.field(name)));
+    let present: Vec<_> = stores.filter(|(_, place)| place.is_present()).collect();
+    let filled: Vec<_> = present.iter().filter(|(_, place)| !place.is_blank()).collect();
     match (filled.as_slice(), present.as_slice()) {
         _ if keystore.is_faulty() => Err(Fault::known()),
-        ([name], _) | ([], [name]) => Ok(name),
+        ([store], _) => Ok((*store).clone()),
+        ([], [store]) => Ok(store.clone()),
         ([], _) if keystore.entries().iter().any(|(_, place)| place.is_faulty()) => {
             Err(Fault::known())
         }
         ([], _) => Err(keystore.fault(format!(
             "is missing; exactly one key store is wanted, and this build has {}",
-            SUPPORTED.join(", ")
+            supported().join(", ")
         ))),
-        _ => Err(keystore
-            .fault(format!("has {}; exactly one key store is wanted", filled.join(" and ")))),
+        _ => {
+            let names: Vec<_> = filled.iter().map(|(name, _)| *name).collect();
+            let names = names.join(" and ");
+            Err(keystore.fault(format!("has {names}; exactly one key store is wanted")))
+        }
     }
 }
 
@@ -104,12 +137,10 @@ fn unsupported(place: &Cursor<'_>, name: &str) -> Fault {
     } else {
         "is not supported by this build, which has"
     };
-    let [others @ .., last] = SUPPORTED;
-    let stores = format!("{} and {last}", others.join(", "));
-    place.fault(format!("keystore '{name}' {what} {stores} (README, \"What works\")"))
+    place.fault(format!("keystore '{name}' {what} fs, vault and aws (README, \"What works\")"))
 }
 
-fn fs(fs: &Cursor<'_>) -> Result<FsKeystore, Fault> {
-    let path = fs.field("path").required("the path of the folder for the keys")?;
+fn fs(fs: &FsSection<'_>) -> Result<FsKeystore, Fault> {
+    let path = fs.path.required("the path of the folder for the keys")?;
     Ok(FsKeystore { path: PathBuf::from(path.as_str()) })
 }

@@ -10,57 +10,9 @@ use crate::cache;
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 use crate::findings::Findings;
-
-/// The limits in force. Sizes are bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// Of one identity.
-    pub connections_per_identity: usize,
-    /// Of peers without a policy, after their handshake.
-    pub connections_without_policy: usize,
-    /// Kept for handshakes and for the admin.
-    pub connections_reserved: usize,
-    /// Unfinished handshakes at a time.
-    pub handshakes: usize,
-    /// Streams of one h2 connection.
-    pub streams: usize,
-    /// The same for a peer without a policy.
-    pub streams_without_policy: usize,
-    /// Requests of all clients that are not answered.
-    pub requests: usize,
-    /// Of one identity.
-    pub requests_per_identity: usize,
-    /// Bytes of large request bodies and answers held for all clients.
-    pub payload: usize,
-    /// Held for one connection.
-    pub payload_per_connection: usize,
-    /// Calls to the key store at a time for clients.
-    pub store_calls: usize,
-    /// Requests of one identity that wait for such a call.
-    pub store_queue_per_identity: usize,
-    /// Streams of the error log and the audit log.
-    pub log_streams: usize,
-    /// Of one identity.
-    pub log_streams_per_identity: usize,
-    /// From accept to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// From the first byte of an HTTP/1.1 request's head to its last.
-    pub head_timeout: Duration,
-    /// The lowest rate of a request body, bytes a second.
-    pub body_rate: usize,
-    /// The longest time in which a client takes no byte of an answer.
-    pub write_timeout: Duration,
-    /// The lowest rate at which an answer is taken, bytes a second.
-    pub write_rate: usize,
-    /// How long a connection may be without a request.
-    pub idle_timeout: Duration,
-    /// The same for a peer without a policy.
-    pub idle_timeout_without_policy: Duration,
-    /// How long a graceful stop waits for accepted requests.
-    pub drain_timeout: Duration,
-}
+use crate::schema::{Field, Schema};
+use crate::section::Shape;
+use crate::value::Expansion;
 
 /// A row of the table of limits.
 #[derive(Clone, Copy, Debug)]
@@ -95,179 +47,141 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-fn whole(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
+/// A type of the values of limits.
+trait Amount {
+    /// Takes things, bytes, or milliseconds.
+    fn of(value: u64) -> Self;
 }
 
-/// Every limit that can be configured.
-pub static LIMITS: &[Limit] = &[
-    Limit {
-        name: "connections",
-        value: LimitValue::Count(10_000, 16, 1_000_000),
-        what: "connections at a time; fewer where the limit of open files is lower",
-        beyond: "a connection that is idle or has no policy is closed for a new one",
-        set: |limits, value| limits.connections = whole(value),
-    },
-    Limit {
-        name: "connections_per_identity",
-        value: LimitValue::Part(4),
-        what: "connections of one identity",
-        beyond: "its longest idle connection is closed; where none is idle, requests on the new \
-                 one are answered 429",
-        set: |limits, value| limits.connections_per_identity = whole(value),
-    },
-    Limit {
-        name: "connections_without_policy",
-        value: LimitValue::Part(4),
-        what: "connections of peers without a policy, after their handshake",
-        beyond: "the oldest one of the source prefix (/32, /64) that has most is closed",
-        set: |limits, value| limits.connections_without_policy = whole(value),
-    },
-    Limit {
-        name: "connections_reserved",
-        value: LimitValue::Part(16),
-        what: "connections that identities other than the admin cannot take: room for handshakes \
-               and the admin",
-        beyond: "as `connections_per_identity`, for the identity that has most",
-        set: |limits, value| limits.connections_reserved = whole(value),
-    },
-    Limit {
-        name: "handshakes",
-        value: LimitValue::Part(4),
-        what: "TLS handshakes that are not finished",
-        beyond: "of the source prefix (/32, /64) that has most, one is closed that has not begun, \
-                 or whose client is silent",
-        set: |limits, value| limits.handshakes = whole(value),
-    },
-    Limit {
-        name: "streams",
-        value: LimitValue::Count(250, 1, 10_000),
-        what: "streams of one h2 connection at a time",
-        beyond: "further ones are refused as HTTP/2 says",
-        set: |limits, value| limits.streams = whole(value),
-    },
-    Limit {
-        name: "streams_without_policy",
-        value: LimitValue::Count(8, 1, 10_000),
-        what: "the same for a peer without a policy",
-        beyond: "further ones are refused as HTTP/2 says",
-        set: |limits, value| limits.streams_without_policy = whole(value),
-    },
-    Limit {
-        name: "requests",
-        value: LimitValue::Count(65_536, 16, 10_000_000),
-        what: "requests of all identities that are not answered",
-        beyond: "429",
-        set: |limits, value| limits.requests = whole(value),
-    },
-    Limit {
-        name: "requests_per_identity",
-        value: LimitValue::Count(16_384, 16, 10_000_000),
-        what: "requests of one identity that are not answered",
-        beyond: "429",
-        set: |limits, value| limits.requests_per_identity = whole(value),
-    },
-    Limit {
-        name: "payload",
-        value: LimitValue::Size(256 * MIB, 16 * MIB, 1 << 40),
-        what: "request bodies over 16 KiB and answers over 16 KiB, held for all clients; one \
-               identity holds at most seven times what it leaves free",
-        beyond: "requests wait, identities in turn, until their deadline",
-        set: |limits, value| limits.payload = whole(value),
-    },
-    Limit {
-        name: "payload_per_connection",
-        value: LimitValue::Size(32 * MIB, 4 * MIB, 1 << 40),
-        what: "the same, held for one connection",
-        beyond: "its requests wait until their deadline",
-        set: |limits, value| limits.payload_per_connection = whole(value),
-    },
-    Limit {
-        name: "store_calls",
-        value: LimitValue::Count(256, 1, 100_000),
-        what: "calls to the key store at a time for clients; 20 more are kept for the store's status, \
-               for refreshes and for the keys of the configuration",
-        beyond: "requests wait, identities in turn, until their deadline",
-        set: |limits, value| limits.store_calls = whole(value),
-    },
-    Limit {
-        name: "store_queue_per_identity",
-        value: LimitValue::Count(4096, 1, 1_000_000),
-        what: "requests of one identity that wait for such a call",
-        beyond: "429",
-        set: |limits, value| limits.store_queue_per_identity = whole(value),
-    },
-    Limit {
-        name: "log_streams",
-        value: LimitValue::Count(64, 1, 10_000),
-        what: "streams of the error log and the audit log",
-        beyond: "429",
-        set: |limits, value| limits.log_streams = whole(value),
-    },
-    Limit {
-        name: "log_streams_per_identity",
-        value: LimitValue::Count(16, 1, 10_000),
-        what: "those of one identity",
-        beyond: "429",
-        set: |limits, value| limits.log_streams_per_identity = whole(value),
-    },
-    Limit {
-        name: "handshake_timeout",
-        value: LimitValue::Time(10, 1, 300),
-        what: "from accept to the end of the TLS handshake",
-        beyond: "the connection is closed",
-        set: |limits, value| limits.handshake_timeout = Duration::from_millis(value),
-    },
-    Limit {
-        name: "head_timeout",
-        value: LimitValue::Time(5, 1, 300),
-        what: "from the first byte of an HTTP/1.1 request's head to its last",
-        beyond: "the connection is closed",
-        set: |limits, value| limits.head_timeout = Duration::from_millis(value),
-    },
-    Limit {
-        name: "body_rate",
-        value: LimitValue::Rate(16 * KIB, 1, GIB),
-        what: "the lowest rate of a request body, after 5 seconds",
-        beyond: "408",
-        set: |limits, value| limits.body_rate = whole(value),
-    },
-    Limit {
-        name: "write_timeout",
-        value: LimitValue::Time(15, 1, 3600),
-        what: "the longest time in which a client takes no byte of an answer",
-        beyond: "the stream is reset, then the connection is closed",
-        set: |limits, value| limits.write_timeout = Duration::from_millis(value),
-    },
-    Limit {
-        name: "write_rate",
-        value: LimitValue::Rate(16 * KIB, 1, GIB),
-        what: "the lowest rate at which an answer is taken, after `write_timeout`",
-        beyond: "the stream is reset, then the connection is closed",
-        set: |limits, value| limits.write_rate = whole(value),
-    },
-    Limit {
-        name: "idle_timeout",
-        value: LimitValue::Time(90, 1, 86_400),
-        what: "how long a connection may be without a request",
-        beyond: "the connection is closed",
-        set: |limits, value| limits.idle_timeout = Duration::from_millis(value),
-    },
-    Limit {
-        name: "idle_timeout_without_policy",
-        value: LimitValue::Time(5, 1, 86_400),
-        what: "the same for a peer without a policy",
-        beyond: "the connection is closed",
-        set: |limits, value| limits.idle_timeout_without_policy = Duration::from_millis(value),
-    },
-    Limit {
-        name: "drain_timeout",
-        value: LimitValue::Time(30, 1, 3600),
-        what: "how long a stop waits for accepted requests",
-        beyond: "they are cut off",
-        set: |limits, value| limits.drain_timeout = Duration::from_millis(value),
-    },
-];
+impl Amount for usize {
+    fn of(value: u64) -> Self {
+        Self::try_from(value).unwrap_or(Self::MAX)
+    }
+}
+
+impl Amount for Duration {
+    fn of(value: u64) -> Self {
+        Self::from_millis(value)
+    }
+}
+
+/// Declares the limits: `name: type = kind(default, smallest, largest), "what is limited",
+/// "what happens beyond it"`.
+macro_rules! limits {
+    ($($name:ident: $Type:ty = $Kind:ident($($bound:expr),+), $what:literal, $beyond:literal;)*) => {
+        /// The limits in force. Sizes are bytes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = $what] pub $name: $Type,)*
+        }
+
+        impl Limits {
+            /// Every value zero, until the table has set it.
+            fn unset() -> Self {
+                Self { $($name: Amount::of(0),)* }
+            }
+        }
+
+        /// Every limit that can be configured.
+        pub static LIMITS: &[Limit] = &[$(Limit {
+            name: stringify!($name),
+            value: LimitValue::$Kind($($bound),+),
+            what: $what,
+            beyond: $beyond,
+            set: |limits, value| limits.$name = Amount::of(value),
+        },)*];
+
+        /// The section `limits`, which has a text for each.
+        pub(crate) struct LimitsSection<'a>(Cursor<'a>);
+
+        impl<'a> Shape<'a> for LimitsSection<'a> {
+            const SCHEMA: &'static Schema = &Schema::Struct(&[
+                $(Field { name: stringify!($name), ..Field::of(Schema::Text(Expansion::On)) },)*
+            ]);
+
+            fn at(place: Cursor<'a>) -> Self {
+                Self(place)
+            }
+        }
+    };
+}
+
+limits! {
+    connections: usize = Count(10_000, 16, 1_000_000),
+        "connections at a time; fewer where the limit of open files is lower",
+        "a connection that is idle or has no policy is closed for a new one";
+    connections_per_identity: usize = Part(4),
+        "connections of one identity",
+        "its longest idle connection is closed; where none is idle, requests on the new \
+         one are answered 429";
+    connections_without_policy: usize = Part(4),
+        "connections of peers without a policy, after their handshake",
+        "the oldest one of the source prefix (/32, /64) that has most is closed";
+    connections_reserved: usize = Part(16),
+        "connections that identities other than the admin cannot take: room for handshakes \
+         and the admin",
+        "as `connections_per_identity`, for the identity that has most";
+    handshakes: usize = Part(4),
+        "TLS handshakes that are not finished",
+        "of the source prefix (/32, /64) that has most, one is closed that has not begun, \
+         or whose client is silent";
+    streams: usize = Count(250, 1, 10_000),
+        "streams of one h2 connection at a time",
+        "further ones are refused as HTTP/2 says";
+    streams_without_policy: usize = Count(8, 1, 10_000),
+        "the same for a peer without a policy",
+        "further ones are refused as HTTP/2 says";
+    requests: usize = Count(65_536, 16, 10_000_000),
+        "requests of all identities that are not answered",
+        "429";
+    requests_per_identity: usize = Count(16_384, 16, 10_000_000),
+        "requests of one identity that are not answered",
+        "429";
+    payload: usize = Size(256 * MIB, 16 * MIB, 1 << 40),
+        "request bodies over 16 KiB and answers over 16 KiB, held for all clients; one \
+         identity holds at most seven times what it leaves free",
+        "requests wait, identities in turn, until their deadline";
+    payload_per_connection: usize = Size(32 * MIB, 4 * MIB, 1 << 40),
+        "the same, held for one connection",
+        "its requests wait until their deadline";
+    store_calls: usize = Count(256, 1, 100_000),
+        "calls to the key store at a time for clients; 20 more are kept for the store's status, \
+         for refreshes and for the keys of the configuration",
+        "requests wait, identities in turn, until their deadline";
+    store_queue_per_identity: usize = Count(4096, 1, 1_000_000),
+        "requests of one identity that wait for such a call",
+        "429";
+    log_streams: usize = Count(64, 1, 10_000),
+        "streams of the error log and the audit log",
+        "429";
+    log_streams_per_identity: usize = Count(16, 1, 10_000),
+        "those of one identity",
+        "429";
+    handshake_timeout: Duration = Time(10, 1, 300),
+        "from accept to the end of the TLS handshake",
+        "the connection is closed";
+    head_timeout: Duration = Time(5, 1, 300),
+        "from the first byte of an HTTP/1.1 request's head to its last",
+        "the connection is closed";
+    body_rate: usize = Rate(16 * KIB, 1, GIB),
+        "the lowest rate of a request body, after 5 seconds",
+        "408";
+    write_timeout: Duration = Time(15, 1, 3600),
+        "the longest time in which a client takes no byte of an answer",
+        "the stream is reset, then the connection is closed";
+    write_rate: usize = Rate(16 * KIB, 1, GIB),
+        "the lowest rate at which an answer is taken, after `write_timeout`",
+        "the stream is reset, then the connection is closed";
+    idle_timeout: Duration = Time(90, 1, 86_400),
+        "how long a connection may be without a request",
+        "the connection is closed";
+    idle_timeout_without_policy: Duration = Time(5, 1, 86_400),
+        "the same for a peer without a policy",
+        "the connection is closed";
+    drain_timeout: Duration = Time(30, 1, 3600),
+        "how long a stop waits for accepted requests",
+        "they are cut off";
+}
 
 impl Default for Limits {
     fn default() -> Self {
@@ -280,35 +194,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Every value zero, until the table has set it.
-    fn unset() -> Self {
-        Self {
-            connections: 0,
-            connections_per_identity: 0,
-            connections_without_policy: 0,
-            connections_reserved: 0,
-            handshakes: 0,
-            streams: 0,
-            streams_without_policy: 0,
-            requests: 0,
-            requests_per_identity: 0,
-            payload: 0,
-            payload_per_connection: 0,
-            store_calls: 0,
-            store_queue_per_identity: 0,
-            log_streams: 0,
-            log_streams_per_identity: 0,
-            handshake_timeout: Duration::ZERO,
-            head_timeout: Duration::ZERO,
-            body_rate: 0,
-            write_timeout: Duration::ZERO,
-            write_rate: 0,
-            idle_timeout: Duration::ZERO,
-            idle_timeout_without_policy: Duration::ZERO,
-            drain_timeout: Duration::ZERO,
-        }
-    }
-
     /// The same for fewer connections: parts of them get fewer as well.
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Self {
@@ -345,7 +230,7 @@ impl Limit {
                 (size(text)?, (min, max))
             }
             LimitValue::Time(_, min, max) => {
-                let time = cache::duration(place)?.unwrap_or_default();
+                let time = cache::duration(place)?;
                 (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), (min * 1000, max * 1000))
             }
         };
@@ -397,7 +282,10 @@ pub fn limits_table() -> String {
 }
 
 /// Reads the section `limits`.
-pub(crate) fn read(section: &Cursor<'_>, findings: &mut Findings) -> Option<Limits> {
+pub(crate) fn read(
+    LimitsSection(section): &LimitsSection<'_>,
+    findings: &mut Findings,
+) -> Option<Limits> {
     let mut limits = Limits::unset();
     let mut is_whole = true;
     for limit in LIMITS {

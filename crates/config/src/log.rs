@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
+use crate::section::{Setting, section};
 
 /// The log levels of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,24 +86,29 @@ impl fmt::Display for AuditEvents {
     }
 }
 
-/// Reads the section `log`.
-pub(crate) fn read(log: &Cursor<'_>, findings: &mut Findings) -> Option<Log> {
-    let default = Log::default();
-    let error = findings.keep(error(&log.field("error")));
-    let audit = findings.keep(audit(&log.field("audit")));
-    Some(Log { error: error?.unwrap_or(default.error), audit: audit?.unwrap_or(default.audit) })
+section! {
+    /// What is logged; see [`Log`].
+    struct LogSection<'a> {
+        error: Setting<'a> = "on",
+        audit: Setting<'a> = "changes",
+    }
 }
 
-fn error(place: &Cursor<'_>) -> Result<Option<LogLevel>, Fault> {
+/// Reads the section `log`.
+pub(crate) fn read(log: &LogSection<'_>, findings: &mut Findings) -> Option<Log> {
+    read_fields!(findings => Log { error: error(&log.error), audit: audit(&log.audit) })
+}
+
+fn error(place: &Cursor<'_>) -> Result<LogLevel, Fault> {
     switch(&place.text()?, LogLevel::WARN, "")
 }
 
-fn audit(place: &Cursor<'_>) -> Result<Option<AuditEvents>, Fault> {
+fn audit(place: &Cursor<'_>) -> Result<AuditEvents, Fault> {
     let text = place.text()?;
     if text.as_str().eq_ignore_ascii_case("changes") {
-        return Ok(Some(AuditEvents::Changes));
+        return Ok(AuditEvents::Changes);
     }
-    Ok(switch(&text, LogLevel::INFO, "changes, ")?.map(events))
+    switch(&text, LogLevel::INFO, "changes, ").map(events)
 }
 
 /// Audit events have the severity `info`.
@@ -113,17 +119,16 @@ fn events(level: LogLevel) -> AuditEvents {
     }
 }
 
-/// Reads a level, none where there is no text. `on` is what the switch stands for; `also` is what
+/// Reads a level. `on` is what the switch stands for; `also` is what
 /// could be written beside levels.
-fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<Option<LogLevel>, Fault> {
+fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<LogLevel, Fault> {
     let lower = text.as_str().to_ascii_lowercase();
     match lower.as_str() {
-        "" => Ok(None),
-        "on" => Ok(Some(on)),
-        "off" => Ok(Some(LogLevel::Off)),
+        "on" => Ok(on),
+        "off" => Ok(LogLevel::Off),
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
-        other => severity(other).map(|severity| Some(LogLevel::At(severity))).ok_or_else(|| {
+        other => severity(other).map(LogLevel::At).ok_or_else(|| {
             text.fault(format!(
                 "{} is no log level; it wants {also}on, off, debug, info, warn or error, or one \
                  with an offset like `warn+2`",

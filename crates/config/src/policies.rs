@@ -5,11 +5,35 @@ use std::collections::HashMap;
 use kes_policy::{Admin, Assignment, Pattern, Policy, PolicySet};
 use kes_types::{Identity, PolicyName};
 
+use crate::config::FileSection;
 use crate::cursor::{Cursor, is_api_key};
 use crate::error::Fault;
 use crate::findings::Findings;
 use crate::route::{self, Side};
+use crate::schema::Schema;
+use crate::section::{IdentityText, List, Literal, section};
 use crate::suggest;
+
+section! {
+    /// The admin.
+    struct AdminSection<'a> {
+        /// The identity, or `disabled`.
+        identity: IdentityText<'a>,
+    }
+
+    /// A policy.
+    struct PolicySection<'a> {
+        /// Patterns of paths that are allowed.
+        allow: List<'a, Literal<'a>>,
+        /// Patterns of paths that are refused although `allow` has them.
+        deny: List<'a, Literal<'a>>,
+        /// Who is assigned to the policy.
+        identities: List<'a, IdentityText<'a>>,
+    }
+    unread {
+        "paths": Schema::Refused("is no longer read; write the paths under `allow`"),
+    }
+}
 
 /// What an identity is in `admin` and `policy`.
 #[derive(Default)]
@@ -29,13 +53,13 @@ impl Roles {
 }
 
 /// Reads the sections `admin`, `root` and `policy` of the file.
-pub(crate) fn read(file: &Cursor<'_>, findings: &mut Findings) -> (Roles, Option<PolicySet>) {
+pub(crate) fn read(file: &FileSection<'_>, findings: &mut Findings) -> (Roles, Option<PolicySet>) {
     let admin = admin(file, findings);
     let admin = findings.keep(admin);
     let identity = admin.as_ref().and_then(Admin::identity).copied();
     let mut roles = Roles { admin: identity, ..Roles::default() };
     let mut assignments = Vec::new();
-    let section = file.field("policy");
+    let section = &file.policy;
     for (name, place) in section.entries() {
         let name = findings.keep(policy_name(name, &place));
         let policy = rules(&place, name.clone(), findings);
@@ -60,8 +84,8 @@ pub(crate) fn identity(place: &Cursor<'_>, findings: &mut Findings) -> Option<Id
     identity
 }
 
-fn admin(file: &Cursor<'_>, findings: &mut Findings) -> Result<Admin, Fault> {
-    let (place, root) = (file.field("admin").field("identity"), file.field("root"));
+fn admin(file: &FileSection<'_>, findings: &mut Findings) -> Result<Admin, Fault> {
+    let (place, root) = (&file.admin.identity, &file.root);
     let text = place.text()?;
     if text.is_empty() && root.is_present() {
         return Err(root.fault("is no longer read; write the identity under `admin.identity`"));
@@ -97,13 +121,13 @@ fn policy_name(name: &str, place: &Cursor<'_>) -> Result<PolicyName, Fault> {
 
 /// Reads the identities of a policy, which nothing else may have.
 fn identities(
-    policy: &Cursor<'_>,
+    policy: &PolicySection<'_>,
     name: Option<&PolicyName>,
     roles: &mut Roles,
     findings: &mut Findings,
 ) -> Vec<Identity> {
     let mut identities = Vec::new();
-    for item in policy.field("identities").items() {
+    for item in policy.identities.items() {
         let Some(identity) = identity(&item, findings) else { continue };
         if roles.admin == Some(identity) {
             findings.fault(item.fault(
@@ -126,10 +150,14 @@ fn identities(
 }
 
 /// Reads what a policy allows and denies; none without a name.
-fn rules(policy: &Cursor<'_>, name: Option<PolicyName>, findings: &mut Findings) -> Option<Policy> {
-    let allow = patterns(&policy.field("allow"), Side::Allow, findings);
-    let deny = patterns(&policy.field("deny"), Side::Deny, findings);
-    let bare = |patterns: &[(Cursor<'_>, Pattern)]| {
+fn rules(
+    policy: &PolicySection<'_>,
+    name: Option<PolicyName>,
+    findings: &mut Findings,
+) -> Option<Policy> {
+    let allow = patterns(&policy.allow, Side::Allow, findings);
+    let deny = patterns(&policy.deny, Side::Deny, findings);
+    let bare = |patterns: &[(Literal<'_>, Pattern)]| {
         patterns.iter().map(|(_, pattern)| pattern.clone()).collect()
     };
     let policy = Policy::new(name?, bare(&allow), bare(&deny));
@@ -154,10 +182,10 @@ fn rules(policy: &Cursor<'_>, name: Option<PolicyName>, findings: &mut Findings)
 }
 
 fn patterns<'a>(
-    list: &Cursor<'a>,
+    list: &List<'a, Literal<'a>>,
     side: Side,
     findings: &mut Findings,
-) -> Vec<(Cursor<'a>, Pattern)> {
+) -> Vec<(Literal<'a>, Pattern)> {
     let mut patterns = Vec::new();
     for item in list.items() {
         let Some(text) = findings.keep(item.text()) else { continue };

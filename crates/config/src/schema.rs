@@ -1,17 +1,12 @@
-//! The shape of the configuration file: every field there is, in one table.
+//! What can stand in a place of the configuration file, as [`crate::section`] declares it.
+
+use crate::value::Expansion;
 
 /// What may stand in a place of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schema {
-    /// A single value, taken literally.
-    Literal,
-    /// A single value; `${NAME}` as the whole of it is replaced by the environment variable, other
-    /// placeholders are refused.
-    Text,
-    /// The same for an identity: as KES does, the server starts with some that never match.
-    Identity,
-    /// The same, but anything else is taken as it is: a password may hold a `$`.
-    Secret,
+    /// A single value, and what is done to it.
+    Text(Expansion),
     /// A list.
     List(&'static Self),
     /// A map with names of the author's choice.
@@ -38,12 +33,22 @@ pub(crate) struct Field {
     pub(crate) hint: &'static str,
     /// The field that is meant when a map stands here instead; empty for none.
     pub(crate) maps_go_to: &'static str,
+    /// The text that counts where there is none; empty for no default.
+    pub(crate) default: &'static str,
+}
+
+impl Schema {
+    /// The names of the fields of a section.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let fields = if let Self::Struct(fields) = self { *fields } else { &[] };
+        fields.iter().map(|field| field.name)
+    }
 }
 
 impl Field {
     /// A field without a name.
     pub(crate) const fn of(schema: Schema) -> Self {
-        Self { name: "", schema, hint: "", maps_go_to: "" }
+        Self { name: "", schema, hint: "", maps_go_to: "", default: "" }
     }
 
     /// The field under a name, if there can be one.
@@ -73,169 +78,15 @@ impl Field {
     }
 }
 
-const fn field(name: &'static str, schema: Schema) -> Field {
-    Field { name, ..Field::of(schema) }
-}
-
-const fn secret(name: &'static str) -> Field {
-    field(name, Schema::Secret)
-}
-
-const fn text(name: &'static str) -> Field {
-    field(name, Schema::Text)
-}
-
-/// The whole file.
-pub(crate) const FILE: Schema = Schema::Struct(&[
-    field("version", Schema::Literal),
-    text("address"),
-    field("admin", Schema::Struct(&[field("identity", Schema::Identity)])),
-    field("root", Schema::Opaque),
-    field("tls", TLS),
-    field("proxy", Schema::Refused(PROXY_ELSEWHERE)),
-    field("enclave", Schema::NoEffect),
-    // Homes of anchors, as in compose files.
-    field("x-*", Schema::Skipped),
-    field("api", Schema::Map(&Schema::Struct(&[text("skip_auth"), text("timeout")]))),
-    field("policy", Schema::Map(&POLICY)),
-    field("cache", Schema::Struct(&[field("expiry", EXPIRY)])),
-    field("log", Schema::Struct(&[text("error"), text("audit")])),
-    field("limits", LIMITS),
-    Field {
-        name: "keys",
-        schema: Schema::List(&Schema::Struct(&[text("name")])),
-        hint: "; a key is written `- name: my-key`, and a key store belongs under `keystore`",
-        maps_go_to: "keystore",
-    },
-    field("keystore", KEYSTORE),
-]);
-
-const TLS: Schema = Schema::Struct(&[
-    text("key"),
-    text("cert"),
-    secret("password"),
-    text("auth"),
-    text("ca"),
-    field(
-        "proxy",
-        Schema::Struct(&[
-            field("identities", Schema::List(&Schema::Identity)),
-            field("header", Schema::Struct(&[text("cert")])),
-        ]),
-    ),
-    field("identities", Schema::Refused(PROXY_ELSEWHERE)),
-    field("header", Schema::Refused(PROXY_ELSEWHERE)),
-]);
-
-const PROXY_ELSEWHERE: &str = "has no effect here; TLS proxies are listed in `tls.proxy.identities`, \
-                               and their header is `tls.proxy.header.cert`";
-
-const POLICY: Schema = Schema::Struct(&[
-    field("allow", Schema::List(&Schema::Literal)),
-    field("deny", Schema::List(&Schema::Literal)),
-    field("identities", Schema::List(&Schema::Identity)),
-    field("paths", Schema::Refused("is no longer read; write the paths under `allow`")),
-]);
-
-const EXPIRY: Schema = Schema::Struct(&[text("any"), text("unused"), text("offline")]);
-
-const LIMITS: Schema = Schema::Struct(&[
-    text("connections"),
-    text("connections_per_identity"),
-    text("connections_without_policy"),
-    text("connections_reserved"),
-    text("handshakes"),
-    text("streams"),
-    text("streams_without_policy"),
-    text("requests"),
-    text("requests_per_identity"),
-    text("payload"),
-    text("payload_per_connection"),
-    text("store_calls"),
-    text("store_queue_per_identity"),
-    text("log_streams"),
-    text("log_streams_per_identity"),
-    text("handshake_timeout"),
-    text("head_timeout"),
-    text("body_rate"),
-    text("write_timeout"),
-    text("write_rate"),
-    text("idle_timeout"),
-    text("idle_timeout_without_policy"),
-    text("drain_timeout"),
-]);
-
-const KEYSTORE: Schema = Schema::Struct(&[
-    field("fs", Schema::Struct(&[text("path")])),
-    field("vault", VAULT),
-    field("aws", AWS),
-    // Stores of KES that this build does not have.
-    field("gcp", Schema::Opaque),
-    field("azure", Schema::Opaque),
-    field("fortanix", Schema::Opaque),
-    field("gemalto", Schema::Opaque),
-    field("entrust", Schema::Opaque),
-    // Stores that older versions of KES had, or that its documents name.
-    field("encryptedfs", Schema::Opaque),
-    field("generic", Schema::Opaque),
-    field("credhub", Schema::Opaque),
-    field("mem", Schema::Opaque),
-    field("kes", Schema::Opaque),
-]);
-
-pub(crate) const VAULT: Schema = Schema::Struct(&[
-    text("endpoint"),
-    text("engine"),
-    text("version"),
-    text("namespace"),
-    text("prefix"),
-    field("transit", Schema::Struct(&[text("engine"), text("key")])),
-    field(
-        "approle",
-        Schema::Struct(&[
-            text("namespace"),
-            text("engine"),
-            secret("id"),
-            secret("secret"),
-            field("retry", Schema::NoEffect),
-        ]),
-    ),
-    field(
-        "kubernetes",
-        Schema::Struct(&[
-            text("namespace"),
-            text("engine"),
-            text("role"),
-            text("jwt"),
-            field("retry", Schema::NoEffect),
-        ]),
-    ),
-    field("tls", Schema::Struct(&[text("key"), text("cert"), text("ca")])),
-    field("status", Schema::Struct(&[text("ping")])),
-]);
-
-pub(crate) const AWS: Schema = Schema::Struct(&[field("secretsmanager", SECRETS_MANAGER)]);
-
-const SECRETS_MANAGER: Schema = Schema::Struct(&[
-    text("endpoint"),
-    text("region"),
-    text("kmskey"),
-    text("kmsendpoint"),
-    text("prefix"),
-    field("tags", Schema::Map(&Schema::Text)),
-    field(
-        "credentials",
-        Schema::Struct(&[text("accesskey"), secret("secretkey"), secret("token")]),
-    ),
-]);
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;
+    use crate::config::FileSection;
     use crate::findings::Findings;
+    use crate::section::Shape as _;
     use crate::value::Value;
     use crate::{walk, yaml};
 
@@ -273,6 +124,9 @@ mod tests {
                 for (name, node) in entries {
                     let field = list.iter().find(|field| field.name == name).unwrap();
                     let path = format!("{path}.{name}");
+                    if let (Value::Text(text, _), true) = (&node.value, !field.default.is_empty()) {
+                        assert_eq!(text.as_str(), field.default, "{path}");
+                    }
                     found(&field.schema, &node.value, &path, into);
                     into.insert(path);
                 }
@@ -282,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_file_has_every_field() {
+    fn the_reference_file_has_every_field_and_its_default() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/reference.yaml");
         let text = std::fs::read_to_string(path).unwrap();
         // The stores that stand in comments: `#` without a blank, or with more than one.
@@ -294,15 +148,15 @@ mod tests {
         let mut sections = text.split("\nkeystore:");
         let head = sections.next().unwrap();
         let (mut want, mut have) = (BTreeSet::new(), BTreeSet::new());
-        fields(&FILE, "", &mut want);
+        fields(FileSection::SCHEMA, "", &mut want);
         for keystore in sections {
             let tree = yaml::parse(&format!("{head}\nkeystore:{keystore}"));
             let tree = tree.unwrap_or_else(|fault| panic!("{fault:?}"));
             let mut findings = Findings::default();
-            let value = walk::read(&tree, &FILE, &mut findings);
+            let value = walk::read(&tree, FileSection::SCHEMA, &mut findings);
             assert!(!findings.are_faulty(), "{findings:?}");
             let value = value.unwrap_or_else(|fault| panic!("{fault:?}"));
-            found(&FILE, &value, "", &mut have);
+            found(FileSection::SCHEMA, &value, "", &mut have);
         }
         assert_eq!(want, have);
         assert!(want.contains(".keystore.aws.secretsmanager.credentials.token"));

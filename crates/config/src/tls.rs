@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use kes_crypto::pem::PrivateKey;
 use kes_types::Identity;
 
-use crate::certificate::{self, ClientIdentity, Files, Password};
+use crate::certificate::{self, Files, Password};
 use crate::cursor::Cursor;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
 use crate::policies::{self, Roles};
+use crate::schema::Schema;
+use crate::section::{IdentityText, List, SecretText, Setting, section};
 
 /// TLS settings.
 #[derive(Clone, Debug)]
@@ -51,11 +53,48 @@ impl Default for Proxy {
     }
 }
 
+section! {
+    /// TLS settings; see [`Tls`].
+    struct TlsSection<'a> {
+        /// The PEM file of the private key.
+        key: Setting<'a>,
+        /// The PEM file of the certificates.
+        cert: Setting<'a>,
+        /// The password of the private key, when it is encrypted.
+        password: SecretText<'a>,
+        /// Whether the chains of client certificates are checked.
+        auth: Setting<'a> = "off",
+        /// A PEM file, or a folder of them, with trust anchors for client certificates.
+        ca: Setting<'a>,
+        proxy: ProxySection<'a>,
+    }
+    unread {
+        "identities": Schema::Refused(PROXY_ELSEWHERE),
+        "header": Schema::Refused(PROXY_ELSEWHERE),
+    }
+
+    /// TLS proxies; see [`Proxy`].
+    struct ProxySection<'a> {
+        identities: List<'a, IdentityText<'a>>,
+        header: HeaderSection<'a>,
+    }
+
+    /// The headers of TLS proxies.
+    struct HeaderSection<'a> {
+        /// The one that has the certificate.
+        cert: Setting<'a> = "X-Tls-Client-Cert",
+    }
+}
+
+/// What is said of settings of TLS proxies that stand elsewhere.
+pub(crate) const PROXY_ELSEWHERE: &str = "has no effect here; TLS proxies are listed in `tls.proxy.identities`, and their header is \
+     `tls.proxy.header.cert`";
+
 /// Reads the section `tls` and the files that it names.
-pub(crate) fn read(tls: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> Option<Tls> {
-    let key = tls.field("key").required("the PEM file of the server's private key");
-    let cert = tls.field("cert").required("the PEM file of the server's certificate");
-    let password = findings.keep(tls.field("password").text());
+pub(crate) fn read(tls: &TlsSection<'_>, roles: &Roles, findings: &mut Findings) -> Option<Tls> {
+    let key = tls.key.required("the PEM file of the server's private key");
+    let cert = tls.cert.required("the PEM file of the server's certificate");
+    let password = findings.keep(tls.password.text());
     let files = Files {
         key: findings.keep(key),
         password: password.map_or(Password::Faulty, Password::Given),
@@ -63,18 +102,20 @@ pub(crate) fn read(tls: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> 
         is_of_server: true,
     };
     let identity = certificate::identity(&files, findings);
-    let auth = findings.keep(client_auth(&tls.field("auth")));
-    let proxy = proxy(&tls.field("proxy"), roles, findings);
-    let ca = tls.field("ca").text().and_then(|ca| certificate::anchors(&ca, findings));
-    let ca = findings.keep(ca);
-    let ClientIdentity { key, chain } = identity?;
-    Some(Tls { key, chain, auth: auth?, ca: ca?, proxy: proxy? })
+    let (key, chain) = identity.map(|it| (it.key, it.chain)).unzip();
+    read_fields!(findings => Tls {
+        key: key,
+        chain: chain,
+        auth: client_auth(&tls.auth),
+        proxy: proxy(&tls.proxy, roles, findings),
+        ca: tls.ca.text().and_then(|ca| certificate::anchors(&ca, findings)),
+    })
 }
 
 fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {
     let text = place.text()?;
     match text.as_str().to_ascii_lowercase().as_str() {
-        "" | "off" => Ok(ClientAuth::Off),
+        "off" => Ok(ClientAuth::Off),
         "on" => Ok(ClientAuth::On),
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
@@ -82,9 +123,9 @@ fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {
     }
 }
 
-fn proxy(proxy: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> Option<Proxy> {
+fn proxy(proxy: &ProxySection<'_>, roles: &Roles, findings: &mut Findings) -> Option<Proxy> {
     let mut identities = BTreeSet::new();
-    for item in proxy.field("identities").items() {
+    for item in proxy.identities.items() {
         let Some(identity) = policies::identity(&item, findings) else { continue };
         if let Some(role) = roles.role(&identity) {
             findings.fault(
@@ -95,7 +136,7 @@ fn proxy(proxy: &Cursor<'_>, roles: &Roles, findings: &mut Findings) -> Option<P
         }
         identities.insert(identity);
     }
-    let header = findings.keep(header(&proxy.field("header").field("cert")))?;
+    let header = findings.keep(header(&proxy.header.cert))?;
     Some(Proxy { identities, header })
 }
 
@@ -107,7 +148,7 @@ fn header(place: &Cursor<'_>) -> Result<String, Fault> {
             header.shown()
         )));
     }
-    Ok(header.or(&Proxy::default().header))
+    Ok(header.as_str().to_owned())
 }
 
 /// Whether a byte may stand in an HTTP field name: `tchar` of RFC 9110.

@@ -64,10 +64,7 @@ impl<'t> Walk<'t, '_> {
     fn value(&mut self, spot: &Spot<'_>) -> Result<Value, Fault> {
         let Some(branch) = self.tree.follow(spot.link) else { return Ok(Value::Null) };
         match spot.field.schema {
-            Schema::Literal => self.text(spot, branch, Expansion::Off),
-            Schema::Text => self.text(spot, branch, Expansion::On),
-            Schema::Identity => self.text(spot, branch, Expansion::Identity),
-            Schema::Secret => self.text(spot, branch, Expansion::Secret),
+            Schema::Text(expansion) => self.text(spot, branch, expansion),
             Schema::Opaque => {
                 let is_blank = self.is_blank(spot.link)?;
                 Ok(if branch.is_null() { Value::Null } else { Value::Opaque { is_blank } })

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError};
-use serde::de::{Deserialize as _, Deserializer as _, IgnoredAny, Visitor};
+use serde::de::{Deserialize as _, IgnoredAny};
 use zeroize::Zeroizing;
 
 use crate::error::{Fault, Mark};
@@ -88,8 +88,9 @@ pub(crate) fn parse(text: &str) -> Result<Tree, Fault> {
         // The other library takes the square of the depth.
         return tree.map_err(NoTree::into_fault);
     }
-    check_syntax(text)?;
-    tree.map_err(NoTree::into_fault)
+    let is_alone = check_syntax(text)?;
+    let tree = tree.map_err(NoTree::into_fault)?;
+    if is_alone { Ok(tree) } else { Err(Fault::of_file(SECOND_DOCUMENT)) }
 }
 
 /// So many lists and maps may stand in one another.
@@ -173,13 +174,24 @@ struct Builder {
     open: Vec<(Link, Option<Link>)>,
     /// The branches that have anchors, by the numbers of the anchors.
     anchors: HashMap<usize, usize>,
+    /// Whether another document has begun.
+    is_second_document: bool,
 }
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, at: Mark) -> Result<(), Fault> {
         let fault = |message| Err(Fault::new(Some(at), String::new(), message));
+        let is_nothing = match &event {
+            // What the parser gives for no text at all.
+            Event::Scalar(text, ScalarStyle::Plain, ..) => text == "~",
+            event => matches!(event, Event::DocumentEnd),
+        };
+        if self.is_second_document && !is_nothing {
+            return fault(SECOND_DOCUMENT);
+        }
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => return fault(SECOND_DOCUMENT),
+            // The next event has the line of what stands in it, unless that is nothing.
+            Event::DocumentStart(..) => self.is_second_document = self.root.is_some(),
             Event::Scalar(text, style, anchor, tag) => {
                 let text = Zeroizing::new(text.into_owned());
                 let content = Content::Scalar(text, style == ScalarStyle::Plain);
@@ -277,8 +289,8 @@ impl Tag {
 
 const SECOND_DOCUMENT: &str = "a second YAML document starts here; a configuration is one document";
 
-/// Whether the text is exactly one YAML document.
-fn check_syntax(text: &str) -> Result<(), Fault> {
+/// Checks the syntax of the first YAML document; returns whether it is the only one.
+fn check_syntax(text: &str) -> Result<bool, Fault> {
     let invalid = |error: serde_yaml::Error| {
         let line = error.location().map(|at| at.line());
         let is_tab = line.is_some_and(|line| is_indented_by_tab(text, line));
@@ -294,32 +306,12 @@ fn check_syntax(text: &str) -> Result<(), Fault> {
     if let Some(document) = documents.next() {
         IgnoredAny::deserialize(document).map_err(invalid)?;
     }
-    match documents.next() {
-        None => Ok(()),
-        Some(document) => {
-            let error = document.deserialize_any(Stop).err();
-            Err(match error.and_then(|error| error.location()) {
-                Some(at) => Fault::of_line(at.line(), SECOND_DOCUMENT),
-                None => Fault::of_file(SECOND_DOCUMENT),
-            })
-        }
-    }
+    Ok(documents.next().is_none())
 }
 
 fn is_indented_by_tab(text: &str, line: usize) -> bool {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     line.chars().take_while(|character| character.is_whitespace()).any(|blank| blank == '\t')
-}
-
-/// Takes nothing: the library's error then tells the place.
-struct Stop;
-
-impl Visitor<'_> for Stop {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nothing")
-    }
 }
 
 #[cfg(test)]

@@ -97,12 +97,12 @@ impl AwsStore {
     /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
-    pub fn open(parts: AwsStoreDeps) -> OpenFuture<Self, OpenError> {
-        Box::pin(Self::connect(parts))
+    pub fn open(deps: AwsStoreDeps) -> OpenFuture<Self, OpenError> {
+        Box::pin(Self::connect(deps))
     }
 
-    async fn connect(parts: AwsStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let AwsStoreDeps { settings, proxies, clock, random, tasks, stop } = parts;
+    async fn connect(deps: AwsStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let AwsStoreDeps { settings, proxies, clock, random, tasks, stop } = deps;
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
         let session = AwsSession::new(&settings, http, clock, tasks.clone(), stop.clone());
         let session = Arc::new(session);

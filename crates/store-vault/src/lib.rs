@@ -93,12 +93,12 @@ impl VaultStore {
     /// A Vault that does not answer, is sealed or says "later" is no error: the store is there,
     /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
     /// that is not the one of the settings are errors.
-    pub fn open(parts: VaultStoreDeps) -> OpenFuture<Self, OpenError> {
-        Box::pin(Self::connect(parts))
+    pub fn open(deps: VaultStoreDeps) -> OpenFuture<Self, OpenError> {
+        Box::pin(Self::connect(deps))
     }
 
-    async fn connect(parts: VaultStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let VaultStoreDeps { settings, proxies, clock, tasks, stop } = parts;
+    async fn connect(deps: VaultStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let VaultStoreDeps { settings, proxies, clock, tasks, stop } = deps;
         let unusable = |error: VaultError| OpenError::Engine(error.into());
         let transport = Arc::new(Transport::new(&settings, &proxies)?);
         let login = Login::new(&settings.login).map_err(unusable)?;

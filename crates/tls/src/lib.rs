@@ -17,6 +17,7 @@ mod chain;
 mod client;
 mod client_verifier;
 mod explain;
+mod key_match;
 mod path;
 mod provider;
 mod purpose;
@@ -30,6 +31,7 @@ pub use explain::{
     Explanation, GIVE_CERTIFICATE, NO_CERTIFICATE, Side, UNREADABLE_CERTIFICATE, alert_in_text,
     explain, explain_io, tls_error,
 };
+pub use key_match::keys_match;
 pub use provider::provider;
 pub use server_verifier::ServerVerifier;
 pub use trust_store::{TrustStore, TrustStoreError};

@@ -1,11 +1,19 @@
 //! The AWS store's settings.
 
-use kes_types::Secret;
+mod credentials;
+mod host;
 
-use crate::cursor::{Cursor, Text};
+use crate::cursor::Cursor;
 use crate::endpoint;
 use crate::error::Fault;
-use crate::findings::Findings;
+use crate::findings::{Findings, read_fields};
+use crate::section::{Map, Setting, section};
+
+use credentials::CredentialsSection;
+use host::{kms_endpoint, region};
+
+pub use credentials::AwsCredentials;
+pub use host::KmsEndpoint;
 
 /// Settings of the AWS Secrets Manager store.
 #[derive(Clone, Debug)]
@@ -26,145 +34,55 @@ pub struct AwsKeystore {
     pub credentials: AwsCredentials,
 }
 
-/// Where KMS is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KmsEndpoint {
-    /// At this URL, as the other endpoint.
-    At(String),
-    /// AWS's own, of the region.
-    Regional {
-        /// The one with validated cryptography.
-        use_fips: bool,
-        /// The one that has IPv6 too.
-        use_dual_stack: bool,
-    },
-}
+section! {
+    /// The AWS store.
+    struct AwsSection<'a> {
+        secretsmanager: SecretsManagerSection<'a>,
+    }
 
-/// AWS credentials.
-#[derive(Clone, Debug)]
-pub enum AwsCredentials {
-    /// Those that the SDK finds: environment, profile, SSO, web identity, ECS, EC2.
-    Default,
-    /// Given ones.
-    Static {
-        /// The access key's id.
-        access_key: String,
-        /// The secret access key.
-        secret_key: Secret,
-        /// The session's token, for temporary credentials.
-        token: Option<Secret>,
-    },
+    /// The AWS store; see [`AwsKeystore`].
+    struct SecretsManagerSection<'a> {
+        endpoint: Setting<'a>,
+        region: Setting<'a>,
+        kmskey: Setting<'a>,
+        kmsendpoint: Setting<'a>,
+        prefix: Setting<'a>,
+        tags: Map<'a, Setting<'a>>,
+        credentials: CredentialsSection<'a>,
+    }
 }
 
 /// Reads the section `keystore.aws`.
-pub(crate) fn read(aws: &Cursor<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
-    let section = aws.field("secretsmanager");
-    let endpoint = findings.keep(endpoint(&section.field("endpoint")));
-    let host = endpoint.as_deref().and_then(AwsHost::of);
-    let region = findings.keep(region(&section.field("region"), host.as_ref()));
-    let kms_endpoint = kms_endpoint(&section.field("kmsendpoint"), endpoint.as_deref(), host);
-    let kms_endpoint = findings.keep(kms_endpoint);
-    if endpoint.as_deref().is_some_and(endpoint::is_exposed) {
-        findings.warn(section.field("endpoint").fault(
+pub(crate) fn read(aws: &AwsSection<'_>, findings: &mut Findings) -> Option<AwsKeystore> {
+    let section = &aws.secretsmanager;
+    let store = read_fields!(findings => AwsKeystore {
+        endpoint: endpoint(&section.endpoint),
+        region: region(&section.region, endpoint.as_deref()),
+        kms_key: kms_key(&section.kmskey, region.as_deref()),
+        kms_endpoint: kms_endpoint(&section.kmsendpoint, endpoint.as_deref()),
+        prefix: prefix(&section.prefix),
+        tags: tags(&section.tags, findings),
+        credentials: credentials::read(&section.credentials, findings),
+    })?;
+    if endpoint::is_exposed(&store.endpoint) {
+        findings.warn(section.endpoint.fault(
             "is plain HTTP to another machine: every key, and the token of temporary credentials, \
              can be read on the way; write https://",
         ));
     }
-    let kms_url = match &kms_endpoint {
-        Some(KmsEndpoint::At(url)) if endpoint.as_ref() != Some(url) => Some(url.as_str()),
-        _ => None,
-    };
-    if kms_url.is_some_and(endpoint::is_exposed) {
-        findings.warn(section.field("kmsendpoint").fault(
+    let KmsEndpoint::At(kms_url) = &store.kms_endpoint else { return Some(store) };
+    if *kms_url != store.endpoint && endpoint::is_exposed(kms_url) {
+        findings.warn(section.kmsendpoint.fault(
             "is plain HTTP to another machine: the token of temporary credentials can be read on \
              the way, and answers can be changed; write https://",
         ));
     }
-    let kms_key = findings.keep(kms_key(&section.field("kmskey"), region.as_deref()));
-    let prefix = findings.keep(prefix(&section.field("prefix")));
-    let tags = tags(&section.field("tags"), findings);
-    let tags = findings.keep(tags);
-    let credentials = credentials(&section.field("credentials"), findings);
-    Some(AwsKeystore {
-        endpoint: endpoint?,
-        region: region?,
-        kms_key: kms_key?,
-        kms_endpoint: kms_endpoint?,
-        prefix: prefix?,
-        tags: tags?,
-        credentials: credentials?,
-    })
+    Some(store)
 }
 
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
     let text = place.required("a host like secretsmanager.us-east-2.amazonaws.com, or its URL")?;
     endpoint::read(&text, endpoint::Scheme::Optional)
-}
-
-/// Where KMS is, of a service at that endpoint.
-fn kms_endpoint(
-    place: &Cursor<'_>,
-    endpoint: Option<&str>,
-    host: Option<AwsHost>,
-) -> Result<KmsEndpoint, Fault> {
-    let text = place.text()?;
-    match host {
-        _ if !text.is_empty() => {
-            Ok(KmsEndpoint::At(endpoint::read(&text, endpoint::Scheme::Optional)?))
-        }
-        Some(AwsHost { use_fips, use_dual_stack, .. }) => {
-            Ok(KmsEndpoint::Regional { use_fips, use_dual_stack })
-        }
-        // An emulator, which is everything at one place.
-        None => endpoint.map(|url| KmsEndpoint::At(url.to_owned())).ok_or_else(Fault::known),
-    }
-}
-
-fn region(place: &Cursor<'_>, host: Option<&AwsHost>) -> Result<String, Fault> {
-    let region = place.required("an AWS region like us-east-2")?;
-    if !region.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(region.fault(format!(
-            "{} is no region; it wants letters, digits and dashes, like us-east-2",
-            region.shown()
-        )));
-    }
-    match host.map(|host| host.region.as_str()) {
-        Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
-            "{} is not the region of the endpoint, which is {of_endpoint}",
-            region.shown()
-        ))),
-        _ => Ok(region.as_str().to_owned()),
-    }
-}
-
-/// What the name of one of AWS's own hosts tells: `[vpce-….]secretsmanager[-fips].<region>.…`.
-struct AwsHost {
-    region: String,
-    use_fips: bool,
-    use_dual_stack: bool,
-}
-
-impl AwsHost {
-    /// The host of a URL, if it is AWS's own.
-    fn of(url: &str) -> Option<Self> {
-        let host = url.split("://").nth(1)?.split(['/', ':']).next()?.to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
-        let ends_in = |suffixes: &[&str]| {
-            let rests = suffixes.iter().filter_map(|suffix| host.strip_suffix(suffix));
-            rests.into_iter().any(|rest| rest.ends_with('.'))
-        };
-        let use_dual_stack = ends_in(&DUAL_STACK_SUFFIXES);
-        if !use_dual_stack && !ends_in(&SUFFIXES) {
-            return None;
-        }
-        let mut labels = host.split('.');
-        // Whatever else is there may be anybody's.
-        let service =
-            labels.find(|label| ["secretsmanager", "secretsmanager-fips"].contains(label))?;
-        let use_fips = service == "secretsmanager-fips";
-        let region = labels.next().unwrap_or_default().to_owned();
-        Some(Self { region, use_fips, use_dual_stack })
-    }
 }
 
 fn kms_key(place: &Cursor<'_>, region: Option<&str>) -> Result<Option<String>, Fault> {
@@ -204,8 +122,8 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
 }
 
 /// By the documentation of AWS (*Tagging AWS resources*).
-fn tags(
-    place: &Cursor<'_>,
+fn tags<'a>(
+    place: &Map<'a, Setting<'a>>,
     findings: &mut Findings,
 ) -> Result<Option<Vec<(String, String)>>, Fault> {
     let entries = place.entries();
@@ -213,7 +131,7 @@ fn tags(
         let message = format!("has {} tags; at most {TAGS_MAX} fit", entries.len());
         findings.fault(place.fault(message));
     }
-    let read = |(key, place): (&str, Cursor<'_>)| findings.keep(tag(key, &place));
+    let read = |(key, place): (&str, Setting<'_>)| findings.keep(tag(key, &place));
     let tags: Vec<_> = entries.into_iter().map(read).collect();
     if !place.is_present() {
         return Ok(None);
@@ -241,57 +159,6 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
     Ok((key.to_owned(), value.as_str().to_owned()))
 }
 
-fn credentials(place: &Cursor<'_>, findings: &mut Findings) -> Option<AwsCredentials> {
-    let names = ["accesskey", "secretkey", "token"];
-    let texts = names.map(|name| findings.keep(place.field(name).text()));
-    // All empty in the file is the SDK's chain; emptied by the environment is a mistake.
-    if !texts.iter().any(|text| Text::is_used(text.as_ref())) {
-        return Some(AwsCredentials::Default);
-    }
-    let [access_key, secret_key, token] = texts;
-    let access_key = access_key.map(|it| it.or_missing("the id of the access key"));
-    let secret_key = secret_key.map(|it| it.or_missing("the secret access key"));
-    let mut checked = |text: Option<Result<_, Fault>>| findings.keep(text?.and_then(credential));
-    let (access_key, secret_key) = (checked(access_key), checked(secret_key));
-    let token = checked(token.map(Ok))?;
-    Some(AwsCredentials::Static {
-        access_key: access_key?.as_str().to_owned(),
-        secret_key: secret_key?.secret(),
-        token: if token.is_empty() { None } else { Some(token.secret()) },
-    })
-}
-
-/// Checks a text that is a secret, or beside one: it is not shown.
-fn credential(text: Text<'_>) -> Result<Text<'_>, Fault> {
-    if text.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(text);
-    }
-    Err(text.fault(
-        "has a blank, a line end or another character that no credentials have; was a file with a \
-         line end at its end encoded?",
-    ))
-}
-
-/// The partitions of AWS, as the SDK has them.
-const SUFFIXES: [&str; 7] = [
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "c2s.ic.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
-    "sc2s.sgov.gov",
-];
-const DUAL_STACK_SUFFIXES: [&str; 7] = [
-    "api.amazonwebservices.com.cn",
-    "api.amazonwebservices.eu",
-    "api.aws",
-    "api.aws.hci.ic.gov",
-    "api.aws.ic.gov",
-    "api.aws.scloud",
-    "api.cloud-aws.adc-e.uk",
-];
-
 /// A secret's name has 512 characters at most; a slash and the longest key name take 81.
 const PREFIX_LEN_MAX: usize = 431;
 
@@ -303,12 +170,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{findings, schema};
+    use crate::findings;
+    use crate::section::Shape as _;
 
     fn aws(text: &str) -> Result<AwsKeystore, String> {
         let environment = BTreeMap::from([("EMPTY".to_owned(), String::new())]);
         let text = format!("secretsmanager: {text}");
-        findings::of_section(&text, &schema::AWS, &environment, read)
+        findings::of_section(&text, AwsSection::SCHEMA, &environment, |place, found| {
+            read(&AwsSection::at(place), found)
+        })
     }
 
     #[test]

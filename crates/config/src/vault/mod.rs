@@ -1,17 +1,21 @@
 //! The Vault store's settings.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod login;
+mod variables;
 
-use kes_types::Secret;
+use std::time::Duration;
 
 use crate::cache;
 use crate::certificate::{self, ClientIdentity, Files, Password};
 use crate::cursor::{Cursor, Text};
 use crate::endpoint;
 use crate::error::Fault;
-use crate::findings::Findings;
-use crate::vault_variables;
+use crate::findings::{Findings, read_fields};
+use crate::section::{Setting, section};
+
+use login::{AppRoleSection, KubernetesSection};
+
+pub use login::{VaultCredentials, VaultJwt, VaultLogin};
 
 /// Settings of the Vault store.
 #[derive(Clone, Debug)]
@@ -56,76 +60,57 @@ pub struct VaultTransit {
     pub key: String,
 }
 
-/// How to log in to Vault.
-#[derive(Clone, Debug)]
-pub struct VaultLogin {
-    /// The namespace of the login; none sends no namespace.
-    pub namespace: Option<String>,
-    /// The mount of the authentication method.
-    pub engine: String,
-    /// With what.
-    pub credentials: VaultCredentials,
-}
+section! {
+    /// The Vault store; see [`VaultKeystore`].
+    struct VaultSection<'a> {
+        endpoint: Setting<'a>,
+        engine: Setting<'a> = "kv",
+        version: Setting<'a> = "v1",
+        namespace: Setting<'a>,
+        prefix: Setting<'a>,
+        transit: TransitSection<'a>,
+        approle: AppRoleSection<'a>,
+        kubernetes: KubernetesSection<'a>,
+        tls: VaultTlsSection<'a>,
+        status: StatusSection<'a>,
+    }
 
-/// What to log in to Vault with.
-#[derive(Clone, Debug)]
-pub enum VaultCredentials {
-    /// The method `approle`.
-    AppRole {
-        /// The role's id.
-        id: Secret,
-        /// The secret's id.
-        secret: Secret,
-    },
-    /// The method `kubernetes`.
-    Kubernetes {
-        /// The role's name.
-        role: String,
-        /// The service account's token.
-        jwt: VaultJwt,
-    },
-}
+    /// The second layer of encryption; an empty key is none.
+    struct TransitSection<'a> {
+        engine: Setting<'a> = "transit",
+        key: Setting<'a>,
+    }
 
-/// A service account's token.
-#[derive(Clone, Debug)]
-pub enum VaultJwt {
-    /// In a file that is read at every login, since Kubernetes replaces it.
-    File(PathBuf),
-    /// As it is.
-    Token(Secret),
+    /// The client certificate towards Vault, and trust anchors for Vault's.
+    struct VaultTlsSection<'a> {
+        key: Setting<'a>,
+        cert: Setting<'a>,
+        ca: Setting<'a>,
+    }
+
+    /// How Vault's health is checked.
+    struct StatusSection<'a> {
+        /// How often.
+        ping: Setting<'a> = "10s",
+    }
 }
 
 /// Reads the section `keystore.vault`.
-pub(crate) fn read(vault: &Cursor<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
-    let endpoint = findings.keep(endpoint(&vault.field("endpoint")));
-    let engine = findings.keep(mount(&vault.field("engine"), "kv"));
-    let version = findings.keep(version(&vault.field("version")));
-    let namespace = findings.keep(optional(&vault.field("namespace")));
-    let prefix = findings.keep(mount(&vault.field("prefix"), ""));
-    let transit = transit(&vault.field("transit"), findings);
-    let transit = findings.keep(transit);
-    let login = login(vault, namespace.clone().flatten(), findings);
-    if let (Some(url), Some(login)) = (&endpoint, &login) {
-        warn_of_plain_http(&vault.field("endpoint"), url, login, findings);
-    }
-    let client = client(&vault.field("tls"), findings);
-    let client = findings.keep(client);
-    let ca = vault_variables::anchors(vault, findings);
-    let ca = findings.keep(ca);
-    let ping = findings.keep(cache::duration(&vault.field("status").field("ping")));
-    Some(VaultKeystore {
-        endpoint: endpoint?,
-        engine: engine?,
-        version: version?,
-        namespace: namespace?,
-        prefix: prefix?,
-        transit: transit?,
-        login: login?,
-        client: client?,
-        ca: ca?,
-        // As in Go's configuration structs, zero is as good as absent.
-        ping: ping?.filter(|ping| !ping.is_zero()).unwrap_or(Duration::from_secs(10)),
-    })
+pub(crate) fn read(vault: &VaultSection<'_>, findings: &mut Findings) -> Option<VaultKeystore> {
+    let store = read_fields!(findings => VaultKeystore {
+        endpoint: endpoint(&vault.endpoint),
+        engine: mount(&vault.engine),
+        version: version(&vault.version),
+        namespace: optional(&vault.namespace),
+        prefix: mount(&vault.prefix),
+        transit: transit(&vault.transit, findings),
+        login: login::read(vault, namespace.clone().flatten(), findings),
+        client: client(&vault.tls, findings),
+        ca: variables::anchors(vault, findings),
+        ping: ping(&vault.status.ping),
+    })?;
+    warn_of_plain_http(&vault.endpoint, &store, findings);
+    Some(store)
 }
 
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
@@ -144,12 +129,12 @@ fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
 }
 
 /// Warns of a login, and of keys, that others can read on the way.
-fn warn_of_plain_http(place: &Cursor<'_>, url: &str, login: &VaultLogin, findings: &mut Findings) {
-    let secret = match login.credentials {
+fn warn_of_plain_http(place: &Cursor<'_>, store: &VaultKeystore, findings: &mut Findings) {
+    let secret = match store.login.credentials {
         VaultCredentials::AppRole { .. } => "approle.secret",
         VaultCredentials::Kubernetes { .. } => "kubernetes.jwt",
     };
-    if endpoint::is_exposed(url) {
+    if endpoint::is_exposed(&store.endpoint) {
         findings.warn(place.fault(format!(
             "is plain HTTP to another machine: `keystore.vault.{secret}`, the token and every key \
              can be read on the way; write https://, and the CA of Vault's certificate in \
@@ -161,7 +146,7 @@ fn warn_of_plain_http(place: &Cursor<'_>, url: &str, login: &VaultLogin, finding
 fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
     let text = place.text()?;
     match text.as_str() {
-        "" | "v1" => Ok(KvVersion::V1),
+        "v1" => Ok(KvVersion::V1),
         "v2" => Ok(KvVersion::V2),
         _ => Err(text.fault(format!("{} is no K/V version; it wants v1 or v2", text.shown()))),
     }
@@ -170,88 +155,24 @@ fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
 /// Reads the transit section. An empty key written in the file, as reference files have it, is as
 /// good as no section; one that the environment left empty is a mistake that would leave the keys
 /// without their second layer.
-fn transit(transit: &Cursor<'_>, findings: &mut Findings) -> Result<Option<VaultTransit>, Fault> {
-    let engine = findings.keep(mount(&transit.field("engine"), "transit"));
-    let key = transit.field("key").text()?;
-    let engine = engine.ok_or_else(Fault::known);
+fn transit(
+    transit: &TransitSection<'_>,
+    findings: &mut Findings,
+) -> Result<Option<VaultTransit>, Fault> {
+    let engine = findings.keep(mount(&transit.engine));
+    let key = transit.key.text()?;
     if key.is_empty() && !key.is_replaced() {
-        return engine.map(|_| None);
+        return Ok(None);
     }
     let key = key.or_missing("the name of the transit key")?.as_str().to_owned();
-    Ok(Some(VaultTransit { engine: engine?, key }))
+    Ok(Some(VaultTransit { engine: engine.ok_or_else(Fault::known)?, key }))
 }
 
-/// Reads the login. A section that is empty throughout, as reference files have it, is as good as
-/// none.
-fn login(
-    vault: &Cursor<'_>,
-    namespace: Option<String>,
+fn client(
+    tls: &VaultTlsSection<'_>,
     findings: &mut Findings,
-) -> Option<VaultLogin> {
-    let (approle, kubernetes) = (vault.field("approle"), vault.field("kubernetes"));
-    // Each is read once: it may be a file that can be read once.
-    let [id, secret] = ["id", "secret"].map(|name| findings.keep(approle.field(name).text()));
-    let [role, jwt] = ["role", "jwt"].map(|name| findings.keep(kubernetes.field(name).text()));
-    let is_any_faulty = [&id, &secret, &role, &jwt].into_iter().any(Option::is_none);
-    let is_used = |fields: [&Option<Text<'_>>; 2]| {
-        fields.into_iter().any(|field| Text::is_used(field.as_ref()))
-    };
-    match (is_used([&id, &secret]), is_used([&role, &jwt])) {
-        (true, true) if is_any_faulty => None,
-        (true, true) => {
-            findings.keep(Err(vault.fault("has approle and kubernetes; one login is wanted")))
-        }
-        (false, false) => {
-            findings.keep(Err(vault.fault("has no login; one of approle, kubernetes is wanted")))
-        }
-        (true, false) => {
-            let method = method(&approle, "approle", namespace, findings);
-            let id = findings.keep(id?.or_missing("the role's id"));
-            let secret = findings.keep(secret?.or_missing("the secret's id"));
-            let (namespace, engine) = method?;
-            let credentials =
-                VaultCredentials::AppRole { id: id?.secret(), secret: secret?.secret() };
-            Some(VaultLogin { namespace, engine, credentials })
-        }
-        (false, true) => {
-            let method = method(&kubernetes, "kubernetes", namespace, findings);
-            let role = findings.keep(role?.or_missing("the role's name"));
-            let jwt = findings.keep(jwt?.or_missing("a token, or the path of its file"));
-            let (namespace, engine) = method?;
-            let (role, jwt) = (role?.as_str().to_owned(), token(&jwt?));
-            let credentials = VaultCredentials::Kubernetes { role, jwt };
-            Some(VaultLogin { namespace, engine, credentials })
-        }
-    }
-}
-
-/// Reads the namespace and the mount of a login.
-fn method(
-    method: &Cursor<'_>,
-    default_engine: &str,
-    store_namespace: Option<String>,
-    findings: &mut Findings,
-) -> Option<(Option<String>, String)> {
-    let engine = findings.keep(mount(&method.field("engine"), default_engine));
-    let namespace = findings.keep(method.field("namespace").text())?;
-    let namespace = match namespace.as_str() {
-        "" => store_namespace,
-        "/" => None,
-        namespace => Some(namespace.to_owned()),
-    };
-    Some((namespace, engine?))
-}
-
-fn token(jwt: &Text<'_>) -> VaultJwt {
-    if jwt.as_str().contains('/') {
-        VaultJwt::File(PathBuf::from(jwt.as_str()))
-    } else {
-        VaultJwt::Token(jwt.secret())
-    }
-}
-
-fn client(tls: &Cursor<'_>, findings: &mut Findings) -> Result<Option<ClientIdentity>, Fault> {
-    let [key, cert] = ["key", "cert"].map(|name| findings.keep(tls.field(name).text()));
+) -> Result<Option<ClientIdentity>, Fault> {
+    let [key, cert] = [&tls.key, &tls.cert].map(|place| findings.keep(place.text()));
     if [&key, &cert].into_iter().all(|text| text.as_ref().is_some_and(Text::is_empty)) {
         return Ok(None);
     }
@@ -266,28 +187,38 @@ fn client(tls: &Cursor<'_>, findings: &mut Findings) -> Result<Option<ClientIden
     certificate::identity(&files, findings).map(Some).ok_or_else(Fault::known)
 }
 
+fn ping(place: &Cursor<'_>) -> Result<Duration, Fault> {
+    let ping = cache::duration(place)?;
+    // As in Go's configuration structs, zero is as good as absent.
+    Ok(if ping.is_zero() { Duration::from_secs(10) } else { ping })
+}
+
 fn optional(place: &Cursor<'_>) -> Result<Option<String>, Fault> {
     let text = place.text()?;
     Ok(if text.is_empty() { None } else { Some(text.as_str().to_owned()) })
 }
 
 /// A mount or a folder, without slashes around it.
-fn mount(place: &Cursor<'_>, default: &str) -> Result<String, Fault> {
-    Ok(place.text()?.or(default).trim_matches('/').to_owned())
+fn mount(place: &Cursor<'_>) -> Result<String, Fault> {
+    Ok(place.text()?.as_str().trim_matches('/').to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     use super::*;
-    use crate::{findings, schema};
+    use crate::findings;
+    use crate::section::Shape as _;
 
     fn vault(text: &str) -> Result<VaultKeystore, String> {
         let variables = [("EMPTY", ""), ("TOKEN", "hunter2")];
         let environment: BTreeMap<_, _> =
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        findings::of_section(text, &schema::VAULT, &environment, read)
+        findings::of_section(text, VaultSection::SCHEMA, &environment, |place, found| {
+            read(&VaultSection::at(place), found)
+        })
     }
 
     const LEAST: &str = "endpoint: https://127.0.0.1:8200/\napprole: { id: a, secret: b }\n";

@@ -1,5 +1,6 @@
 //! The environment variables of Vault's own programs, as far as they count here.
 
+use super::VaultSection;
 use crate::certificate;
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
@@ -34,10 +35,10 @@ const WITHOUT_EFFECT: [(&str, &str); 22] = [
 /// Reads the trust anchors: of `tls.ca`, or else of the variables that Vault's programs take them
 /// from. Warns of the variables that have no effect.
 pub(crate) fn anchors(
-    vault: &Cursor<'_>,
+    vault: &VaultSection<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Vec<Vec<u8>>>, Fault> {
-    let place = vault.field("tls").field("ca");
+    let place = &vault.tls.ca;
     let mut source: Option<Text<'_>> = findings.keep(place.text());
     let mut is_found = source.as_ref().is_none_or(|text| !text.is_empty());
     for name in ["VAULT_CACERT", "VAULT_CAPATH"] {
