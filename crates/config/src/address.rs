@@ -1,10 +1,10 @@
-//! Where the server listens.
+//! Reads the address that the server listens on.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 
-/// The port when nothing else is configured.
+/// The default port.
 const DEFAULT_PORT: u16 = 7373;
 
 /// An address to listen on, `host:port`, and the socket addresses that it stands for.
@@ -76,7 +76,7 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Why a text is no address to listen on.
+/// The reason why a text is not an address to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidAddress {
     /// Not `host:port`.

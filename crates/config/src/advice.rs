@@ -1,11 +1,11 @@
-//! What to do about key material that is of no use as it is.
+//! Writes messages about key material that cannot be used as it is, and what to do about it.
 
 use std::fmt;
 use std::path::Path;
 
 use kes_crypto::pem::{KeyAlgorithm, Material, PrivateKey};
 
-/// What a file is to hold.
+/// The content that is expected of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// A private key in PEM.
@@ -23,7 +23,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Says what a file holds and what would be right, where something else is wanted of it. `shown` is
+/// Describes what a file holds, and what is expected of it instead. `shown` is
 /// the file's name in the text; `path` is that for commands, none where it must not be shown.
 pub fn instead(shown: &str, material: Material, wanted: Wanted, path: Option<&Path>) -> String {
     let path = path.and_then(Path::to_str).filter(|path| path.bytes().all(is_plain));
@@ -65,20 +65,20 @@ pub fn instead(shown: &str, material: Material, wanted: Wanted, path: Option<&Pa
     format!("{shown} holds {material}; {what}")
 }
 
-/// Says that TLS does not take the private key of a file, and which ones it takes; none if it takes
-/// the key, or the key's algorithm is not known.
+/// Describes that TLS does not support the private key of a file, and which keys it supports; none if
+/// it supports the key, or the algorithm of the key is not known.
 pub fn unfit_key(shown: &str, key: &PrivateKey) -> Option<String> {
     unfit(&format!("{shown} holds a key"), KeyAlgorithm::of(key))
 }
 
-/// Says that TLS does not take the key of a file's certificate, given in DER, and which ones it
-/// takes; none if it takes the key, or the key's algorithm is not known.
+/// Describes that TLS does not support the key of a file's certificate, given in DER, and which keys it
+/// supports; none if it supports the key, or the algorithm of the key is not known.
 pub fn unfit_certificate(shown: &str, der: &[u8]) -> Option<String> {
     unfit(&format!("the certificate of {shown} is of a key"), KeyAlgorithm::of_certificate(der))
 }
 
-/// Says that the first certificate of a file, given in DER, is that of another private key; none if
-/// it is the key's, or that cannot be told.
+/// Describes that the first certificate of a file, given in DER, is that of another private key; none if
+/// it belongs to the key, or if that is not known.
 pub fn mismatch(shown: &str, der: &[u8], key: &PrivateKey) -> Option<String> {
     let is_of_another = kes_tls::keys_match(key.der(), der) == Some(false);
     is_of_another
@@ -93,7 +93,7 @@ fn unfit(what: &str, algorithm: Option<KeyAlgorithm>) -> Option<String> {
 const FIT: &str = "it wants RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519, like \
                    `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW`";
 
-/// Whether a byte means nothing to a shell.
+/// Returns whether a byte has no special meaning in a shell.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"./_-+=:,@".contains(&byte)
 }

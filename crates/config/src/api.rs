@@ -1,4 +1,4 @@
-//! Settings of single routes.
+//! Reads the section `api`: settings of single routes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::findings::Findings;
 use crate::route;
 use crate::section::{Map, Setting, section};
 
-/// What the configuration says of a route.
+/// The settings of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiOverride {
     /// The route's path as [`kes_types::path`] spells it.
@@ -53,7 +53,7 @@ pub(crate) fn read<'a>(
         overrides.push(ApiOverride {
             path: path.to_owned(),
             skip_auth: skip_auth.unwrap_or_default(),
-            // As in Go's configuration structs, zero is as good as absent.
+            // As in Go's configuration structs, zero means absent.
             timeout: timeout.flatten().filter(|timeout| !timeout.is_zero()),
         });
     }
@@ -72,7 +72,7 @@ fn route_of(written: &str, place: &Cursor<'_>) -> Result<&'static str, Fault> {
     })
 }
 
-/// Whether callers need no certificate for a route, if it is known.
+/// Reads whether callers need no certificate for a route, if the route is known.
 fn skip_auth(place: &Cursor<'_>, path: Option<&str>) -> Result<bool, Fault> {
     let open = truth(&place.text()?)?;
     if open && path.is_some_and(|path| !OPEN.contains(&path)) {
@@ -86,6 +86,6 @@ fn truth(text: &Text<'_>) -> Result<bool, Fault> {
     match text.as_str().to_ascii_lowercase().as_str() {
         "false" | "off" | "no" | "n" | "f" | "0" => Ok(false),
         "true" | "on" | "yes" | "y" | "t" | "1" => Ok(true),
-        _ => Err(text.fault(format!("{} is neither true nor false", text.shown()))),
+        _ => Err(text.invalid("is neither true nor false")),
     }
 }

@@ -1,4 +1,4 @@
-//! How long decoded keys are kept.
+//! Reads the section `cache`: how long decoded keys stay in memory.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::section::{Setting, section};
 /// How long keys stay in the cache in front of the key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheExpiry {
-    /// After this long a key is read anew; 5 minutes unless configured. Zero keeps nothing.
+    /// A key is read again after this time; 5 minutes by default. Zero caches nothing.
     pub any: Duration,
-    /// A key that was not used for this long is dropped; 30 seconds unless configured. Zero keeps
+    /// A key that was not used for this time is evicted; 30 seconds by default. Zero caches
     /// nothing.
     pub unused: Duration,
-    /// While the key store is unreachable keys live on for this long; zero is off.
+    /// While the key store is unreachable, keys stay in the cache for this time; zero is off.
     pub offline: Duration,
 }
 
@@ -76,13 +76,10 @@ pub(crate) fn optional_duration(place: &Cursor<'_>) -> Result<Option<Duration>, 
         return Ok(None);
     }
     match duration::parse(text.as_str()) {
-        Some(signed) if signed.is_negative => {
-            Err(text.fault(format!("{} is negative; it wants 0s or more", text.shown())))
-        }
+        Some(signed) if signed.is_negative => Err(text.invalid("is negative; it wants 0s or more")),
         Some(signed) => Ok(Some(signed.magnitude)),
-        None => Err(text.fault(format!(
-            "{} is no duration; it wants numbers with units like `5m0s`, `1h30m` or `500ms`",
-            text.shown()
-        ))),
+        None => Err(text.invalid(
+            "is no duration; it wants numbers with units like `5m0s`, `1h30m` or `500ms`",
+        )),
     }
 }

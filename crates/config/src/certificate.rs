@@ -1,4 +1,4 @@
-//! Certificates and private keys that the configuration names files of.
+//! Reads the certificates and private keys whose files the configuration names.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -27,7 +27,7 @@ pub struct ClientIdentity {
     pub chain: Vec<Vec<u8>>,
 }
 
-/// The files of a private key and of its certificates; none is one that a fault was found in.
+/// The files of a private key and of its certificates; none where a fault was reported.
 pub(crate) struct Files<'a> {
     pub(crate) key: Option<Text<'a>>,
     pub(crate) password: Password<'a>,
@@ -38,7 +38,7 @@ pub(crate) struct Files<'a> {
 
 /// The password of a private key.
 pub(crate) enum Password<'a> {
-    /// There is no place for one: the key must not be encrypted.
+    /// There is no field for one: the key must not be encrypted.
     Unsupported,
     /// It has a fault.
     Faulty,
@@ -46,7 +46,7 @@ pub(crate) enum Password<'a> {
     Given(Text<'a>),
 }
 
-/// Reads a private key and its certificates, and checks that they are of use and go together.
+/// Reads a private key and its certificates, and checks that they can be used and belong together.
 pub(crate) fn identity(files: &Files<'_>, findings: &mut Findings) -> Option<ClientIdentity> {
     let key = files.key.as_ref().and_then(|file| private_key(file, &files.password, findings));
     let file_and_key = files.key.as_ref().zip(key.as_ref());
@@ -63,7 +63,7 @@ pub(crate) fn identity(files: &Files<'_>, findings: &mut Findings) -> Option<Cli
     if files.is_of_server {
         findings.keep(check_server_names(cert, leaf));
     }
-    // A certificate of a key that is unfit is so too: once is enough.
+    // The certificate of a key that TLS does not support is not reported again.
     if is_fit {
         findings.keep(check_key(cert, leaf, key.as_ref()))?;
     }
@@ -112,7 +112,7 @@ fn chain(file: &Text<'_>) -> Result<Vec<Vec<u8>>, Fault> {
     certificates(file, path, &read(file, path)?.bytes)
 }
 
-/// Checks that a certificate's key is of use, and is that one.
+/// Checks that TLS supports the key of a certificate, and that it is the given key.
 fn check_key(file: &Text<'_>, leaf: &[u8], key: Option<&PrivateKey>) -> Result<(), Fault> {
     let shown = shown_file(file);
     let mismatch = || key.and_then(|key| advice::mismatch(&shown, leaf, key));
@@ -120,7 +120,7 @@ fn check_key(file: &Text<'_>, leaf: &[u8], key: Option<&PrivateKey>) -> Result<(
     wrong.map_or(Ok(()), |text| Err(file.fault(text)))
 }
 
-/// Checks that a certificate names the server in the way that clients look at.
+/// Checks that a certificate names the server as a subject alternative name.
 fn check_server_names(file: &Text<'_>, leaf: &[u8]) -> Result<(), Fault> {
     let certificate = parse(file, Path::new(file.as_str()), leaf)?;
     let names = certificate.subject_alternative_name().ok().flatten();
@@ -190,7 +190,7 @@ fn anchors_of_file(
     Ok(Vec::new())
 }
 
-/// The files in a folder, by name.
+/// Lists the files in a folder, ordered by name.
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -204,7 +204,7 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The certificates of a PEM file's contents, each readable.
+/// Reads the certificates from the contents of a PEM file, and checks that each can be decoded.
 fn certificates(place: &Text<'_>, path: &Path, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     let chain = pem::certificates(bytes)
         .map_err(|error| unusable(place, path, bytes, Wanted::Certificate, error))?;
@@ -231,7 +231,7 @@ fn cannot_read(place: &Text<'_>, path: &Path, error: io::Error) -> Fault {
     place.fault(format!("cannot read {shown}")).because(error)
 }
 
-/// The fault of a file that does not hold what is wanted of it.
+/// Makes the fault of a file that does not hold what is expected.
 fn unusable(place: &Text<'_>, path: &Path, bytes: &[u8], wanted: Wanted, error: PemError) -> Fault {
     let shown = shown(place, path);
     match Material::of(bytes) {
@@ -243,12 +243,12 @@ fn unusable(place: &Text<'_>, path: &Path, bytes: &[u8], wanted: Wanted, error: 
     }
 }
 
-/// The file that a text names, as messages may show it.
+/// Formats the file that a text names for messages.
 fn shown_file(place: &Text<'_>) -> String {
     shown(place, Path::new(place.as_str()))
 }
 
-/// The file as messages may show it.
+/// Formats a file for messages.
 fn shown(place: &Text<'_>, path: &Path) -> String {
     let folder = file::relative_to(Path::new(place.as_str()));
     if path == Path::new(place.as_str()) {

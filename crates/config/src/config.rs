@@ -1,4 +1,4 @@
-//! The configuration as a whole.
+//! Reads the configuration as a whole.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -64,35 +64,35 @@ section! {
     }
 }
 
-/// A configuration that can be served from.
+/// A complete and valid configuration of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub address: ListenAddress,
-    /// Where the keys are.
+    /// The key store.
     pub keystore: Keystore,
-    /// Keys to create at start where they are missing; no name twice.
+    /// Keys to create at start if they are missing; no name twice.
     pub keys: Vec<KeyName>,
-    /// What clients may hold, and the time that they may take.
+    /// Limits on the resources and the time that clients can use.
     pub limits: Limits,
-    /// What can change while the server runs.
+    /// The settings that can change while the server runs.
     pub live: Live,
-    /// What is probably not meant as it is written, in the order of the file.
+    /// Warnings about probable mistakes, in the order of the file.
     pub warnings: Vec<Warning>,
 }
 
-/// What can change while the server runs.
+/// The settings that can change while the server runs.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// Who may do what.
+    /// The admin and the policies.
     pub policies: PolicySet,
-    /// The server's certificate, and whom it believes.
+    /// The server's certificate, and the client certificates that it trusts.
     pub tls: Tls,
     /// Settings of single routes; no route twice.
     pub api: Vec<ApiOverride>,
-    /// How long keys stay in memory.
+    /// The expiry of cached keys.
     pub cache: CacheExpiry,
-    /// What is logged.
+    /// The log levels.
     pub log: Log,
 }
 
@@ -137,8 +137,8 @@ pub fn parse(
     }
 }
 
-/// Reads all there is, and finds all that is wrong with it: what is not read for a fault of its own
-/// keeps nothing else from being read.
+/// Reads all sections and reports all faults: a fault in one section
+/// does not stop the others from being read.
 fn read(text: &str, environment: &dyn Environment, findings: &mut Findings) -> Option<Config> {
     let size = if text.len() > FILE_BYTES_MAX { Err(too_large()) } else { Ok(()) };
     findings.keep(size)?;
@@ -183,7 +183,7 @@ fn version(place: &Cursor<'_>) -> Result<(), Fault> {
     if text.as_str() == "v1" {
         return Ok(());
     }
-    Err(text.fault(format!("{} is not a version that is known; it wants v1", text.shown())))
+    Err(text.invalid("is not a version that is known; it wants v1"))
 }
 
 fn address(place: &Cursor<'_>) -> Result<ListenAddress, Fault> {
@@ -208,6 +208,5 @@ fn keys<'a>(list: &List<'a, KeySection<'a>>, findings: &mut Findings) -> Vec<Key
 
 fn key_name(place: &Cursor<'_>) -> Result<KeyName, Fault> {
     let text = place.required("the name of a key")?;
-    KeyName::parse(text.as_str())
-        .map_err(|invalid| text.fault(format!("{} is no key name", text.shown())).because(invalid))
+    KeyName::parse(text.as_str()).map_err(|invalid| text.invalid("is no key name").because(invalid))
 }

@@ -1,4 +1,4 @@
-//! A place in the file: its path, what stands there, and what to say about it.
+//! Gives access to a place in the file: its path, its position and its value.
 
 use std::fmt;
 
@@ -15,30 +15,30 @@ use crate::schema::{Field, Schema};
 use crate::suggest;
 use crate::value::{Expansion, Node, Value};
 
-/// A place in the file, there or not.
+/// A place in the file; its value can be absent.
 #[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     environment: &'a dyn Environment,
     path: String,
-    /// Of the place itself, or of the nearest one above that is there.
+    /// The position of the place itself, or of its nearest ancestor that is present.
     at: Option<Mark>,
     value: &'a Value,
-    /// The text that counts where there is none.
+    /// The text that is used where the file has none.
     default: &'static str,
 }
 
 impl<'a> Cursor<'a> {
-    /// The whole file.
+    /// Returns the place of the whole file.
     pub(crate) fn root(value: &'a Value, environment: &'a dyn Environment) -> Self {
         Self { environment, path: String::new(), at: None, value, default: "" }
     }
 
-    /// Whether the other place is the same.
+    /// Returns whether both are the same place.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.path == other.path
     }
 
-    /// The place under a name; where there is none, an empty one. Code that knows the
+    /// Returns the place under a name; an absent one if the file has none. Code that knows the
     /// name has a struct of [`crate::section`] instead.
     pub(crate) fn field(&self, name: &str) -> Self {
         let entries = if let Value::Map(entries) = self.value { entries.as_slice() } else { &[] };
@@ -49,13 +49,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The place of a field of a section, with its default.
+    /// Returns the place of a field of a section, with its default.
     pub(crate) fn declared(&self, section: &Schema, name: &str) -> Self {
         let default = Field::of(*section).child(name).map_or("", |field| field.default);
         Self { default, ..self.field(name) }
     }
 
-    /// The places in a map, in the file's order.
+    /// Returns the places in a map, in the order of the file.
     pub(crate) fn entries(&self) -> Vec<(&'a str, Self)> {
         let Value::Map(entries) = self.value else { return Vec::new() };
         let entry = |(name, node): &'a (String, Node)| {
@@ -64,39 +64,39 @@ impl<'a> Cursor<'a> {
         entries.iter().map(entry).collect()
     }
 
-    /// The places in a list.
+    /// Returns the places in a list.
     pub(crate) fn items(&self) -> Vec<Self> {
         let Value::List(items) = self.value else { return Vec::new() };
         let item = |(index, node)| self.below(format!("{}[{index}]", self.path), Some(node));
         items.iter().enumerate().map(item).collect()
     }
 
-    /// Whether something stands here.
+    /// Returns whether the file has a value here.
     pub(crate) fn is_present(&self) -> bool {
         !matches!(self.value, Value::Null)
     }
 
-    /// Whether a fault has been found here.
+    /// Returns whether a fault was reported here.
     pub(crate) fn is_faulty(&self) -> bool {
         matches!(self.value, Value::Faulty)
     }
 
-    /// Where it is, or the nearest place above that is there.
+    /// Returns the position of the place, or of its nearest ancestor that is present.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.at
     }
 
-    /// Whether nothing but empty texts stands here.
+    /// Returns whether there is nothing but empty texts here.
     pub(crate) fn is_blank(&self) -> bool {
         self.value.is_blank()
     }
 
-    /// Whether some text here or below is the environment variable of that name.
+    /// Returns whether a text here or below is `${name}`.
     pub(crate) fn names_variable(&self, name: &str) -> bool {
         self.value.names_variable(name)
     }
 
-    /// An environment variable that counts although the file does not name it, in this place.
+    /// Reads an environment variable that the file does not name as the text of this place.
     pub(crate) fn variable(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
         let value = origin::variable(self.environment, name).map_err(|what| self.fault(what))?;
         Ok(value.filter(|value| !value.is_empty()).map(|value| Text {
@@ -106,12 +106,12 @@ impl<'a> Cursor<'a> {
         }))
     }
 
-    /// Whether an environment variable is set, and not to nothing.
+    /// Returns whether an environment variable is set and not empty.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.environment.variable(name).map_or(true, |it| it.is_some_and(|it| !it.is_empty()))
     }
 
-    /// The text that stands here, `${NAME}` replaced, or the default; empty when there is none.
+    /// Reads the text, with `${NAME}` replaced, or the default; empty if there is neither.
     pub(crate) fn text(&self) -> Result<Text<'a>, Fault> {
         let (text, expansion) = match self.value {
             Value::Text(text, expansion) => (text, *expansion),
@@ -133,13 +133,11 @@ impl<'a> Cursor<'a> {
         let unreplaced = Unreplaced::of(text.as_str()).filter(|unreplaced| match expansion {
             Expansion::Off | Expansion::Secret => false,
             Expansion::On => true,
-            // What is no identity is told, and can never match.
+            // The reader of identities warns of these.
             Expansion::Identity => !matches!(unreplaced, Unreplaced::Guide | Unreplaced::Template),
         });
         match unreplaced.map(Unreplaced::clause) {
-            Some(clause) if text.is_replaced() => {
-                Err(text.fault(format!("{} {clause}", text.shown())))
-            }
+            Some(clause) if text.is_replaced() => Err(text.invalid(clause)),
             Some(clause) => Err(text.fault(clause)),
             None => Ok(text),
         }
@@ -152,12 +150,12 @@ impl<'a> Cursor<'a> {
         Text { value, origin, place: self.clone() }
     }
 
-    /// The text that stands here and is not empty; `wanted` says what it would be.
+    /// Reads a text that must not be empty; `wanted` describes it.
     pub(crate) fn required(&self, wanted: &str) -> Result<Text<'a>, Fault> {
         self.text()?.or_missing(wanted)
     }
 
-    /// A fault of this place.
+    /// Makes a fault of this place.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
         Fault::new(self.at, self.path.clone(), message)
     }
@@ -177,13 +175,13 @@ impl<'a> Cursor<'a> {
 /// A text of the file, of the environment or of another file. Not `Debug`: it may be a secret.
 pub(crate) struct Text<'a> {
     value: Zeroizing<String>,
-    /// Where it came from, unless it stands in the configuration itself.
+    /// The source of the text, unless it is the configuration itself.
     origin: Option<Origin>,
     place: Cursor<'a>,
 }
 
 impl Text<'_> {
-    /// The text, if it is not empty; `wanted` says what it would be.
+    /// Returns the text if it is not empty; `wanted` describes it.
     pub(crate) fn or_missing(self, wanted: &str) -> Result<Self, Fault> {
         if self.is_empty() { Err(self.missing(wanted)) } else { Ok(self) }
     }
@@ -196,32 +194,41 @@ impl Text<'_> {
         self.value.is_empty()
     }
 
-    /// Whether the text was taken from the environment or from another file.
+    /// Returns whether the text is from the environment or from another file.
     pub(crate) fn is_replaced(&self) -> bool {
         self.origin.is_some()
     }
 
-    /// Whether there is a text, or was to be one from elsewhere, or is one with a fault (none).
+    /// Returns whether the field is used: has a text, names a source, or has a fault (none).
     pub(crate) fn is_used(text: Option<&Self>) -> bool {
         text.is_none_or(|text| !text.is_empty() || text.is_replaced())
     }
 
-    /// The text as a secret.
+    /// Returns the text as a secret.
     pub(crate) fn secret(&self) -> Secret {
         Secret::new(self.value.as_bytes().to_vec())
     }
 
-    /// The text as messages may show it: what came from elsewhere is never shown.
-    pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown(self.as_str(), self.origin.as_ref())
+    /// Formats the text for messages; text from the environment or from another file is not shown.
+    pub(crate) fn shown(&self) -> String {
+        match &self.origin {
+            Some(origin) => origin.value(),
+            None if is_api_key(self.as_str()) => "an API key, which is a secret,".to_owned(),
+            None => format!("'{}'", suggest::shown(self.as_str())),
+        }
     }
 
-    /// A fault of the text's place.
+    /// Makes a fault of the text's place.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
         self.place.fault(message)
     }
 
-    /// The fault of a text that is wanted and empty.
+    /// Makes a fault that shows the text: "'x' is no number".
+    pub(crate) fn invalid(&self, what: impl fmt::Display) -> Fault {
+        self.fault(format!("{} {what}", self.shown()))
+    }
+
+    /// Makes the fault of a required text that is empty.
     pub(crate) fn missing(&self, wanted: &str) -> Fault {
         match &self.origin {
             Some(origin) => self.fault(format!("{} is empty; it wants {wanted}", origin.source())),
@@ -230,21 +237,8 @@ impl Text<'_> {
     }
 }
 
-/// Whether a text is a caller's credential, which is easily taken for its identity.
+/// Returns whether a text is an API key, which is easily mistaken for an identity.
 pub(crate) fn is_api_key(text: &str) -> bool {
     let text = text.trim();
     text.starts_with("kes:v1:") || text.parse::<ApiKey>().is_ok()
-}
-
-/// A text in a message.
-pub(crate) struct Shown<'a>(&'a str, Option<&'a Origin>);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Some(origin) => f.write_str(&origin.value()),
-            None if is_api_key(self.0) => f.write_str("an API key, which is a secret,"),
-            None => write!(f, "'{}'", suggest::shown(self.0)),
-        }
-    }
 }

@@ -1,8 +1,8 @@
-//! Durations as Go's `time.ParseDuration` reads them.
+//! Parses durations as Go's `time.ParseDuration` does.
 
 use std::time::Duration;
 
-/// A duration with its sign, as texts can have it.
+/// A duration with its sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) is_negative: bool,
@@ -38,7 +38,7 @@ fn sum(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(u64::try_from(total).ok()?))
 }
 
-/// A number and its unit in nanoseconds, and what comes after.
+/// Reads a number with its unit; returns nanoseconds and the rest of the text.
 fn term(text: &str) -> Option<(u128, &str)> {
     let (whole, rest) = split(text, |c| c.is_ascii_digit());
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -63,7 +63,7 @@ fn term(text: &str) -> Option<(u128, &str)> {
     Some((nanos, rest))
 }
 
-/// A decimal fraction of a unit, rounded down.
+/// Computes a decimal fraction of a unit, rounded down.
 fn part(fraction: &str, scale: u128) -> u128 {
     // Digits beyond the nineteenth are less than a nanosecond of any unit.
     let digits = fraction.bytes().take(19).map(|digit| u128::from(digit.saturating_sub(b'0')));

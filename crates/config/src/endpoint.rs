@@ -1,11 +1,11 @@
-//! URLs of other people's servers.
+//! Reads the URLs of key stores.
 
 use url::{Host, Url};
 
 use crate::cursor::Text;
 use crate::error::Fault;
 
-/// Whether an endpoint wants its scheme.
+/// Specifies whether an endpoint must have a scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Wanted,
@@ -22,8 +22,7 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
             "has a user name or a password in front of its `@`, which is not used; leave it out",
         ));
     }
-    let refuse =
-        |wanted: &str| text.fault(format!("{} is no URL; it wants {wanted}", text.shown()));
+    let refuse = |wanted: &str| text.invalid(format!("is no URL; it wants {wanted}"));
     let (scheme, rest) = match (text.as_str().split_once("://"), scheme) {
         (Some(parts), _) => parts,
         (None, Scheme::Optional) => ("https", text.as_str()),
@@ -51,7 +50,7 @@ pub(crate) fn read(text: &Text<'_>, scheme: Scheme) -> Result<String, Fault> {
     Ok(format!("{scheme}://{rest}"))
 }
 
-/// Whether an endpoint is plain HTTP to another machine: what goes there, and what comes back, can be
+/// Returns whether an endpoint is plain HTTP to another machine: requests and responses can be
 /// read and changed on the way. This machine is 127.0.0.0/8, `::1` and `localhost`.
 pub(crate) fn is_exposed(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
@@ -64,13 +63,13 @@ pub(crate) fn is_exposed(url: &str) -> bool {
     url.scheme() == "http" && !is_this_machine
 }
 
-/// Whether there is an `@` where a URL has its host.
+/// Returns whether the authority of a URL has an `@`.
 fn has_user_info(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().is_some_and(|authority| authority.contains('@'))
 }
 
-/// Whether it is `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+/// Returns whether a text is `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
 fn is_authority(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     text.bytes().all(is_plain)

@@ -1,4 +1,4 @@
-//! The process's environment, as an argument.
+//! Gives access to environment variables, which tests can replace.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-/// A made-up environment.
+/// An environment for tests.
 impl Environment for BTreeMap<String, String> {
     fn variable(&self, name: &str) -> Result<Option<String>, NotText> {
         Ok(self.get(name).cloned())

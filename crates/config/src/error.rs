@@ -1,17 +1,17 @@
-//! What is wrong with a configuration file, and where.
+//! Errors and warnings of a configuration file, with their positions.
 
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why a configuration file is refused: everything that is wrong with it, in the order of the file.
+/// All errors of a configuration file, in the order of the file.
 ///
 /// `Display` is one line for each fault, at most [`FAULTS_SHOWN_MAX`] and then one with the number
 /// of the others.
 #[derive(Debug)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
-/// So many faults of a file are shown.
+/// The largest number of errors of a file that are shown.
 pub const FAULTS_SHOWN_MAX: usize = 20;
 
 impl ConfigErrors {
@@ -19,13 +19,13 @@ impl ConfigErrors {
         Self(errors)
     }
 
-    /// All faults.
+    /// Returns all errors.
     pub fn all(&self) -> &[ConfigError] {
         &self.0
     }
 
-    /// One line for each fault with its causes, at most [`FAULTS_SHOWN_MAX`], and one that counts
-    /// the others.
+    /// Formats one line for each error with its causes, at most [`FAULTS_SHOWN_MAX`], and one that
+    /// counts the others.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let shown = self.0.iter().take(FAULTS_SHOWN_MAX).map(ConfigError::line);
         let others = self.0.len().saturating_sub(FAULTS_SHOWN_MAX);
@@ -42,7 +42,7 @@ impl fmt::Display for ConfigErrors {
 
 impl Error for ConfigErrors {}
 
-/// One thing that is wrong with a configuration file.
+/// An error of a configuration file.
 ///
 /// `Display` is one line, `<file>:<line>: <yaml path>: <what is wrong, what would be right>`; line
 /// and path are left out where there is none. It never shows a secret, nor a value that came from
@@ -58,7 +58,7 @@ impl ConfigError {
         Self { file: file.to_owned(), fault }
     }
 
-    /// The fault and its causes, outermost first, joined by `: `.
+    /// Formats the error and its causes, outermost first, joined by `: `.
     fn line(&self) -> String {
         let mut line = self.to_string();
         let mut cause = self.source();
@@ -90,7 +90,7 @@ impl Error for ConfigError {
     }
 }
 
-/// Something in a configuration file that is probably not what its author meant. The server works
+/// A warning about a probable mistake in a configuration file. The server starts
 /// all the same.
 ///
 /// `Display` is one line of the same shape as [`ConfigError`]'s.
@@ -118,36 +118,36 @@ pub(crate) struct Mark {
     pub(crate) column: usize,
 }
 
-/// An error or a warning that does not know its file yet.
+/// An error or a warning without the name of its file.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// None for the file as a whole, and for what is missing.
+    /// The position; none for the file as a whole, and for what is missing at its top.
     pub(crate) at: Option<Mark>,
     /// The YAML path; empty for the file as a whole.
     pub(crate) path: String,
     pub(crate) message: String,
     pub(crate) source: Option<BoxError>,
-    /// Whether it has been found before, and only keeps what depends on it from going on.
+    /// Whether it was reported before: it only stops what depends on the value.
     pub(crate) is_known: bool,
 }
 
 impl Fault {
-    /// A fault of a place.
+    /// Makes a fault of a place.
     pub(crate) fn new(at: Option<Mark>, path: String, message: impl Into<String>) -> Self {
         Self { at, path, message: message.into(), source: None, is_known: false }
     }
 
-    /// A fault of the file as a whole.
+    /// Makes a fault of the file as a whole.
     pub(crate) fn of_file(message: impl Into<String>) -> Self {
         Self::new(None, String::new(), message)
     }
 
-    /// A fault of a line.
+    /// Makes a fault of a line.
     pub(crate) fn of_line(line: usize, message: impl Into<String>) -> Self {
         Self::new(Some(Mark { line, column: 0 }), String::new(), message)
     }
 
-    /// The fault of something that a fault was found in before.
+    /// Makes a fault that stands for one that was reported before.
     pub(crate) fn known() -> Self {
         Self { is_known: true, ..Self::of_file("") }
     }

@@ -1,4 +1,4 @@
-//! Files, read with a limit.
+//! Reads files up to a maximum size.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::suggest;
 
-/// A file's contents and who else may read them. Not `Debug`: it may be a private key.
+/// The contents of a file and its access. Not `Debug`: it may be a private key.
 pub(crate) struct Contents {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
-    /// Whether its group or everybody may read the file.
+    /// Whether its group or all users can read the file.
     pub(crate) is_open: bool,
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Contents> {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
     }
     let is_open = metadata.is_file() && metadata.permissions().mode() & 0o044 != 0;
-    // In one piece: a buffer that grows leaves copies behind.
+    // Allocated once: a buffer that grows leaves copies in memory.
     let expected = metadata.len().min(bytes_max).saturating_add(1);
     let expected = usize::try_from(expected).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected));
@@ -35,12 +35,12 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Contents> {
     Ok(Contents { bytes, is_open })
 }
 
-/// A file's path as messages show it, with the folder that a relative one starts from.
+/// Formats a path for messages, with the folder that a relative one starts from.
 pub(crate) fn shown(path: &Path) -> String {
     format!("'{}'{}", suggest::shown(&path.to_string_lossy()), relative_to(path))
 }
 
-/// The clause ` (relative to <working directory>)`; empty where the path is absolute.
+/// Formats the clause ` (relative to <working directory>)`; empty where the path is absolute.
 pub fn relative_to(path: &Path) -> String {
     if path.is_absolute() {
         return String::new();

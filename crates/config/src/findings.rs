@@ -1,59 +1,59 @@
-//! What is found in one pass over a configuration file: faults, and what is only suspicious.
+//! Collects the faults and warnings of a configuration file.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::{ConfigError, ConfigErrors, Fault, Mark, Warning};
 
-/// The faults and warnings of a file, each once: an anchor's are found again at every alias.
+/// The faults and warnings of a file, each once: those of an anchor occur again at every alias.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
-    /// Place, field and message of each.
+    /// The position, field and message of each.
     seen: HashSet<(Mark, String, String)>,
 }
 
 impl Findings {
-    /// Takes a fault.
+    /// Adds a fault.
     pub(crate) fn fault(&mut self, fault: Fault) {
         if !fault.is_known && self.is_new(&fault) {
             self.faults.push(fault);
         }
     }
 
-    /// Takes a warning.
+    /// Adds a warning.
     pub(crate) fn warn(&mut self, warning: Fault) {
         if self.is_new(&warning) {
             self.warnings.push(warning);
         }
     }
 
-    /// The value; none when there is a fault instead, which is taken.
+    /// Returns the value; adds the fault that is there instead.
     pub(crate) fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.fault(fault)).ok()
     }
 
-    /// Takes those faults of others that are wanted.
+    /// Adds those faults of another collection that a predicate selects.
     pub(crate) fn adopt(&mut self, others: Self, is_wanted: impl Fn(&Fault) -> bool) {
         for fault in others.faults.into_iter().filter(is_wanted) {
             self.fault(fault);
         }
     }
 
-    /// Whether there are faults.
+    /// Returns whether there are faults.
     pub(crate) fn are_faulty(&self) -> bool {
         !self.faults.is_empty()
     }
 
-    /// The faults as the error of that file, in the order of the file.
+    /// Returns the faults as the error of a file, in the order of the file.
     pub(crate) fn into_errors(mut self, file: &Path) -> ConfigErrors {
         sort(&mut self.faults);
         let error = |fault| ConfigError::new(file, fault);
         ConfigErrors::new(self.faults.into_iter().map(error).collect())
     }
 
-    /// The warnings, in the order of the file.
+    /// Returns the warnings, in the order of the file.
     pub(crate) fn into_warnings(mut self, file: &Path) -> Vec<Warning> {
         sort(&mut self.warnings);
         self.warnings.into_iter().map(|warning| Warning::new(file, warning)).collect()
@@ -70,9 +70,9 @@ impl Findings {
     }
 }
 
-/// What the reading of a value gives: the value, or none after a fault.
+/// The result of reading a value.
 pub(crate) trait Reading<T> {
-    /// Gives the value; reports the fault that is there instead.
+    /// Returns the value; adds the fault that is there instead.
     fn reported(self, findings: &mut Findings) -> Option<T>;
 }
 
@@ -88,7 +88,7 @@ impl<T> Reading<T> for Option<T> {
     }
 }
 
-/// Reads every field of a struct, also after faults of others; gives the struct, or none after a
+/// Reads every field of a struct, also after faults of others; returns the struct, or none after a
 /// fault. An expression can use the fields before it, which are options there.
 macro_rules! read_fields {
     ($findings:ident => $Struct:ident { $($field:ident: $value:expr),* $(,)? }) => {{
@@ -98,12 +98,12 @@ macro_rules! read_fields {
 }
 pub(crate) use read_fields;
 
-/// The order of the file; what has no place in it comes last.
+/// Sorts by the order of the file; faults without a position come last.
 fn sort(faults: &mut [Fault]) {
     faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
 }
 
-/// Reads a section that stands alone; instead of it, its faults with their paths, a line for each.
+/// Reads a section that is a file of its own; the error has a line for each fault.
 #[cfg(test)]
 pub(crate) fn of_section<T>(
     text: &str,

@@ -1,4 +1,4 @@
-//! Where the keys are kept.
+//! Reads the section `keystore`: where the keys are stored.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ section! {
     }
 }
 
-/// The stores that KES has no longer.
+/// The stores that KES has dropped.
 const DROPPED: [&str; 5] = ["encryptedfs", "generic", "credhub", "mem", "kes"];
 
 /// Reads the section `keystore`.
@@ -65,13 +65,13 @@ pub(crate) fn read(keystore: &KeystoreSection<'_>, findings: &mut Findings) -> O
     match choose(keystore) {
         Ok((name, place)) => read_store(keystore, name, &place, findings),
         Err(fault) => {
-            // What is wrong in the stores of which one is to go is reported as well.
+            // The faults in the sections of the stores are reported as well,
             for name in supported() {
                 let place = keystore.field(name);
                 if !place.is_blank() {
                     let mut inside = Findings::default();
                     read_store(keystore, name, &place, &mut inside);
-                    // But not what is missing in it.
+                    // but not what is missing there.
                     findings.adopt(inside, |fault| fault.at != place.mark());
                 }
             }
@@ -81,7 +81,7 @@ pub(crate) fn read(keystore: &KeystoreSection<'_>, findings: &mut Findings) -> O
     }
 }
 
-/// The names of the stores that this build has.
+/// Returns the names of the stores that this build has.
 fn supported() -> Vec<&'static str> {
     Field::of(*KeystoreSection::SCHEMA).known()
 }
@@ -106,8 +106,8 @@ fn read_store(
     }
 }
 
-/// The one store that is configured. A section that is blank throughout, as reference files have
-/// it, is as good as none, unless it is the only one.
+/// Returns the one store that is configured. A section with empty texts only, as in reference files,
+/// counts as absent unless it is the only one.
 fn choose<'a>(keystore: &KeystoreSection<'a>) -> Result<(&'static str, Cursor<'a>), Fault> {
     let stores = KeystoreSection::SCHEMA.names().map(|name| (name, keystore.field(name)));
     let present: Vec<_> = stores.filter(|(_, place)| place.is_present()).collect();

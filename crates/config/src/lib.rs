@@ -1,8 +1,8 @@
-//! The configuration file and the environment, read once into values that cannot be wrong.
+//! Reads the configuration file and the environment into validated values.
 //!
-//! [`load`] gives a [`Config`] or everything that is wrong with the file: for each fault a line that
-//! says where it is, what is wrong and what would be right. Only this crate reads the environment, configuration files and the files
-//! that they name.
+//! [`load`] returns a [`Config`] or all errors of the file: each has a position, what is wrong and
+//! what would be right. Only this crate reads the environment, configuration files and the files that
+//! they name.
 
 mod address;
 pub mod advice;

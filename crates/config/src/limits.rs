@@ -1,7 +1,7 @@
-//! Limits on what clients may hold, and on the time that they may take.
+//! Reads the section `limits`: the resources and the time that clients can use.
 //!
-//! [`LIMITS`] is the one table: it reads the section `limits`, has the defaults, and is what
-//! `docs/limits.md` is checked against.
+//! [`LIMITS`] is the one table: it has the fields of the section and their defaults, and
+//! `docs/limits.md` is checked against it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct Limit {
 /// What a limit counts: its default, the smallest and the largest value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitValue {
-    /// Things.
+    /// A number.
     Count(u64, u64, u64),
     /// Connections, by default `connections` divided by this.
     Part(u64),
@@ -49,7 +49,7 @@ const GIB: u64 = 1 << 30;
 
 /// A type of the values of limits.
 trait Amount {
-    /// Takes things, bytes, or milliseconds.
+    /// Converts a number, bytes, or milliseconds.
     fn of(value: u64) -> Self;
 }
 
@@ -76,7 +76,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Every value zero, until the table has set it.
+            /// Returns limits that are all zero, until the table has set them.
             fn unset() -> Self {
                 Self { $($name: Amount::of(0),)* }
             }
@@ -194,7 +194,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same for fewer connections: parts of them get fewer as well.
+    /// Returns the limits for fewer connections: limits that are parts of them are scaled.
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Self {
         let scaled = |part: usize| (part * connections / self.connections.max(1)).max(1);
@@ -221,7 +221,7 @@ impl Limit {
         (self.set)(limits, value);
     }
 
-    /// Reads a value: things, bytes, or milliseconds.
+    /// Reads a value: a number, bytes, or milliseconds.
     fn parse(&self, text: &Text<'_>, place: &Cursor<'_>, connections: u64) -> Result<u64, Fault> {
         let (value, bounds) = match self.value {
             LimitValue::Count(_, min, max) => (count(text)?, (min, max)),
@@ -239,10 +239,10 @@ impl Limit {
             return Ok(value);
         }
         let (min, max) = (self.shown(min), self.shown(max));
-        Err(text.fault(format!("{} is out of bounds; it wants {min} to {max}", text.shown())))
+        Err(text.invalid(format!("is out of bounds; it wants {min} to {max}")))
     }
 
-    /// A value as the configuration has it; times are milliseconds.
+    /// Formats a value as the configuration has it; times are milliseconds.
     fn shown(&self, value: u64) -> String {
         match self.value {
             LimitValue::Count(..) | LimitValue::Part(_) => value.to_string(),
@@ -259,7 +259,7 @@ impl Limit {
         }
     }
 
-    /// The default as text.
+    /// Formats the default.
     fn default_shown(&self) -> String {
         match self.value {
             LimitValue::Part(of) => format!("`connections` / {of}"),
@@ -270,7 +270,7 @@ impl Limit {
     }
 }
 
-/// The table of limits as Markdown: name, default, what is limited, what happens beyond it.
+/// Formats the table of limits as Markdown: name, default, what is limited, what happens beyond it.
 pub fn limits_table() -> String {
     let mut table =
         String::from("| `limits.` | default | what | beyond it |\n| --- | --- | --- | --- |\n");
@@ -313,9 +313,7 @@ pub(crate) fn read(
 }
 
 fn count(text: &Text<'_>) -> Result<u64, Fault> {
-    text.as_str()
-        .parse()
-        .map_err(|_| text.fault(format!("{} is no number; it wants one like `1000`", text.shown())))
+    text.as_str().parse().map_err(|_| text.invalid("is no number; it wants one like `1000`"))
 }
 
 /// Reads a number of bytes, with a unit or without.
@@ -327,9 +325,6 @@ fn size(text: &Text<'_>) -> Result<u64, Fault> {
         .unwrap_or((text.as_str(), 1));
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     bytes.ok_or_else(|| {
-        text.fault(format!(
-            "{} is no size; it wants bytes, or a number with KiB, MiB or GiB like `256MiB`",
-            text.shown()
-        ))
+        text.invalid("is no size; it wants bytes, or a number with KiB, MiB or GiB like `256MiB`")
     })
 }

@@ -1,4 +1,4 @@
-//! What is logged.
+//! Reads the section `log`: the log levels.
 
 use std::fmt;
 
@@ -10,41 +10,41 @@ use crate::section::{Setting, section};
 /// The log levels of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// Of the error log; warnings and above unless configured.
+    /// The level of the error log; warnings and above by default.
     pub error: LogLevel,
-    /// Of the audit log on standard output; changes of keys unless configured.
+    /// The events of the audit log on standard output; changes of keys by default.
     pub audit: AuditEvents,
 }
 
-/// From which severity on events are logged.
+/// The lowest severity of events that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// None is.
+    /// No events.
     Off,
-    /// Those of at least this severity, as Go's `log/slog` counts: debug -4, info 0, warn 4,
+    /// Events of at least this severity, in the numbers of Go's `log/slog`: debug -4, info 0, warn 4,
     /// error 8, and anything between, below and above.
     At(i32),
 }
 
-/// Which audit events are written to standard output.
+/// The audit events that are written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditEvents {
     /// None.
     Off,
-    /// Requests that create, import or delete a key, whatever their outcome.
+    /// Requests that create, import or delete a key, whether they succeed or not.
     Changes,
     /// Every request to an authenticated route.
     All,
 }
 
 impl LogLevel {
-    /// Everything down to details for developers.
+    /// Details for developers, and all above.
     pub const DEBUG: Self = Self::At(-4);
-    /// What an operator may like to know; audit events have this severity.
+    /// Information for operators; audit events have this severity.
     pub const INFO: Self = Self::At(0);
-    /// What an operator should look at.
+    /// Events that an operator should check.
     pub const WARN: Self = Self::At(4);
-    /// What went wrong.
+    /// Failures.
     pub const ERROR: Self = Self::At(8);
 }
 
@@ -55,7 +55,7 @@ impl Default for Log {
 }
 
 impl fmt::Display for LogLevel {
-    /// As the configuration has it: `off`, `warn`, `warn+2`.
+    /// Formats the level as the configuration has it: `off`, `warn`, `warn+2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match *self {
             Self::Off => return f.write_str("off"),
@@ -76,7 +76,7 @@ impl fmt::Display for LogLevel {
 }
 
 impl fmt::Display for AuditEvents {
-    /// As the configuration has it.
+    /// Formats the value as the configuration has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Off => "off",
@@ -87,7 +87,7 @@ impl fmt::Display for AuditEvents {
 }
 
 section! {
-    /// What is logged; see [`Log`].
+    /// The log levels; see [`Log`].
     struct LogSection<'a> {
         error: Setting<'a> = "on",
         audit: Setting<'a> = "changes",
@@ -119,8 +119,8 @@ fn events(level: LogLevel) -> AuditEvents {
     }
 }
 
-/// Reads a level. `on` is what the switch stands for; `also` is what
-/// could be written beside levels.
+/// Reads a level. `on` is the level of the word `on`; `also` lists words that
+/// are possible beside levels.
 fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<LogLevel, Fault> {
     let lower = text.as_str().to_ascii_lowercase();
     match lower.as_str() {
@@ -129,16 +129,15 @@ fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<LogLevel, Fault> 
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
         other => severity(other).map(LogLevel::At).ok_or_else(|| {
-            text.fault(format!(
-                "{} is no log level; it wants {also}on, off, debug, info, warn or error, or one \
-                 with an offset like `warn+2`",
-                text.shown()
+            text.invalid(format!(
+                "is no log level; it wants {also}on, off, debug, info, warn or error, or one \
+                 with an offset like `warn+2`"
             ))
         }),
     }
 }
 
-/// A severity by name, with an optional offset; lower case. Source: the documentation of
+/// Parses a severity: a name in lower case with an optional offset. Source: the documentation of
 /// `Level.UnmarshalText` in Go's package `log/slog`.
 fn severity(text: &str) -> Option<i32> {
     let end = text.find(['+', '-']).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! Values that the configuration names instead of holding them: `${NAME}`, `${file:<path>}`, and
+//! Reads values that the configuration refers to: `${NAME}`, `${file:<path>}`, and
 //! the file that the variable `NAME_FILE` names when `NAME` is not set.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::suggest;
 /// The longest file with a value, in bytes.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
 
-/// Where a value came from.
+/// The source of a value.
 pub(crate) enum Origin {
     /// The environment variable of that name.
     Variable(String),
@@ -22,7 +22,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// What held the value.
+    /// Formats the source for messages.
     pub(crate) fn source(&self) -> String {
         match self {
             Self::Variable(name) => format!("the environment variable `{name}`"),
@@ -33,7 +33,7 @@ impl Origin {
         }
     }
 
-    /// The value, as messages show it.
+    /// Formats the value for messages, without showing it.
     pub(crate) fn value(&self) -> String {
         match self {
             Self::Variable(name) => format!("the value of `${{{name}}}`"),
@@ -42,7 +42,7 @@ impl Origin {
     }
 }
 
-/// Why there is no value.
+/// The reason why there is no value.
 pub(crate) struct NoValue {
     pub(crate) message: String,
     pub(crate) source: Option<BoxError>,
@@ -54,7 +54,7 @@ impl From<String> for NoValue {
     }
 }
 
-/// The value of what stands between the braces of `${…}`.
+/// Reads the value of a reference, the text between the braces of `${…}`.
 pub(crate) fn replace(
     inner: &str,
     environment: &dyn Environment,
@@ -83,7 +83,7 @@ pub(crate) fn replace(
     }
 }
 
-/// The value of an environment variable, or what is wrong with it.
+/// Reads an environment variable; the error describes what is wrong with it.
 pub(crate) fn variable(
     environment: &dyn Environment,
     name: &str,
@@ -94,7 +94,7 @@ pub(crate) fn variable(
     Ok(value.map(Zeroizing::new))
 }
 
-/// The content of a file without its last line end.
+/// Reads a file without its last line end.
 fn read(path: &str, variable: Option<String>) -> Result<(Zeroizing<String>, Origin), NoValue> {
     if path.is_empty() {
         return Err(match variable {

@@ -1,12 +1,12 @@
-//! Placeholders in values: those that are replaced, and those that only look like it.
+//! Finds placeholders in values: those that are replaced, and those that look like it.
 
-/// What stands between the braces of `${…}`, if that is the whole text.
+/// Returns the text between the braces of `${…}`, if that is the whole text.
 pub(crate) fn whole(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("${")?.strip_suffix('}')?;
     if inner.contains('}') { None } else { Some(inner.trim()) }
 }
 
-/// Something in a text that looks like a placeholder, and that nothing replaces.
+/// A part of a text that looks like a placeholder and is not replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreplaced {
     /// Of a shell or of Kubernetes: `$NAME`, `${NAME}`, `$(NAME)`.
@@ -22,7 +22,7 @@ pub(crate) enum Unreplaced {
 }
 
 impl Unreplaced {
-    /// What of a text is one.
+    /// Finds one in a text.
     pub(crate) fn of(text: &str) -> Option<Self> {
         if text.contains("${") || text.contains("$(") || has_dollar_name(text) {
             return Some(Self::Dollar);
@@ -39,7 +39,7 @@ impl Unreplaced {
         has_percent_name(text).then_some(Self::Percent)
     }
 
-    /// As a clause for messages, which never holds the text itself.
+    /// Describes it for messages, without the text itself.
     pub(crate) fn clause(self) -> &'static str {
         match self {
             Self::Dollar => {
@@ -55,7 +55,7 @@ impl Unreplaced {
     }
 }
 
-/// Whether it holds `%NAME%`. Percent-encoding has two hex digits: `%C3%A4`.
+/// Returns whether a text has `%NAME%`. Percent-encoding has two hex digits: `%C3%A4`.
 fn has_percent_name(text: &str) -> bool {
     let is_name = |part: &str| {
         let is_encoded = part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
@@ -67,7 +67,7 @@ fn has_percent_name(text: &str) -> bool {
     between.iter().any(|part| is_name(part))
 }
 
-/// Whether a `$` that begins a word is followed by a name: `$HOME/keys`, `/srv/$ENV`, not `/srv/c$d`.
+/// Returns whether a `$` at the start of a word is followed by a name: `$HOME/keys`, not `/srv/c$d`.
 fn has_dollar_name(text: &str) -> bool {
     text.match_indices('$').any(|(at, _)| {
         let before = text.get(..at).and_then(|text| text.chars().next_back());
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_placeholder_is_told() {
+    fn what_looks_like_a_placeholder_is_reported() {
         for text in [
             "${VAR}/keys",
             "/var/lib/${VAR}",

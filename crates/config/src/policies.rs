@@ -1,4 +1,4 @@
-//! The admin and the policies.
+//! Reads the sections `admin` and `policy`.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ section! {
         allow: List<'a, Literal<'a>>,
         /// Patterns of paths that are refused although `allow` has them.
         deny: List<'a, Literal<'a>>,
-        /// Who is assigned to the policy.
+        /// The identities that are assigned to the policy.
         identities: List<'a, IdentityText<'a>>,
     }
     unread {
@@ -35,7 +35,7 @@ section! {
     }
 }
 
-/// What an identity is in `admin` and `policy`.
+/// The roles of identities in `admin` and `policy`.
 #[derive(Default)]
 pub(crate) struct Roles {
     admin: Option<Identity>,
@@ -43,7 +43,7 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// What the identity is already: the admin, or assigned to a policy; as a clause.
+    /// Describes the role of an identity: the admin, or assigned to a policy.
     pub(crate) fn role(&self, identity: &Identity) -> Option<String> {
         if self.admin.as_ref() == Some(identity) {
             return Some("is the admin".to_owned());
@@ -72,14 +72,12 @@ pub(crate) fn read(file: &FileSection<'_>, findings: &mut Findings) -> (Roles, O
     (roles, findings.keep(policies))
 }
 
-/// Reads an identity; one that is none can never match and is left out with a warning.
+/// Reads an identity; a text that is not one can never match and is left out with a warning.
 pub(crate) fn identity(place: &Cursor<'_>, findings: &mut Findings) -> Option<Identity> {
     let text = findings.keep(place.text())?;
     let identity = text.as_str().parse().ok();
     if identity.is_none() {
-        let shown = text.shown();
-        let message = format!("{shown} can never match; an identity is 64 hex digits");
-        findings.warn(text.fault(message));
+        findings.warn(text.invalid("can never match; an identity is 64 hex digits"));
     }
     identity
 }
@@ -94,7 +92,7 @@ fn admin(file: &FileSection<'_>, findings: &mut Findings) -> Result<Admin, Fault
         return Err(text.missing("the identity of the admin, 64 hex digits, or `disabled`"));
     }
     if is_api_key(text.as_str()) {
-        // Unlike in a policy it would be shown, to whoever asks who the admin is.
+        // Unlike an identity of a policy, the admin is shown to clients.
         return Err(text.fault(
             "is an API key, which is a secret; it wants the key's identity, 64 hex digits",
         ));
@@ -104,11 +102,10 @@ fn admin(file: &FileSection<'_>, findings: &mut Findings) -> Result<Admin, Fault
     }
     let admin = Admin::new(text.as_str());
     if admin.identity().is_none() && !["disabled", "_"].contains(&text.as_str()) {
-        let shown = text.shown();
-        findings.warn(text.fault(format!(
-            "{shown} can never match, nobody is the admin; an identity is 64 hex digits, and \
-             `disabled` says so on purpose"
-        )));
+        findings.warn(text.invalid(
+            "can never match, nobody is the admin; an identity is 64 hex digits, and `disabled` \
+             says so on purpose",
+        ));
     }
     Ok(admin)
 }
@@ -119,7 +116,7 @@ fn policy_name(name: &str, place: &Cursor<'_>) -> Result<PolicyName, Fault> {
     })
 }
 
-/// Reads the identities of a policy, which nothing else may have.
+/// Reads the identities of a policy, which no other policy can have.
 fn identities(
     policy: &PolicySection<'_>,
     name: Option<&PolicyName>,

@@ -1,4 +1,4 @@
-//! The environment's variables for HTTP proxies.
+//! Reads the environment variables for HTTP proxies.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which routes a path pattern can reach.
+//! Finds the routes that a path pattern can match.
 
 use kes_policy::{Pattern, Policy, RequestPath};
 use kes_types::path;
@@ -8,14 +8,14 @@ use crate::suggest;
 /// The routes of listings, which have several paths for the same names; deny patterns match them all.
 const LISTS: [&str; 3] = [path::KEY_LIST, path::POLICY_LIST, path::IDENTITY_LIST];
 
-/// Which list of a policy a pattern stands in.
+/// The list of a policy that a pattern is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Allow,
     Deny,
 }
 
-/// Whether the pattern can match the path of a request that some route answers.
+/// Returns whether a pattern can match the path of a route.
 pub(crate) fn can_match(pattern: &str, side: Side) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => path::ALL.iter().any(|route| {
@@ -36,7 +36,7 @@ pub(crate) fn can_match(pattern: &str, side: Side) -> bool {
     }
 }
 
-/// Whether some path is matched by both patterns of a policy.
+/// Returns whether both patterns match a common path.
 pub(crate) fn overlap(allow: &str, deny: &str) -> bool {
     let list = LISTS.iter().find(|route| without_slash(route) == deny);
     // A list route without its last slash is allowed as with it.
@@ -52,7 +52,7 @@ pub(crate) fn overlap(allow: &str, deny: &str) -> bool {
         || deny.strip_suffix("**").is_some_and(|deny| is_of_listing(deny) && is_overlapping(deny))
 }
 
-/// The path of a listing that a policy allows although it has all names of one that it denies.
+/// Returns the path of a listing that a policy allows and that contains one that it denies.
 pub(crate) fn wider_listing(policy: &Policy, deny: &Pattern) -> Option<String> {
     let route = LISTS.into_iter().find(|route| deny.as_str().starts_with(route))?;
     let prefix = deny.as_str().get(route.len()..)?.trim_end_matches('*');
@@ -61,7 +61,7 @@ pub(crate) fn wider_listing(policy: &Policy, deny: &Pattern) -> Option<String> {
         .find(|path| policy.allows(&RequestPath::listing(route, path)))
 }
 
-/// Why a pattern that can match nothing is one, for a warning.
+/// Describes why a pattern can match nothing.
 pub(crate) fn explain(pattern: &str) -> String {
     let shown = suggest::shown(pattern);
     if pattern.is_empty() {
@@ -78,7 +78,7 @@ pub(crate) fn explain(pattern: &str) -> String {
     format!("'{shown}' matches no route of this server{spelling}")
 }
 
-/// The route that is probably meant by a path.
+/// Returns the route that is most similar to a path.
 pub(crate) fn nearest(written: &str) -> Option<&'static str> {
     const DISTANCE_MAX: usize = 3;
     let slashes = written.match_indices('/').map(|(index, _)| index);
@@ -95,12 +95,12 @@ pub(crate) fn nearest(written: &str) -> Option<&'static str> {
     best.filter(|(distance, _)| *distance <= DISTANCE_MAX).map(|(_, route)| route)
 }
 
-/// The path without its last slash.
+/// Returns a path without its last slash.
 pub(crate) fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
-/// What follows a route that is followed by a name.
+/// Returns the name that follows a route in a path.
 fn rest<'a>(path: &'a str, route: &str) -> Option<&'a str> {
     if route.ends_with('/') { path.strip_prefix(route) } else { None }
 }

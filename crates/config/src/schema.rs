@@ -1,11 +1,11 @@
-//! What can stand in a place of the configuration file, as [`crate::section`] declares it.
+//! Describes what the configuration file can have; [`crate::section`] declares it.
 
 use crate::value::Expansion;
 
-/// What may stand in a place of the file.
+/// The kind of a place of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schema {
-    /// A single value, and what is done to it.
+    /// A single value, and how it is expanded.
     Text(Expansion),
     /// A list.
     List(&'static Self),
@@ -13,32 +13,32 @@ pub(crate) enum Schema {
     Map(&'static Self),
     /// A map with given names.
     Struct(&'static [Field]),
-    /// Anything; only whether it is there, and blank, counts.
+    /// Any value; only whether it is present, and blank, is read.
     Opaque,
-    /// Anything, passed over.
+    /// Any value, ignored.
     Skipped,
-    /// Anything, passed over with a warning: KES's guides show the field, and nothing reads it.
+    /// Any value, ignored with a warning: the guides of KES have the field, and KES does not read it.
     NoEffect,
-    /// A name from older guides; the text says what to write today.
+    /// A field of older guides, refused; the text describes what replaces it.
     Refused(&'static str),
 }
 
-/// A named place of the file.
+/// A field of a section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
-    /// With a `*` at its end it stands for all names that begin so.
+    /// A `*` at the end matches any rest of a name.
     pub(crate) name: &'static str,
     pub(crate) schema: Schema,
-    /// Said when something else stands there; empty when there is nothing to add.
+    /// Added to the message for a value of another kind.
     pub(crate) hint: &'static str,
-    /// The field that is meant when a map stands here instead; empty for none.
+    /// The field that is meant when a map is here instead; empty for none.
     pub(crate) maps_go_to: &'static str,
-    /// The text that counts where there is none; empty for no default.
+    /// The text that is used where the file has none; empty for no default.
     pub(crate) default: &'static str,
 }
 
 impl Schema {
-    /// The names of the fields of a section.
+    /// Returns the names of the fields of a section.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let fields = if let Self::Struct(fields) = self { *fields } else { &[] };
         fields.iter().map(|field| field.name)
@@ -46,12 +46,12 @@ impl Schema {
 }
 
 impl Field {
-    /// A field without a name.
+    /// Makes a field without a name.
     pub(crate) const fn of(schema: Schema) -> Self {
         Self { name: "", schema, hint: "", maps_go_to: "", default: "" }
     }
 
-    /// The field under a name, if there can be one.
+    /// Returns the field under a name, if there is one.
     pub(crate) fn child(&self, name: &str) -> Option<Self> {
         let is_it = |field: &&Self| match field.name.strip_suffix('*') {
             Some(beginning) => name.starts_with(beginning),
@@ -65,7 +65,7 @@ impl Field {
         }
     }
 
-    /// The names of the fields below that are of use.
+    /// Returns the names of the fields below that are read.
     pub(crate) fn known(&self) -> Vec<&'static str> {
         let Schema::Struct(fields) = self.schema else { return Vec::new() };
         let is_of_use = |field: &&Self| {

@@ -15,7 +15,7 @@ pub(crate) trait Shape<'a> {
     /// What the file can have there.
     const SCHEMA: &'static Schema;
 
-    /// Takes the place.
+    /// Makes the value of a place.
     fn at(place: Cursor<'a>) -> Self;
 }
 
@@ -105,7 +105,7 @@ kinds! {
     IdentityText: Schema::Text(Expansion::Identity);
     /// A secret; see [`Expansion::Secret`].
     SecretText: Schema::Text(Expansion::Secret);
-    /// Anything; see [`Schema::Opaque`].
+    /// Any value; see [`Schema::Opaque`].
     Opaque: Schema::Opaque;
     /// A list.
     List<T>: Schema::List(T::SCHEMA);
@@ -114,14 +114,14 @@ kinds! {
 }
 
 impl<'a, T: Shape<'a>> List<'a, T> {
-    /// The items of the list.
+    /// Returns the items of the list.
     pub(crate) fn items(&self) -> impl Iterator<Item = T> {
         self.place.items().into_iter().map(T::at)
     }
 }
 
 impl<'a, T: Shape<'a>> Map<'a, T> {
-    /// The names and values of the map, in the order of the file.
+    /// Returns the names and values of the map, in the order of the file.
     pub(crate) fn entries(&self) -> Vec<(&'a str, T)> {
         self.place.entries().into_iter().map(|(name, place)| (name, T::at(place))).collect()
     }

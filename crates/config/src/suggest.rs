@@ -1,6 +1,6 @@
-//! Names in messages: how they are shown, and which one was probably meant.
+//! Formats names for messages, and finds the known name that a misspelt one resembles.
 
-/// A name as messages show it: on one line, at most 80 characters.
+/// Formats a name for messages: on one line, at most 80 characters.
 pub(crate) fn shown(name: &str) -> String {
     const CHARACTERS_MAX: usize = 80;
     let mut shown: String =
@@ -11,7 +11,7 @@ pub(crate) fn shown(name: &str) -> String {
     shown
 }
 
-/// The known name that is nearest to what was written, if any is near.
+/// Returns the known name that is most similar to the written one, if any is similar enough.
 pub(crate) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LIKENESS_MIN: f64 = 0.8;
     let written = shown(written).to_lowercase();

@@ -1,4 +1,4 @@
-//! The server's certificate, and whom it believes.
+//! Reads the section `tls`: the server's certificate and the client certificates that it trusts.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub struct Tls {
 /// Whether the chains of client certificates are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Any certificate will do: possession of its private key is the proof.
+    /// Any certificate is accepted: the handshake proves that the client has its private key.
     Off,
     /// The chain must lead to a trust anchor.
     On,
@@ -40,7 +40,7 @@ pub enum ClientAuth {
 /// TLS proxies that forward their clients' certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// Who may forward; neither the admin nor in a policy.
+    /// The identities of the proxies; neither the admin nor in a policy.
     pub identities: BTreeSet<Identity>,
     /// The name of the header with the certificate; a valid HTTP field name.
     pub header: String,
@@ -86,7 +86,7 @@ section! {
     }
 }
 
-/// What is said of settings of TLS proxies that stand elsewhere.
+/// The message for settings of TLS proxies in other places.
 pub(crate) const PROXY_ELSEWHERE: &str = "has no effect here; TLS proxies are listed in `tls.proxy.identities`, and their header is \
      `tls.proxy.header.cert`";
 
@@ -119,7 +119,7 @@ fn client_auth(place: &Cursor<'_>) -> Result<ClientAuth, Fault> {
         "on" => Ok(ClientAuth::On),
         "true" => Err(text.fault("is a switch; write `on` instead of `true`")),
         "false" => Err(text.fault("is a switch; write `off` instead of `false`")),
-        _ => Err(text.fault(format!("{} is neither on nor off", text.shown()))),
+        _ => Err(text.invalid("is neither on nor off")),
     }
 }
 
@@ -143,15 +143,14 @@ fn proxy(proxy: &ProxySection<'_>, roles: &Roles, findings: &mut Findings) -> Op
 fn header(place: &Cursor<'_>) -> Result<String, Fault> {
     let header = place.text()?;
     if !header.as_str().bytes().all(is_field_name_byte) {
-        return Err(header.fault(format!(
-            "{} is no HTTP header name; it wants one like X-Tls-Client-Cert, without colon or blank",
-            header.shown()
-        )));
+        return Err(header.invalid(
+            "is no HTTP header name; it wants one like X-Tls-Client-Cert, without colon or blank",
+        ));
     }
     Ok(header.as_str().to_owned())
 }
 
-/// Whether a byte may stand in an HTTP field name: `tchar` of RFC 9110.
+/// Returns whether a byte is valid in an HTTP field name: `tchar` of RFC 9110.
 fn is_field_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,47 +1,47 @@
-//! What stands in the file, as the schema wants it.
+//! The values of the file, after the check against the schema.
 
 use zeroize::Zeroizing;
 
 use crate::error::Mark;
 use crate::placeholder;
 
-/// A value and where it is: the place of its name, or of the item in its list.
+/// A value and its position: that of its name, or of the item in its list.
 pub(crate) struct Node {
     pub(crate) at: Mark,
     pub(crate) value: Value,
 }
 
-/// What stands in a place of the file. Not `Debug`: texts may be secrets.
+/// The value of a place of the file. Not `Debug`: texts may be secrets.
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
-    /// A single value, and what is done to it.
+    /// A single value, and how it is expanded.
     Text(Zeroizing<String>, Expansion),
     /// A list.
     List(Vec<Node>),
     /// A map, in the order of the file, names unique.
     Map(Vec<(String, Node)>),
-    /// Something that is only there: blank throughout, or not.
+    /// Any value, of which only this is known.
     Opaque { is_blank: bool },
-    /// Something that a fault has been found in: nothing more is to be said of it.
+    /// A value with a fault that was reported.
     Faulty,
 }
 
-/// What is done to a text before it is taken.
+/// The expansion of placeholders in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expansion {
     /// Nothing.
     Off,
     /// `${NAME}` is replaced; other placeholders are refused.
     On,
-    /// The same, but what a template or a guide has for an identity is no error.
+    /// The same, but the placeholders of templates and guides are no error.
     Identity,
-    /// `${NAME}` is replaced; anything else may be a password.
+    /// `${NAME}` is replaced; other placeholders may be parts of a password.
     Secret,
 }
 
 impl Value {
-    /// Whether it holds nothing but empty texts.
+    /// Returns whether it has nothing but empty texts.
     pub(crate) fn is_blank(&self) -> bool {
         match self {
             Self::Null => true,
@@ -53,7 +53,7 @@ impl Value {
         }
     }
 
-    /// Whether some text of it is the environment variable of that name.
+    /// Returns whether a text in it is `${name}`.
     pub(crate) fn names_variable(&self, name: &str) -> bool {
         match self {
             Self::Text(text, expansion) if *expansion != Expansion::Off => {

@@ -1,8 +1,8 @@
-//! Reads a YAML tree as the schema wants it, and goes on after faults.
+//! Checks a YAML tree against the schema, and continues after faults.
 //!
-//! Every scalar is taken as its text, whatever YAML would make of it: a key named `123` or `1e5`
+//! Every scalar is read as its text, whatever its type in YAML is: a key named `123` or `1e5`
 //! is that name. Aliases and merge keys (`<<`) work. Unknown and repeated names and values of the
-//! wrong kind are faults; what they stand in is read on.
+//! wrong kind are faults; the rest of their map or list is read.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,13 +16,13 @@ use crate::suggest;
 use crate::value::{Expansion, Node, Value};
 use crate::yaml::{Branch, Content, Link, Tag, Tree};
 
-/// Texts and names may come to so many bytes once aliases are followed.
+/// The largest size of all texts and names after aliases are followed, in bytes.
 const EXPANDED_BYTES_MAX: usize = 8 << 20;
 
-/// So many merge keys may stand in one another.
+/// The largest depth of merge keys.
 const MERGES_MAX: usize = 64;
 
-/// Reads the tree of a file. Faults of the whole file are returned, those of its parts are found.
+/// Reads the tree of a file. A fault of the whole file is returned, those of its parts are added.
 pub(crate) fn read(
     tree: &Tree,
     schema: &'static Schema,
@@ -36,10 +36,10 @@ pub(crate) fn read(
     }
 }
 
-/// A part of the tree, and what the schema wants there.
+/// A part of the tree, and what the schema has there.
 struct Spot<'a> {
     link: Link,
-    /// Where messages about it point.
+    /// The position in messages.
     at: Option<Mark>,
     path: Path<'a>,
     field: Field,
@@ -55,12 +55,12 @@ impl Spot<'_> {
 struct Walk<'t, 'f> {
     tree: &'t Tree,
     findings: &'f mut Findings,
-    /// How many bytes of text were met.
+    /// The bytes of text that were read.
     bytes: usize,
 }
 
 impl<'t> Walk<'t, '_> {
-    /// Reads what the schema wants there. An error ends the pass, faults do not.
+    /// Reads a value. An error ends the pass, faults do not.
     fn value(&mut self, spot: &Spot<'_>) -> Result<Value, Fault> {
         let Some(branch) = self.tree.follow(spot.link) else { return Ok(Value::Null) };
         match spot.field.schema {
@@ -135,7 +135,7 @@ impl<'t> Walk<'t, '_> {
         Ok(Value::List(items))
     }
 
-    /// Reads a map's entries; those of merge keys come after its own, first come first kept.
+    /// Reads the entries of a map, then those of its merge keys; the first of a name counts.
     fn entries(
         &mut self,
         spot: &Spot<'_>,
@@ -173,7 +173,7 @@ impl<'t> Walk<'t, '_> {
         Ok(own)
     }
 
-    /// A name in a map; none, and a fault, where it is none.
+    /// Reads a name in a map; none, and a fault, if it is a list or a map.
     fn name(&mut self, map: &Spot<'_>, link: Link) -> Result<Option<&'t str>, Fault> {
         if let Some(Branch { content: Content::Scalar(name, _), .. }) = self.tree.follow(link) {
             self.spend(name)?;
@@ -184,8 +184,8 @@ impl<'t> Walk<'t, '_> {
         Ok(None)
     }
 
-    /// Refuses a name that is not one of the fields. In its place comes what is probably meant, so
-    /// that it is not said to be missing.
+    /// Refuses a name that is not one of the fields. The field that is probably meant gets a value, so
+    /// that it is not reported as missing.
     fn unknown(&mut self, map: &Spot<'_>, at: Mark, name: &str) -> (String, Node) {
         let known = map.field.known();
         let nearest = suggest::nearest(name, known.iter().copied());
@@ -198,7 +198,7 @@ impl<'t> Walk<'t, '_> {
         (nearest.unwrap_or(name).to_owned(), Node { at, value: Value::Faulty })
     }
 
-    /// Reads what stands under `<<`: a map, or a list of maps, of the map's own schema.
+    /// Reads the value of `<<`: a map, or a list of maps, of the map's own schema.
     fn merge(
         &mut self,
         map: &Spot<'_>,
@@ -232,7 +232,7 @@ impl<'t> Walk<'t, '_> {
         branch.is_some_and(|it| matches!(it.content, Content::Map(_)) && it.tag != Tag::Local)
     }
 
-    /// Whether there is nothing but empty texts.
+    /// Returns whether there is nothing but empty texts.
     fn is_blank(&mut self, link: Link) -> Result<bool, Fault> {
         let mut links = vec![link];
         while let Some(branch) = links.pop().and_then(|link| self.tree.follow(link)) {
@@ -247,7 +247,7 @@ impl<'t> Walk<'t, '_> {
         Ok(true)
     }
 
-    /// Counts a text, or an item of a list.
+    /// Counts the size of a text, or of an item of a list.
     fn spend(&mut self, text: &str) -> Result<(), Fault> {
         self.bytes += text.len() + size_of::<Node>();
         if self.bytes > EXPANDED_BYTES_MAX {

@@ -1,7 +1,7 @@
-//! YAML text to a tree with lines. The only module that names YAML libraries.
+//! Parses YAML text to a tree with positions. The only module that names YAML libraries.
 //!
-//! One library says whether the text is exactly one valid document, the other gives its parts with
-//! their places. What either refuses is refused.
+//! One library decides whether the text is exactly one valid document, the other gives its parts with
+//! their positions. What either refuses is refused.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Fault, Mark};
 
-/// A YAML document. Aliases are links to what they stand for. Flat, so that it can be as deep as it
-/// likes. Not `Debug`: texts may be secrets.
+/// A YAML document. Aliases are links to their anchors. The tree is flat, so that dropping a deep one
+/// does not recurse. Not `Debug`: texts may be secrets.
 pub(crate) struct Tree {
     branches: Vec<Branch>,
     root: Link,
@@ -29,13 +29,13 @@ pub(crate) struct Link {
 pub(crate) struct Branch {
     pub(crate) tag: Tag,
     pub(crate) content: Content,
-    /// Whether its end has not been seen yet.
+    /// Whether its end was not parsed yet.
     is_open: bool,
 }
 
-/// What a part of a document is.
+/// The content of a part of a document.
 pub(crate) enum Content {
-    /// A single value, and whether it stands without quotes.
+    /// A single value, and whether it has no quotes.
     Scalar(Zeroizing<String>, IsPlain),
     /// A list.
     List(Vec<Link>),
@@ -43,10 +43,10 @@ pub(crate) enum Content {
     Map(Vec<(Link, Link)>),
 }
 
-/// Whether a scalar stands without quotes.
+/// Whether a scalar has no quotes.
 pub(crate) type IsPlain = bool;
 
-/// The tag of a part of a document, as far as it matters.
+/// The kind of tag of a part of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     /// None, or one of YAML's own like `!!str`.
@@ -58,19 +58,19 @@ pub(crate) enum Tag {
 }
 
 impl Tree {
-    /// The document as a whole; none when there is nothing in it.
+    /// Returns the link to the whole document.
     pub(crate) fn root(&self) -> Link {
         self.root
     }
 
-    /// What is at the other end of a link.
+    /// Returns the part that a link refers to.
     pub(crate) fn follow(&self, link: Link) -> Option<&Branch> {
         self.branches.get(link.branch)
     }
 }
 
 impl Branch {
-    /// Whether it is nothing: `~`, `null`, or no text at all, without quotes.
+    /// Returns whether it is null: `~`, `null`, or no text at all, without quotes.
     pub(crate) fn is_null(&self) -> bool {
         match &self.content {
             Content::Scalar(text, true) => {
@@ -81,58 +81,54 @@ impl Branch {
     }
 }
 
-/// Reads a text that is exactly one YAML document.
+/// Parses a text that is exactly one YAML document.
 pub(crate) fn parse(text: &str) -> Result<Tree, Fault> {
     let tree = build(text);
-    if matches!(&tree, Err(NoTree::TooDeep(_))) {
-        // The other library takes the square of the depth.
-        return tree.map_err(NoTree::into_fault);
+    if let Err(NoTree { fault, is_too_deep: true, .. }) = tree {
+        // The time of the other library is quadratic in the depth.
+        return Err(fault);
     }
     let is_alone = check_syntax(text)?;
-    let tree = tree.map_err(NoTree::into_fault)?;
+    let tree = tree.map_err(|error| error.fault)?;
     if is_alone { Ok(tree) } else { Err(Fault::of_file(SECOND_DOCUMENT)) }
 }
 
-/// So many lists and maps may stand in one another.
+/// The largest depth of lists and maps.
 const DEPTH_MAX: usize = 1 << 14;
 
-/// Why there is no tree.
-enum NoTree {
-    /// Too many lists and maps stand in one another, on that line.
-    TooDeep(usize),
-    /// A line in brackets begins with a tab.
-    Tabbed(Fault),
-    /// Anything else.
-    Faulty(Fault),
+/// The reason why there is no tree.
+struct NoTree {
+    fault: Fault,
+    /// Whether lists and maps are too deep.
+    is_too_deep: bool,
+    /// Whether a line in brackets begins with a tab.
+    is_tabbed: bool,
 }
 
-impl NoTree {
-    fn into_fault(self) -> Fault {
-        match self {
-            Self::TooDeep(line) => {
-                Fault::of_line(line, "too many lists and maps stand in one another")
-            }
-            Self::Tabbed(fault) | Self::Faulty(fault) => fault,
-        }
+impl From<Fault> for NoTree {
+    fn from(fault: Fault) -> Self {
+        Self { fault, is_too_deep: false, is_tabbed: false }
     }
 }
 
 impl From<ScanError> for NoTree {
     fn from(error: ScanError) -> Self {
-        let (line, kind) = (error.marker().line(), error.kind().clone());
-        let fault = Fault::of_line(line, "is not valid YAML").because(error);
-        match kind {
-            ErrorKind::RecursionLimitExceeded => Self::TooDeep(line),
-            ErrorKind::TabInBlockIndentation => Self::Tabbed(fault),
-            _ => Self::Faulty(fault),
-        }
+        let line = error.marker().line();
+        let is_too_deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
+        let is_tabbed = matches!(error.kind(), ErrorKind::TabInBlockIndentation);
+        let fault = if is_too_deep {
+            Fault::of_line(line, "too many lists and maps stand in one another")
+        } else {
+            Fault::of_line(line, "is not valid YAML").because(error)
+        };
+        Self { fault, is_too_deep, is_tabbed }
     }
 }
 
 fn build(text: &str) -> Result<Tree, NoTree> {
     match build_strictly(text) {
-        // Inside of brackets libyaml takes tabs for blanks.
-        Err(NoTree::Tabbed(_)) => build_strictly(&indented_by_blanks(text)),
+        // Inside of brackets libyaml accepts tabs as blanks.
+        Err(NoTree { is_tabbed: true, .. }) => build_strictly(&indented_by_blanks(text)),
         result => result,
     }
 }
@@ -158,13 +154,13 @@ fn build_strictly(text: &str) -> Result<Tree, NoTree> {
     let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(event) = parser.next_event() {
         let (event, span) = event?;
-        builder.take(event, Mark::from(span.start)).map_err(NoTree::Faulty)?;
+        builder.take(event, Mark::from(span.start))?;
     }
-    let empty = || NoTree::Faulty(Fault::of_file("the file is empty"));
+    let empty = || Fault::of_file("the file is empty");
     Ok(Tree { root: builder.root.ok_or_else(empty)?, branches: builder.branches })
 }
 
-/// Makes a tree of events.
+/// Builds a tree from events.
 #[derive(Default)]
 struct Builder {
     branches: Vec<Branch>,
@@ -225,7 +221,7 @@ impl Builder {
     ) -> Link {
         let branch = self.branches.len();
         self.branches.push(Branch { tag: Tag::of(tag), content, is_open: false });
-        // Nought is no anchor.
+        // Zero is no anchor.
         if anchor != 0 {
             self.anchors.insert(anchor, branch);
         }
@@ -254,7 +250,7 @@ impl Builder {
         self.branches.get(branch).is_some_and(|branch| branch.is_open)
     }
 
-    /// Puts a part into the list or map that it stands in.
+    /// Adds a part to the list or map that is open.
     fn attach(&mut self, link: Link) {
         let Some((parent, name)) = self.open.last_mut() else {
             self.root = Some(link);

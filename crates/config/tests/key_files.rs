@@ -40,7 +40,7 @@ fn keys_that_tls_takes_are_taken() {
 }
 
 #[test]
-fn keys_that_tls_does_not_take_are_told_with_their_algorithm() {
+fn keys_that_tls_does_not_take_are_reported_with_their_algorithm() {
     for (key, algorithm) in [
         ("rsa-1024.key", "RSA of 1024 bits"),
         ("rsa-1024-pkcs8.key", "RSA of 1024 bits"),
@@ -65,7 +65,7 @@ fn keys_that_tls_does_not_take_are_told_with_their_algorithm() {
 }
 
 #[test]
-fn certificates_of_such_keys_are_told_once() {
+fn certificates_of_such_keys_are_reported_once() {
     for (name, algorithm) in [
         ("rsa-1024", "RSA of 1024 bits"),
         ("rsa-pss", "RSA restricted to PSS"),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use folder::Folder;
 use kes_config::{
-    AuditEvents, AwsCredentials, Config, Keystore, KmsEndpoint, KvVersion, LogLevel,
-    VaultCredentials, VaultJwt,
+    AuditEvents, AwsCredentials, CacheExpiry, Config, Keystore, KmsEndpoint, KvVersion, Log,
+    LogLevel, VaultCredentials, VaultJwt,
 };
 
 fn samples() -> PathBuf {
@@ -40,12 +40,15 @@ fn the_reference_file_shows_the_defaults() {
     let (least, reference) = (load("minimal.yaml"), load("reference.yaml"));
     assert_eq!(least.address, reference.address);
     assert_eq!(least.address.to_string(), "0.0.0.0:7373");
+    assert_eq!(least.limits, reference.limits);
     let (least, reference) = (least.live, reference.live);
     assert_eq!(least.cache, reference.cache);
+    assert_eq!(least.cache, CacheExpiry::default());
     assert_eq!(least.cache.any, Duration::from_mins(5));
     assert_eq!(least.cache.unused, Duration::from_secs(30));
     assert_eq!(least.cache.offline, Duration::ZERO);
     assert_eq!(least.log, reference.log);
+    assert_eq!(least.log, Log::default());
     assert_eq!((least.log.error, least.log.audit), (LogLevel::WARN, AuditEvents::Changes));
     assert_eq!(least.tls.auth, reference.tls.auth);
     assert_eq!((least.tls.ca, &least.tls.proxy), (None, &reference.tls.proxy));

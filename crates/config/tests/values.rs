@@ -218,8 +218,8 @@ fn vault_is_trusted_by_its_own_variables_where_the_file_names_nothing() {
 }
 
 #[test]
-fn variables_of_vault_that_have_no_effect_are_told() {
-    let told = |text: &str, variables: &[(&str, &str)]| {
+fn variables_of_vault_that_have_no_effect_are_warnings() {
+    let warnings = |text: &str, variables: &[(&str, &str)]| {
         let config = parse_with(text, variables).unwrap();
         let warnings = config.warnings.iter().map(ToString::to_string);
         warnings.collect::<Vec<_>>()
@@ -242,26 +242,29 @@ fn variables_of_vault_that_have_no_effect_are_told() {
     ];
     for name in all {
         for name in [format!("VAULT_{name}"), format!("BAO_{name}")] {
-            let lines = told(VAULT, &[(&name, "hunter2")]);
+            let lines = warnings(VAULT, &[(&name, "hunter2")]);
             let want = format!(
                 "kes.yaml:4: keystore.vault: the environment variable `{name}` is set and has no effect"
             );
             assert!(lines.len() == 1 && lines[0].starts_with(&want), "{lines:?}");
             assert!(!lines[0].contains("hunter2"), "{lines:?}");
-            assert_eq!(told(BASE, &[(&name, "hunter2")]), [""; 0]);
+            assert_eq!(warnings(BASE, &[(&name, "hunter2")]), [""; 0]);
         }
     }
     let many = [("VAULT_SKIP_VERIFY", "1"), ("VAULT_TOKEN", "t"), ("BAO_CACERT", "./no-such")];
-    assert_eq!(told(VAULT, &many).len(), 3);
+    assert_eq!(warnings(VAULT, &many).len(), 3);
     // What counts already, and what the file itself names.
     let text = format!("{VAULT}    tls: {{ ca: ./vault-ca.cert }}\n");
     let trust = [("VAULT_CACERT", "./no-such"), ("VAULT_CAPATH", "./ca")];
-    assert_eq!(told(&text, &trust).len(), 2);
-    assert_eq!(told(VAULT, &[("VAULT_CACERT", "./ca/one.crt"), ("VAULT_CAPATH", "./x")]).len(), 1);
+    assert_eq!(warnings(&text, &trust).len(), 2);
+    assert_eq!(
+        warnings(VAULT, &[("VAULT_CACERT", "./ca/one.crt"), ("VAULT_CAPATH", "./x")]).len(),
+        1
+    );
     let text = VAULT.replace("https://127.0.0.1:8200", "${VAULT_ADDR}");
     let text = text.replace("secret: b", "secret: \"${VAULT_TOKEN}\"");
     let named = [("VAULT_ADDR", "https://v"), ("VAULT_TOKEN", "hunter2")];
-    assert_eq!(told(&text, &named), [""; 0]);
+    assert_eq!(warnings(&text, &named), [""; 0]);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::section::{SecretText, Setting, section};
 /// AWS credentials.
 #[derive(Clone, Debug)]
 pub enum AwsCredentials {
-    /// Those that the SDK finds: environment, profile, SSO, web identity, ECS, EC2.
+    /// Credentials that the SDK finds: environment, profile, SSO, web identity, ECS, EC2.
     Default,
-    /// Given ones.
+    /// Credentials in the configuration.
     Static {
         /// The access key's id.
         access_key: String,
@@ -56,7 +56,7 @@ pub(super) fn read(
     })
 }
 
-/// Checks a text that is a secret, or beside one: it is not shown.
+/// Checks a text that is a secret, or the id of one; it is not shown.
 fn credential(text: Text<'_>) -> Result<Text<'_>, Fault> {
     if text.as_str().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text);

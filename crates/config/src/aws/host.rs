@@ -1,4 +1,4 @@
-//! Reads where AWS is: hosts of AWS itself have a region, and KMS beside the Secrets Manager.
+//! Reads the region and the endpoint of KMS, which follow from a host of AWS itself.
 
 use url::Url;
 
@@ -6,21 +6,21 @@ use crate::cursor::Cursor;
 use crate::endpoint;
 use crate::error::Fault;
 
-/// Where KMS is.
+/// The endpoint of KMS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KmsEndpoint {
-    /// At this URL, as the other endpoint.
+    /// This URL.
     At(String),
-    /// AWS's own, of the region.
+    /// The endpoint of AWS in the region.
     Regional {
-        /// The one with validated cryptography.
+        /// Whether it is the FIPS endpoint.
         use_fips: bool,
-        /// The one that has IPv6 too.
+        /// Whether it is the dual-stack endpoint, which has IPv6.
         use_dual_stack: bool,
     },
 }
 
-/// Where KMS is, of a service at that endpoint.
+/// Reads the endpoint of KMS; without one it follows from the endpoint of the Secrets Manager.
 pub(super) fn kms_endpoint(
     place: &Cursor<'_>,
     endpoint: Option<&str>,
@@ -33,30 +33,29 @@ pub(super) fn kms_endpoint(
         Some(AwsHost { use_fips, use_dual_stack, .. }) => {
             Ok(KmsEndpoint::Regional { use_fips, use_dual_stack })
         }
-        // An emulator, which is everything at one place.
+        // An emulator, which has all services at one endpoint.
         None => endpoint.map(|url| KmsEndpoint::At(url.to_owned())).ok_or_else(Fault::known),
     }
 }
 
-/// Reads the region, which is that of AWS's own host.
+/// Reads the region, which must be that of an endpoint of AWS itself.
 pub(super) fn region(place: &Cursor<'_>, endpoint: Option<&str>) -> Result<String, Fault> {
     let region = place.required("an AWS region like us-east-2")?;
     if !region.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(region.fault(format!(
-            "{} is no region; it wants letters, digits and dashes, like us-east-2",
-            region.shown()
-        )));
+        return Err(
+            region.invalid("is no region; it wants letters, digits and dashes, like us-east-2")
+        );
     }
     match endpoint.and_then(AwsHost::of).map(|host| host.region) {
-        Some(of_endpoint) if of_endpoint != region.as_str() => Err(region.fault(format!(
-            "{} is not the region of the endpoint, which is {of_endpoint}",
-            region.shown()
-        ))),
+        Some(of_endpoint) if of_endpoint != region.as_str() => {
+            Err(region
+                .invalid(format!("is not the region of the endpoint, which is {of_endpoint}")))
+        }
         _ => Ok(region.as_str().to_owned()),
     }
 }
 
-/// What the name of one of AWS's own hosts tells: `[vpce-….]secretsmanager[-fips].<region>.…`.
+/// The parts of the name of a host of AWS: `[vpce-….]secretsmanager[-fips].<region>.…`.
 struct AwsHost {
     region: String,
     use_fips: bool,
@@ -64,7 +63,7 @@ struct AwsHost {
 }
 
 impl AwsHost {
-    /// The host of a URL, if it is AWS's own.
+    /// Parses the host of a URL, if it is one of AWS.
     fn of(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok()?;
         let host = url.host_str()?.trim_end_matches('.');
@@ -77,7 +76,7 @@ impl AwsHost {
             return None;
         }
         let mut labels = host.split('.');
-        // Whatever else is there may be anybody's.
+        // Other hosts in these domains may belong to customers.
         let service =
             labels.find(|label| ["secretsmanager", "secretsmanager-fips"].contains(label))?;
         let use_fips = service == "secretsmanager-fips";
@@ -86,7 +85,7 @@ impl AwsHost {
     }
 }
 
-/// The partitions of AWS, as the SDK has them.
+/// The domains of the partitions of AWS, as in the SDK.
 const SUFFIXES: [&str; 7] = [
     "amazonaws.com",
     "amazonaws.com.cn",

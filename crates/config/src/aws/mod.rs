@@ -1,4 +1,4 @@
-//! The AWS store's settings.
+//! Reads the section `keystore.aws`: the settings of the AWS store.
 
 mod credentials;
 mod host;
@@ -24,13 +24,13 @@ pub struct AwsKeystore {
     pub region: String,
     /// The KMS key that seals the secrets: id, ARN or alias; none is the account's default key.
     pub kms_key: Option<String>,
-    /// Where KMS is.
+    /// The endpoint of KMS.
     pub kms_endpoint: KmsEndpoint,
     /// The folder of the secrets, without slashes at its ends; empty is none.
     pub prefix: String,
-    /// Tags for new secrets beside those of ours; none is no tags at all.
+    /// Tags for new secrets beside those of this server; none is no tags at all.
     pub tags: Option<Vec<(String, String)>>,
-    /// Who calls.
+    /// The credentials of requests.
     pub credentials: AwsCredentials,
 }
 
@@ -91,10 +91,10 @@ fn kms_key(place: &Cursor<'_>, region: Option<&str>) -> Result<Option<String>, F
         // arn:<partition>:kms:<region>:<account>:key/<id> or …:alias/<name>
         let parts: Vec<&str> = arn.splitn(5, ':').collect();
         let [_, "kms", of_key, _, resource] = parts.as_slice() else {
-            return Err(key.fault(format!("{} is no ARN of KMS", key.shown())));
+            return Err(key.invalid("is no ARN of KMS"));
         };
         if !resource.starts_with("key/") && !resource.starts_with("alias/") {
-            return Err(key.fault(format!("{} is no ARN of a KMS key or alias", key.shown())));
+            return Err(key.invalid("is no ARN of a KMS key or alias"));
         }
         if let Some(region) = region
             && *of_key != region
@@ -112,16 +112,15 @@ fn prefix(place: &Cursor<'_>) -> Result<String, Fault> {
     let prefix = place.text()?;
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
     if !prefix.as_str().bytes().all(is_good) || prefix.as_str().len() > PREFIX_LEN_MAX {
-        return Err(prefix.fault(format!(
-            "{} is no name of a secret; it wants at most {PREFIX_LEN_MAX} letters, digits and \
-             /_+=.@-",
-            prefix.shown()
+        return Err(prefix.invalid(format!(
+            "is no name of a secret; it wants at most {PREFIX_LEN_MAX} letters, digits and \
+             /_+=.@-"
         )));
     }
     Ok(prefix.as_str().trim_matches('/').to_owned())
 }
 
-/// By the documentation of AWS (*Tagging AWS resources*).
+/// Reads the tags. Source: the documentation of AWS (*Tagging AWS resources*).
 fn tags<'a>(
     place: &Map<'a, Setting<'a>>,
     findings: &mut Findings,
@@ -151,10 +150,8 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
         return Err(place.fault("is no key of a tag of ours: `aws:` is reserved"));
     }
     if value.as_str().chars().count() > 256 || !value.as_str().chars().all(is_good) {
-        return Err(value.fault(format!(
-            "{} is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@",
-            value.shown()
-        )));
+        return Err(value
+            .invalid("is no value of a tag; it wants at most 256 letters, digits and _.:/=+-@"));
     }
     Ok((key.to_owned(), value.as_str().to_owned()))
 }
@@ -162,7 +159,7 @@ fn tag(key: &str, place: &Cursor<'_>) -> Result<(String, String), Fault> {
 /// A secret's name has 512 characters at most; a slash and the longest key name take 81.
 const PREFIX_LEN_MAX: usize = 431;
 
-/// Secrets Manager takes 50; two are ours.
+/// Secrets Manager allows 50; this server adds two.
 const TAGS_MAX: usize = 48;
 
 #[cfg(test)]

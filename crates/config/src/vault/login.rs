@@ -1,4 +1,4 @@
-//! Reads the login of the Vault store.
+//! Reads the login of the Vault store: the section `approle` or `kubernetes`.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,18 @@ use crate::findings::Findings;
 use crate::schema::Schema;
 use crate::section::{SecretText, Setting, section};
 
-/// How to log in to Vault.
+/// The login to Vault.
 #[derive(Clone, Debug)]
 pub struct VaultLogin {
     /// The namespace of the login; none sends no namespace.
     pub namespace: Option<String>,
     /// The mount of the authentication method.
     pub engine: String,
-    /// With what.
+    /// The credentials of the login.
     pub credentials: VaultCredentials,
 }
 
-/// What to log in to Vault with.
+/// The credentials of a login to Vault.
 #[derive(Clone, Debug)]
 pub enum VaultCredentials {
     /// The method `approle`.
@@ -45,7 +45,7 @@ pub enum VaultCredentials {
 pub enum VaultJwt {
     /// In a file that is read at every login, since Kubernetes replaces it.
     File(PathBuf),
-    /// As it is.
+    /// The token itself.
     Token(Secret),
 }
 
@@ -72,15 +72,15 @@ section! {
     unread { "retry": Schema::NoEffect }
 }
 
-/// Reads the login. A section that is empty throughout, as reference files have it, is as good as
-/// none.
+/// Reads the login. A section with empty texts only, as in reference files, counts as
+/// absent.
 pub(super) fn read(
     vault: &VaultSection<'_>,
     namespace: Option<String>,
     findings: &mut Findings,
 ) -> Option<VaultLogin> {
     let (approle, kubernetes) = (&vault.approle, &vault.kubernetes);
-    // Each is read once: it may be a file that can be read once.
+    // Each is read once: it may be a file that can be read only once.
     let [id, secret] = [&approle.id, &approle.secret].map(|place| findings.keep(place.text()));
     let [role, jwt] = [&kubernetes.role, &kubernetes.jwt].map(|place| findings.keep(place.text()));
     let is_any_faulty = [&id, &secret, &role, &jwt].into_iter().any(Option::is_none);

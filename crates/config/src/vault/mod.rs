@@ -1,4 +1,4 @@
-//! The Vault store's settings.
+//! Reads the section `keystore.vault`: the settings of the Vault store.
 
 mod login;
 mod variables;
@@ -32,13 +32,13 @@ pub struct VaultKeystore {
     pub prefix: String,
     /// The second layer of encryption, if there is one.
     pub transit: Option<VaultTransit>,
-    /// How to log in.
+    /// The login.
     pub login: VaultLogin,
     /// The client certificate towards Vault, if there is one.
     pub client: Option<ClientIdentity>,
     /// Trust anchors for Vault's certificate, DER; none trusts the system's.
     pub ca: Option<Vec<Vec<u8>>>,
-    /// How often Vault's health is looked at.
+    /// The interval of checks of Vault's health.
     pub ping: Duration,
 }
 
@@ -88,9 +88,9 @@ section! {
         ca: Setting<'a>,
     }
 
-    /// How Vault's health is checked.
+    /// The checks of Vault's health.
     struct StatusSection<'a> {
-        /// How often.
+        /// Their interval.
         ping: Setting<'a> = "10s",
     }
 }
@@ -116,19 +116,18 @@ pub(crate) fn read(vault: &VaultSection<'_>, findings: &mut Findings) -> Option<
 fn endpoint(place: &Cursor<'_>) -> Result<String, Fault> {
     let text = place.required("Vault's URL, like https://127.0.0.1:8200")?;
     let url = endpoint::read(&text, endpoint::Scheme::Wanted)?;
-    // Behind the host: what programs show as Vault's address is not always its API's.
+    // The address that programs show for Vault can have a path that requests must not have.
     let mut path = url.split('/').skip(3).map(str::to_ascii_lowercase);
     if let Some(segment) = path.find(|segment| ["v1", "ui"].contains(&segment.as_str())) {
-        return Err(text.fault(format!(
-            "{} has `/{segment}` in its path, which is not a part of Vault's address: every request \
-             adds its own path; leave out `/{segment}` and what follows",
-            text.shown()
+        return Err(text.invalid(format!(
+            "has `/{segment}` in its path, which is not a part of Vault's address: every request \
+             adds its own path; leave out `/{segment}` and what follows"
         )));
     }
     Ok(url)
 }
 
-/// Warns of a login, and of keys, that others can read on the way.
+/// Warns if the credentials of the login, and keys, are sent without TLS to another machine.
 fn warn_of_plain_http(place: &Cursor<'_>, store: &VaultKeystore, findings: &mut Findings) {
     let secret = match store.login.credentials {
         VaultCredentials::AppRole { .. } => "approle.secret",
@@ -148,12 +147,12 @@ fn version(place: &Cursor<'_>) -> Result<KvVersion, Fault> {
     match text.as_str() {
         "v1" => Ok(KvVersion::V1),
         "v2" => Ok(KvVersion::V2),
-        _ => Err(text.fault(format!("{} is no K/V version; it wants v1 or v2", text.shown()))),
+        _ => Err(text.invalid("is no K/V version; it wants v1 or v2")),
     }
 }
 
-/// Reads the transit section. An empty key written in the file, as reference files have it, is as
-/// good as no section; one that the environment left empty is a mistake that would leave the keys
+/// Reads the section `transit`. An empty key in the file, as in reference files, means
+/// no section; an environment variable that is empty is a mistake that would leave the keys
 /// without their second layer.
 fn transit(
     transit: &TransitSection<'_>,
@@ -189,7 +188,7 @@ fn client(
 
 fn ping(place: &Cursor<'_>) -> Result<Duration, Fault> {
     let ping = cache::duration(place)?;
-    // As in Go's configuration structs, zero is as good as absent.
+    // As in Go's configuration structs, zero means absent.
     Ok(if ping.is_zero() { Duration::from_secs(10) } else { ping })
 }
 
@@ -198,7 +197,7 @@ fn optional(place: &Cursor<'_>) -> Result<Option<String>, Fault> {
     Ok(if text.is_empty() { None } else { Some(text.as_str().to_owned()) })
 }
 
-/// A mount or a folder, without slashes around it.
+/// Reads a mount or a folder, without slashes around it.
 fn mount(place: &Cursor<'_>) -> Result<String, Fault> {
     Ok(place.text()?.as_str().trim_matches('/').to_owned())
 }

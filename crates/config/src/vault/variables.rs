@@ -1,4 +1,4 @@
-//! The environment variables of Vault's own programs, as far as they count here.
+//! Reads the environment variables of Vault's own programs, and warns of those without effect.
 
 use super::VaultSection;
 use crate::certificate;
@@ -6,7 +6,7 @@ use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 use crate::findings::Findings;
 
-/// Variables that have no effect, and what does instead.
+/// Variables that have no effect, and what has the effect instead.
 const WITHOUT_EFFECT: [(&str, &str); 22] = [
     ("ADDR", "write `keystore.vault.endpoint`"),
     ("AGENT_ADDR", "write `keystore.vault.endpoint`"),
