@@ -3,7 +3,7 @@
 use kes_harness::{Credential, Server, Tls};
 
 use crate::handshake::Handshaker;
-use crate::load::{Load, Shape, Tally, Until};
+use crate::load::{Counters, Load, Shape, Until};
 use crate::number::{float, median, micros};
 use crate::operation::Operation;
 use crate::process::Cpu;
@@ -14,7 +14,7 @@ pub(crate) struct Candidate {
     name: &'static str,
     pid: u32,
     work: Work,
-    pub(crate) total: Tally,
+    pub(crate) total: Counters,
     turns: Vec<Turn>,
 }
 
@@ -67,13 +67,13 @@ impl Candidate {
     }
 
     fn doing(name: &'static str, server: &Server, work: Work) -> Self {
-        Self { name, pid: server.pid(), work, total: Tally::new(), turns: Vec::new() }
+        Self { name, pid: server.pid(), work, total: Counters::new(), turns: Vec::new() }
     }
 
     /// Runs one turn; `counts` is false for a warm-up.
     pub(crate) async fn turn(&mut self, until: Until, counts: bool) {
         let before = Cpu::of(self.pid);
-        let tally = match (&mut self.work, until) {
+        let counters = match (&mut self.work, until) {
             (Work::Load(load), until) => load.run(until).await,
             (Work::Handshakes(handshaker), Until::Elapsed(length)) => handshaker.run(length).await,
             (Work::Handshakes(_), Until::Sent(_)) => {
@@ -81,15 +81,15 @@ impl Candidate {
             }
         };
         let used = Cpu::of(self.pid).since(&before);
-        assert_eq!(tally.failed, 0, "{}: {tally:?}", self.name);
+        assert_eq!(counters.failed, 0, "{}: {counters:?}", self.name);
         if counts {
             self.turns.push(Turn {
-                cpu: micros(used) / float(tally.latencies.count()),
-                p50: tally.latencies.micros(0.5),
-                p99: tally.latencies.micros(0.99),
-                millis: tally.length.as_secs_f64() * 1e3,
+                cpu: micros(used) / float(counters.latencies.count()),
+                p50: counters.latencies.micros(0.5),
+                p99: counters.latencies.micros(0.99),
+                millis: counters.length.as_secs_f64() * 1e3,
             });
-            self.total.add(&tally);
+            self.total.add(&counters);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::load::Tally;
+use crate::load::Counters;
 
 /// A TLS client that offers only the key exchange X25519MLKEM768, without session resumption.
 pub(crate) struct Handshaker {
@@ -44,16 +44,16 @@ impl Handshaker {
 
     /// Connects, makes a handshake and closes, repeatedly until `length` has passed. A handshake
     /// counts when the server has closed its side, for then it has verified the client.
-    pub(crate) async fn run(&self, length: Duration) -> Tally {
-        let mut tally = Tally::new();
+    pub(crate) async fn run(&self, length: Duration) -> Counters {
+        let mut counters = Counters::new();
         let begin = Instant::now();
         while begin.elapsed() < length {
             let start = Instant::now();
-            tally.failed += u64::from(self.handshake().await.is_err());
-            tally.latencies.record(start.elapsed());
+            counters.failed += u64::from(self.handshake().await.is_err());
+            counters.latencies.record(start.elapsed());
         }
-        tally.length = begin.elapsed();
-        tally
+        counters.length = begin.elapsed();
+        counters
     }
 
     async fn handshake(&self) -> io::Result<()> {

@@ -72,13 +72,13 @@ pub(crate) struct Load {
 
 /// The latencies and failures of a period of load.
 #[derive(Clone, Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) latencies: Latencies,
     pub(crate) failed: u64,
     pub(crate) length: Duration,
 }
 
-impl Tally {
+impl Counters {
     pub(crate) fn new() -> Self {
         Self { latencies: Latencies::new(), failed: 0, length: Duration::ZERO }
     }
@@ -120,7 +120,7 @@ impl Load {
     }
 
     /// Generates load on all streams.
-    pub(crate) async fn run(&mut self, until: Until) -> Tally {
+    pub(crate) async fn run(&mut self, until: Until) -> Counters {
         let begin = Instant::now();
         let count = u32::try_from(self.streams.len()).expect("there are fewer than 2^32 streams");
         let gap = match self.arrival {
@@ -133,14 +133,14 @@ impl Load {
             let offset = gap.map(|gap| gap * index / count).unwrap_or_default();
             running.spawn(stream.run(begin + offset, begin, until, gap));
         }
-        let mut tally = Tally::new();
+        let mut counters = Counters::new();
         while let Some(done) = running.join_next().await {
             let (stream, part) = done.expect("a stream does not panic");
             self.streams.push(stream);
-            tally.add(&part);
+            counters.add(&part);
         }
-        tally.length = begin.elapsed();
-        tally
+        counters.length = begin.elapsed();
+        counters
     }
 }
 
@@ -157,8 +157,8 @@ impl Stream {
         begin: Instant,
         until: Until,
         gap: Option<Duration>,
-    ) -> (Self, Tally) {
-        let (mut tally, mut due, mut sent) = (Tally::new(), first, 0);
+    ) -> (Self, Counters) {
+        let (mut counters, mut due, mut sent) = (Counters::new(), first, 0);
         loop {
             match gap {
                 Some(_) => wait(due).await,
@@ -169,13 +169,13 @@ impl Stream {
                 Until::Sent(count) => sent >= count,
             };
             if is_over {
-                return (self, tally);
+                return (self, counters);
             }
             let request = &self.requests[self.next];
             self.next = (self.next + 1) % self.requests.len();
             let (status, _) = self.wire.send(request).await;
-            tally.latencies.record(due.elapsed());
-            tally.failed += u64::from(status != 200);
+            counters.latencies.record(due.elapsed());
+            counters.failed += u64::from(status != 200);
             sent += 1;
             due += gap.unwrap_or_default();
         }

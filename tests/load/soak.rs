@@ -6,7 +6,7 @@ use std::time::Duration;
 use kes_harness::{Dialer, Proto, Request, Server};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::load::{Load, Shape, Tally, Until};
+use crate::load::{Counters, Load, Shape, Until};
 use crate::operation::Operation;
 use crate::output::print_result;
 use crate::process::{Pinning, megabytes};
@@ -49,10 +49,10 @@ pub(crate) async fn run(soak: &Soak) -> bool {
     while begin.elapsed() < minutes {
         let in_one_task =
             async { tokio::join!(load.run(Until::Elapsed(part)), new_connections(&dialer, part)) };
-        let (tally, ()) = in_one_task.await;
+        let (counters, ()) = in_one_task.await;
         sleep(CLOSE_DELAY).await;
         let sample = Sample::of(&full.server);
-        print_result(&line(begin.elapsed(), &tally, &sample));
+        print_result(&line(begin.elapsed(), &counters, &sample));
         samples.push(sample);
     }
     full.end().await;
@@ -92,8 +92,8 @@ impl fmt::Display for Sample {
     }
 }
 
-fn line(elapsed: Duration, tally: &Tally, sample: &Sample) -> String {
-    let Tally { latencies, failed, .. } = tally;
+fn line(elapsed: Duration, counters: &Counters, sample: &Sample) -> String {
+    let Counters { latencies, failed, .. } = counters;
     format!(
         "{:7.1} min  {sample}, {} answers, {failed} failed, p50 {:.0} us, p99 {:.0} us",
         elapsed.as_secs_f64() / 60.0,

@@ -135,7 +135,7 @@ fn imported_material_is_32_bytes() {
 }
 
 #[test]
-fn the_same_material_is_told_from_any_other() {
+fn the_same_material_is_reported_from_any_other() {
     let random = SystemRandom::new();
     let material = Secret::new(vec![7; 32]);
     let import =

@@ -52,7 +52,7 @@ fn encrypted_keys_need_their_password() {
 }
 
 #[test]
-fn a_wrong_password_is_told_from_a_right_one_even_where_the_padding_fits() {
+fn a_wrong_password_is_reported_from_a_right_one_even_where_the_padding_fits() {
     // Some of 600 wrong passwords give well-formed padding.
     for encrypted in ["rsa-legacy-aes128", "ec-legacy-aes256"] {
         let pem = fixture(encrypted);

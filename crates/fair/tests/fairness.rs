@@ -99,7 +99,7 @@ fn a_full_queue_is_the_clients_own_and_has_room_for_what_was_given_up() {
 }
 
 #[test]
-fn a_grant_that_nobody_takes_comes_back() {
+fn a_grant_that_no_one_takes_comes_back() {
     let semaphore = semaphore(1);
     let held = poll(&mut ask(&semaphore, 1, 1)).unwrap();
     let first = ask(&semaphore, 1, 1);

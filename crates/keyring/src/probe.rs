@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::lock::lock;
 
 /// The shortest interval between two probes, however many calls fail.
-const PACE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The log target of notices, which are logged at every log level.
 const NOTICE: &str = "notice";
@@ -36,7 +36,7 @@ pub(crate) type Sign = Result<Duration, Arc<StoreError>>;
 
 /// The health state machine. Pure: the time is an argument.
 #[derive(Debug)]
-struct Chart {
+struct HealthState {
     every: Duration,
     health: Health,
     since: Instant,
@@ -53,14 +53,14 @@ enum Change {
     Back(Duration),
 }
 
-impl Chart {
+impl HealthState {
     fn new(every: Duration, now: Instant) -> Self {
         Self { every, health: Health::Unknown, since: now, looked_at: None, is_urgent: false }
     }
 
     /// The time of the next probe.
     fn due_at(&self) -> Option<Instant> {
-        let wait = if self.is_urgent { PACE.min(self.every) } else { self.every };
+        let wait = if self.is_urgent { MIN_INTERVAL.min(self.every) } else { self.every };
         self.looked_at.map(|at| at + wait)
     }
 
@@ -98,7 +98,7 @@ impl Chart {
 
 /// Probes the store's health: single-flight, with a state that can be watched.
 pub(crate) struct Probe {
-    chart: Mutex<Chart>,
+    state: Mutex<HealthState>,
     health: watch::Sender<Health>,
     wake: Notify,
     /// The probe that is running.
@@ -109,7 +109,7 @@ impl Probe {
     /// A probe at this interval.
     pub(crate) fn new(every: Duration, now: Instant) -> Self {
         Self {
-            chart: Mutex::new(Chart::new(every, now)),
+            state: Mutex::new(HealthState::new(every, now)),
             health: watch::Sender::default(),
             wake: Notify::new(),
             asking: Mutex::new(None),
@@ -136,7 +136,7 @@ impl Probe {
 
     /// Notes that a call to the store failed.
     pub(crate) fn call_failed(&self) {
-        lock(&self.chart).call_failed();
+        lock(&self.state).call_failed();
         self.wake.notify_one();
     }
 
@@ -144,8 +144,8 @@ impl Probe {
     pub(crate) fn observe(&self, sign: &Sign, now: Instant) {
         *lock(&self.asking) = None;
         let (change, health) = {
-            let mut chart = lock(&self.chart);
-            (chart.observe(sign, now), chart.health)
+            let mut state = lock(&self.state);
+            (state.observe(sign, now), state.health)
         };
         match (change, sign) {
             (Change::Lost, Err(error)) => {
@@ -165,7 +165,7 @@ impl Probe {
     /// Waits until the next probe is due.
     pub(crate) async fn due(&self, now: impl Fn() -> Instant) {
         loop {
-            let due_at = lock(&self.chart).due_at();
+            let due_at = lock(&self.state).due_at();
             let left = due_at.map(|at| at.saturating_duration_since(now()));
             let Some(left) = left.filter(|left| !left.is_zero()) else { return };
             tokio::select! {
@@ -178,7 +178,7 @@ impl Probe {
 
 impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probe").field("chart", &self.chart).finish_non_exhaustive()
+        f.debug_struct("Probe").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -203,38 +203,38 @@ mod tests {
     #[test]
     fn the_store_is_looked_at_regularly_and_sooner_when_a_call_failed() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.due_at(), None);
-        chart.observe(&ALIVE, now);
-        assert_eq!(chart.due_at(), Some(now + EVERY));
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.due_at(), None);
+        state.observe(&ALIVE, now);
+        assert_eq!(state.due_at(), Some(now + EVERY));
         for _ in 0..100 {
-            chart.call_failed();
-            assert_eq!(chart.due_at(), Some(now + PACE));
+            state.call_failed();
+            assert_eq!(state.due_at(), Some(now + MIN_INTERVAL));
         }
-        chart.observe(&ALIVE, now + PACE);
-        assert_eq!(chart.due_at(), Some(now + PACE + EVERY));
+        state.observe(&ALIVE, now + MIN_INTERVAL);
+        assert_eq!(state.due_at(), Some(now + MIN_INTERVAL + EVERY));
     }
 
     #[test]
-    fn changes_are_told_once() {
+    fn changes_are_reported_once() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.observe(&ALIVE, now), Change::None);
-        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
-        assert_eq!(chart.observe(&away(), now + S * 2), Change::None);
-        assert_eq!(chart.observe(&refused(), now + S * 3), Change::Lost);
-        assert_eq!(chart.observe(&refused(), now + S * 4), Change::None);
-        assert_eq!(chart.observe(&ALIVE, now + S * 5), Change::Back(S * 4));
-        assert_eq!(chart.observe(&ALIVE, now + S * 6), Change::None);
-        assert_eq!(chart.health, Health::Reachable);
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.observe(&ALIVE, now), Change::None);
+        assert_eq!(state.observe(&away(), now + S), Change::Lost);
+        assert_eq!(state.observe(&away(), now + S * 2), Change::None);
+        assert_eq!(state.observe(&refused(), now + S * 3), Change::Lost);
+        assert_eq!(state.observe(&refused(), now + S * 4), Change::None);
+        assert_eq!(state.observe(&ALIVE, now + S * 5), Change::Back(S * 4));
+        assert_eq!(state.observe(&ALIVE, now + S * 6), Change::None);
+        assert_eq!(state.health, Health::Reachable);
     }
 
     #[test]
-    fn a_store_that_was_never_there_is_told_of_too() {
+    fn a_store_that_was_never_there_is_reported_of_too() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
-        assert_eq!(chart.observe(&ALIVE, now + S * 3), Change::Back(S * 2));
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.observe(&away(), now + S), Change::Lost);
+        assert_eq!(state.observe(&ALIVE, now + S * 3), Change::Back(S * 2));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! A clock and a source of credentials that tests have in their hands.
+//! A manual clock and a fake source of credentials.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::refresher::CredentialRefresher;
 use crate::auth::source::Source;
 
-/// A clock that somebody sets.
+/// A clock that tests set.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,

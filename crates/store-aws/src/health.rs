@@ -57,7 +57,7 @@ impl Health {
         for secret in manager.session.read() {
             match manager.current(&secret, deadline).await {
                 Ok(_) => return Ok(()),
-                // It was deleted: AWS told us so.
+                // It was deleted, as AWS has responded.
                 Err(error) if error.has_code(NOT_FOUND) || error.has_code(INVALID) => {
                     return Ok(());
                 }

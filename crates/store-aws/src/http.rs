@@ -149,7 +149,7 @@ fn failed(error: reqwest::Error) -> ConnectorError {
     }
 }
 
-/// Somebody waits for an answer.
+/// A request waits for its response.
 #[derive(Debug)]
 struct Wait {
     is_suspect: Arc<AtomicBool>,

@@ -1,5 +1,5 @@
 //! The KMS key that new secrets are encrypted under, looked at before it is needed, and from time
-//! to time; nobody waits for that but a start.
+//! to time; only a start waits for that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::call::AwsCall;
 use crate::error::AwsError;
 
 /// How long a KMS that never answered keeps us from being ready.
-const PATIENCE: Duration = Duration::from_mins(1);
+const OUTAGE_MAX: Duration = Duration::from_mins(1);
 
 /// Looks after the key of the configuration.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
         Seen::Unusable(known) if known.is_transient() => Seen::Trouble { since: now, error },
         // KMS answered once: that it does not now says nothing about the key.
         Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
-        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= PATIENCE => {
+        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= OUTAGE_MAX => {
             Seen::Hidden(error)
         }
         Seen::Trouble { since, .. } => Seen::Trouble { since: *since, error },

@@ -233,5 +233,5 @@ enum Warning {
     UnseenKey(String, #[source] AwsError),
 }
 
-/// The target of what an operator is told whatever the log level.
+/// The log target of notices, which are logged at every log level.
 const NOTICE: &str = "notice";

@@ -80,7 +80,7 @@ fn a_link_that_was_made_in_spite_of_its_error_counts() {
 }
 
 #[test]
-fn a_name_that_somebody_else_took_is_left_to_them() {
+fn a_name_that_another_else_took_is_left_to_them() {
     // Their link comes between the first look and ours.
     let bench = Bench::new();
     let theirs = bench.folder.path().join("my-key");

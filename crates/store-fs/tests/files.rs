@@ -19,9 +19,9 @@ use tempfile::TempDir;
 
 /// A wall clock that stands still.
 #[derive(Debug)]
-struct Standing(SystemTime);
+struct FixedClock(SystemTime);
 
-impl Clock for Standing {
+impl Clock for FixedClock {
     fn now(&self) -> SystemTime {
         self.0
     }
@@ -112,7 +112,7 @@ async fn leftovers_are_invisible_and_swept_after_an_hour() {
         fs::File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
     }
     let open_at = |seconds| {
-        let clock = Standing(written + Duration::from_secs(seconds));
+        let clock = FixedClock(written + Duration::from_secs(seconds));
         FsStore::open(folder.path(), Arc::new(clock), Arc::new(SystemRandom::new())).unwrap().0
     };
     for age in [0, 3600] {
@@ -121,7 +121,7 @@ async fn leftovers_are_invisible_and_swept_after_an_hour() {
         assert_eq!(names(&store).await, [""; 0]);
     }
     // A clock that is behind makes nothing old.
-    let clock = Standing(SystemTime::UNIX_EPOCH);
+    let clock = FixedClock(SystemTime::UNIX_EPOCH);
     FsStore::open(folder.path(), Arc::new(clock), Arc::new(SystemRandom::new())).unwrap();
     assert!(leftover.exists());
 

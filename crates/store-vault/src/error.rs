@@ -28,7 +28,7 @@ pub(crate) enum VaultError {
     /// Vault was never initialised.
     #[error("Vault is not initialised")]
     NotInitialised,
-    /// The node takes part in replication, but serves nobody.
+    /// The node takes part in replication, but serves no clients.
     #[error("this Vault node is a secondary for disaster recovery and answers no requests")]
     DisasterRecoverySecondary,
     /// Vault said that it cannot right now.
@@ -201,7 +201,7 @@ impl VaultError {
         }
     }
 
-    /// Whether a server should not even start with it: somebody has to mend something.
+    /// Whether a server must not start with it: an operator has to correct something.
     pub(crate) fn is_misconfiguration(&self) -> bool {
         !self.is_transient() || matches!(self, Self::Jwt(..) | Self::JwtMalformed(_))
     }

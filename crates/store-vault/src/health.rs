@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_serves_requests_is_healthy() {
+    fn any_client_serves_requests_is_healthy() {
         let good = r#"{"initialized":true,"sealed":false}"#;
         for (status, body, words) in [
             (200, good, ""),

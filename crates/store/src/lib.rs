@@ -45,7 +45,7 @@ pub const VALUE_LEN_MAX: usize = 1 << 20;
 /// - A `create` that succeeded is durable, and the value is readable by every server that shares
 ///   the backend.
 /// - A `create` that failed leaves no part of a value under the name, and never removes what
-///   somebody else created there.
+///   another writer created there.
 /// - `get` returns, byte for byte, what `create` was given.
 /// - [`StoreError::NotFound`] is only ever the backend's own, definite answer about that name.
 ///   Every doubt is [`StoreError::Refused`] or [`StoreError::Unreachable`].

@@ -115,7 +115,7 @@ fn pem(name: &str) -> CertificateDer<'static> {
 const UNKNOWN: &str = "certificate is signed by an unknown authority";
 
 #[test]
-fn a_certificate_of_the_list_is_trusted_whoever_signed_it_and_marked_ca_or_not() {
+fn a_certificate_of_the_list_is_trusted_any_client_signed_it_and_marked_ca_or_not() {
     let authority = Authority::new(marked_ca(params("authority")));
     let plain = self_signed(&params("vault"));
     let as_ca = self_signed(&marked_ca(params("vault")));

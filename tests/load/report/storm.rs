@@ -12,7 +12,7 @@ use super::Bench;
 use super::table::Row;
 use crate::background;
 use crate::latency::Latencies;
-use crate::load::{Load, Shape, Tally, Until};
+use crate::load::{Counters, Load, Shape, Until};
 use crate::number::{median, millis, text};
 use crate::operation::{KEY, Operation};
 use crate::scenario::FullScenario;
@@ -70,7 +70,7 @@ async fn storm(bench: &Bench, server: &Server, credential: &Credential) -> Storm
     let mut probe = Load::open(&dialer, Shape::SERIAL, requests).await;
     probe.run(bench.until()).await;
     let before = probe.run(Until::Elapsed(bench.turn * 4)).await;
-    let mut during = Tally::new();
+    let mut during = Counters::new();
     let storm = background::run(NICENESS, clients(dialer, decrypt.into()));
     while !storm.is_finished() {
         during.add(&probe.run(Until::Elapsed(SLICE)).await);

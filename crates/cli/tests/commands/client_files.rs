@@ -30,7 +30,7 @@ fn files_that_go_together_are_taken() {
 }
 
 #[test]
-fn keys_that_tls_does_not_take_are_told_with_those_that_it_takes() {
+fn keys_that_tls_does_not_take_are_reported_with_those_that_it_takes() {
     for (name, algorithm) in [
         ("rsa-1024", "RSA of 1024 bits"),
         ("ed448", "Ed448"),
@@ -48,7 +48,7 @@ fn keys_that_tls_does_not_take_are_told_with_those_that_it_takes() {
 }
 
 #[test]
-fn other_forms_are_told_with_the_command_that_makes_pem_of_them() {
+fn other_forms_are_reported_with_the_command_that_makes_pem_of_them() {
     for (file, holds, command) in [
         ("p256-key.der", "a private key in DER", "openssl pkey -inform der -in FILE -out NEW"),
         ("p256.p12", "a PKCS#12 archive", "openssl pkcs12 -in FILE -nocerts -nodes -out NEW"),
@@ -73,7 +73,7 @@ fn other_forms_are_told_with_the_command_that_makes_pem_of_them() {
 }
 
 #[test]
-fn files_that_are_no_pair_are_told_with_their_names() {
+fn files_that_are_no_pair_are_reported_with_their_names() {
     for key in ["p256-other.key", "rsa.key", "ed25519.key"] {
         assert_eq!(
             refused(key, "p256.cert"),
@@ -115,7 +115,7 @@ fn keys_on_p521_that_are_no_pair_are_reported_with_their_names_too() {
 }
 
 #[test]
-fn what_is_not_known_is_told_with_what_pem_looks_like() {
+fn what_is_not_known_is_reported_with_what_pem_looks_like() {
     let error = refused("README.md", "p256.cert");
     assert!(
         error.starts_with("Error: 'README.md': no private key can be taken from it"),

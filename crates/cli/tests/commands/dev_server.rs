@@ -101,7 +101,7 @@ fn keys_are_created_listed_and_used() {
 }
 
 #[test]
-fn the_status_is_told_to_people_and_to_scripts() {
+fn the_status_is_reported_to_people_and_to_scripts() {
     let server = DevServer::start();
     let Answer { code, out, err } = server.kes(&["status"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));

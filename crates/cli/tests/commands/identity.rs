@@ -245,7 +245,7 @@ fn a_new_certificate_says_what_was_asked_for() {
 }
 
 #[test]
-fn files_are_replaced_only_when_told_to() {
+fn files_are_replaced_only_when_reported_to() {
     let folder = tempfile::tempdir().unwrap();
     let (key, cert) = (folder.path().join("c.key"), folder.path().join("c.crt"));
     let new = |more: &[&str]| {
@@ -304,7 +304,7 @@ fn pipes_folders_and_links_are_not_replaced() {
 }
 
 #[test]
-fn what_a_file_holds_in_place_of_a_certificate_is_told() {
+fn what_a_file_holds_in_place_of_a_certificate_is_reported() {
     let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem");
     for (file, holds, right) in [
         (

@@ -109,7 +109,7 @@ async fn every_answer_but_a_fault_is_final() {
 }
 
 #[tokio::test]
-async fn when_all_servers_fail_the_last_fault_is_told() {
+async fn when_all_servers_fail_the_last_fault_is_reported() {
     let credential = Credential::new();
     let first = Peer::start("h2", &credential, json(502, r#"{"message":"one"}"#)).await;
     let second = Peer::start("h2", &credential, json(504, "<html>")).await;
@@ -155,7 +155,7 @@ async fn an_answer_is_at_most_a_mebibyte_of_the_right_json() {
 }
 
 #[tokio::test]
-async fn a_server_without_a_trusted_certificate_is_called_only_when_told_to() {
+async fn a_server_without_a_trusted_certificate_is_called_only_when_reported_to() {
     let credential = Credential::new();
     let server = Peer::start("h2", &credential, json(200, r#"{"version":"1"}"#)).await;
     let other = Credential::new().certificate;

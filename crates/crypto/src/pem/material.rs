@@ -144,7 +144,7 @@ mod tests {
     const CERTIFICATE: &[u8] = include_bytes!("../../../config/tests/pem/p256-cert.der");
 
     #[test]
-    fn what_can_be_taken_is_not_told() {
+    fn what_can_be_taken_is_not_reported() {
         for pem in ["-----BEGIN CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n", "text"] {
             assert_eq!(Material::of(pem.as_bytes()), None, "{pem}");
         }

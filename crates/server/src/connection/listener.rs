@@ -19,7 +19,7 @@ use crate::state::app::App;
 /// The length of the kernel's queue of connections that are not accepted yet.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// How long accepting pauses when a resource of the process or the machine is exhausted.
+/// The wait before accepting again when a resource of the process or the machine is exhausted.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accept errors of an exhausted resource.
@@ -61,7 +61,7 @@ pub(crate) async fn accept(
 }
 
 /// Handles an accept error. One that concerns a single connection is skipped. When a resource is exhausted (descriptors,
-/// memory), half of the connections without a known identity are closed, and accepting pauses.
+/// memory), half of the connections without a known identity are closed, and accepting waits for a moment.
 async fn on_accept_error(error: &io::Error, admission: &Admission) {
     let is_exhausted = error
         .raw_os_error()

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_of_http_are_told_from_tls() {
+    fn methods_of_http_are_reported_from_tls() {
         for prefix in
             ["GET / HT", "POST /v1", "PUT", "DELETE /", "OPTIONS ", "P", "PRI * HT", "get /"]
         {

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_follows_a_log_may_stop_to_read() {
+    async fn any_client_follows_a_log_may_stop_to_read() {
         let activity = Activity::new(TIMES.write);
         let _stream = activity.begin().into_stream();
         let (mut server, _client) = pair(&activity);

@@ -11,7 +11,7 @@ use crate::limit::prefix::Prefix;
 /// How long the client of a handshake that has used a slot may take, when others wait.
 pub(crate) const SERVED_WAIT: Duration = Duration::from_millis(20);
 
-/// Numbers connections in the order of their arrival.
+/// Numbers connections in the order in which they were accepted.
 pub(crate) type ConnectionId = u64;
 
 /// Groups that are looked at for a connection to close: those that have most.

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_no_room_is_counted_and_told_with_the_next_line_or_by_itself() {
+    async fn what_has_no_room_is_counted_and_reported_with_the_next_line_or_by_itself() {
         let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
         for text in ["ab", "cd", "ef", "gh"] {
             line(&buffer, text);

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_loses_events_and_is_told_how_many() {
+    async fn a_slow_reader_loses_events_and_is_reported_how_many() {
         let broadcast = Arc::new(Broadcast::default());
         let follow = broadcast.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
         let mut body = follow.unwrap().into_body();

@@ -35,7 +35,7 @@ pub(super) struct CredentialState {
     pub(super) held_at: Option<Instant>,
     /// When the sources were asked last.
     pub(super) asked_at: Option<Instant>,
-    /// When somebody last learned what they answer, or that they do not.
+    /// The time of their last answer, or of the last timeout.
     pub(super) answered_at: Option<Instant>,
     /// Why they gave nothing, if they did not.
     pub(super) last_error: Option<SanitizedError>,

@@ -27,7 +27,7 @@ type Answer = Option<Result<Credentials, SanitizedError>>;
 /// How long the sources of credentials may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long they may take when nobody waits for them any more.
+/// How long they may take when no request waits for them any more.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 
 /// How long before their end credentials are used no more: a request takes time to arrive.
@@ -100,7 +100,7 @@ impl CredentialRefresher {
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
         let refused_at = self.clock.monotonic();
-        // Whoever waited behind another load takes what that brought.
+        // A request that waited for another load takes its result.
         let is_new = || self.state.borrow().asked_at.is_none_or(|at| at < refused_at);
         self.load_if(deadline, || self.generation() == refused && is_new()).await?;
         self.is_replaced(refused, true)
@@ -108,8 +108,8 @@ impl CredentialRefresher {
 
     /// AWS denied something to credentials of this generation: whether there are others now. An
     /// operator who revokes a role's sessions has all that the old ones ask denied. Sources are not
-    /// asked about that for credentials that are newer than a minute, and ever more rarely. Whoever
-    /// is denied meanwhile waits for the answer too.
+    /// asked about that for credentials that are newer than a minute, and with increasing intervals. Requests
+    /// that are denied meanwhile wait for the result too.
     pub(crate) async fn replace_denied(
         &self,
         denied: CredentialGeneration,
@@ -130,7 +130,7 @@ impl CredentialRefresher {
         }
     }
 
-    /// Asks the sources, if that is still wanted when nobody else is asking; whether it was.
+    /// Asks the sources, if that is still wanted when no other request asks; returns whether it was.
     async fn load_if(
         &self,
         deadline: Deadline,
@@ -219,10 +219,10 @@ impl CredentialRefresher {
     }
 
     /// Asks the sources, and waits for an answer, but not for ever. A question that is not answered
-    /// stays the only one: a process of the profile's, say, goes on when nobody waits for it.
+    /// stays the only one: a process of the profile's, say, continues when no request waits for it.
     async fn load(&self, loading: &mut Option<JoinHandle<Answer>>) {
         let Source::Asked(ask) = &self.source else { return };
-        // An answer that nobody waited for may be old by now.
+        // An answer that no request waited for may be old by now.
         if loading.as_ref().is_some_and(JoinHandle::is_finished) {
             *loading = None;
         }
@@ -312,7 +312,7 @@ mod tests {
             assert!(!refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             clock.advance(1);
             assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
-            // Whoever was denied at the same time has the new ones too.
+            // A request that was denied at the same time has the new ones too.
             assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             assert_eq!(times(), round);
             let next = refresher.ready(deadline).await.unwrap();

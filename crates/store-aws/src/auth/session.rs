@@ -1,4 +1,4 @@
-//! The way of a request to AWS.
+//! Requests to AWS: with credentials, a deadline, and one retry with newer credentials.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,7 +64,7 @@ pub(crate) struct AwsSession {
     pub(crate) secrets_once: aws_sdk_secretsmanager::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     clock: Arc<dyn Clock>,
-    /// A call failed since somebody last looked whether AWS is there.
+    /// A call failed since the last health probe.
     is_in_doubt: AtomicBool,
     /// The names of secrets that were read, the last one first.
     read: Mutex<Vec<String>>,

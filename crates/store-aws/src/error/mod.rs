@@ -38,7 +38,7 @@ pub(crate) enum AwsError {
     /// The time for the operation is over.
     #[error("no answer to {call} within {} s", .within.as_secs())]
     TimedOut { call: AwsCall, within: Duration },
-    /// Nobody gave us credentials.
+    /// No source gave credentials.
     #[error(
         "there are no AWS credentials: neither the environment, the shared profile, a web \
          identity, the container nor the EC2 instance gave any"
@@ -48,7 +48,7 @@ pub(crate) enum AwsError {
     #[error("the AWS credentials are not there within {} s", .within.as_secs())]
     CredentialsPending { within: Duration },
 
-    /// Somebody deleted the secret, with a recovery window.
+    /// The secret is scheduled for deletion, with a recovery window.
     #[error(
         "secret '{secret}' is scheduled for deletion ({}): until its recovery window of 7 to 30 days \
          is over, 'aws secretsmanager restore-secret' brings it back; deleting the key gives the \

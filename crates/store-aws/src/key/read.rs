@@ -12,7 +12,7 @@ use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
 
 impl SecretsManager {
     /// Reads a value; none if AWS says so again and again: the same code stands for a secret without
-    /// a current value, and for one that somebody has just created elsewhere.
+    /// a current value, and for one that another server has just created.
     pub(crate) async fn read(
         &self,
         key: &KeyName,

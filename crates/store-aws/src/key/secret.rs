@@ -62,7 +62,7 @@ pub(crate) enum Observation {
     Absent,
     /// A secret.
     Present(Found),
-    /// A secret that somebody deleted, with a recovery window.
+    /// A secret that is scheduled for deletion, with a recovery window.
     Deleted {
         found: Found,
         /// The date that AWS gives, in seconds of Unix time.

@@ -1,4 +1,4 @@
-//! Requests in our name: with a token, asked again where that helps.
+//! Requests that carry the token, with retries where they help.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Refreshes the Vault token in the background: one task logs in and renews, so that there is never
-//! more than one login under way.
+//! Refreshes the Vault token in the background: one task logs in and renews, so that there is at most one login at a
+//! time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const FRESH_WAIT: Duration = Duration::from_millis(50);
 /// Waits twice as long as the one before, until the token is as good as fresh no more.
 const FRESH_WAITS_MAX: u32 = 5;
 
-/// Keeps a token alive and hands it out.
+/// Logs in, renews the token, and provides it to requests.
 #[derive(Debug)]
 pub(crate) struct TokenRefresher {
     transport: Arc<Transport>,
@@ -32,7 +32,7 @@ pub(crate) struct TokenRefresher {
     clock: Arc<dyn Clock>,
     state: Mutex<TokenState>,
     status: watch::Sender<TokenStatus>,
-    /// Something happened that the task does not know of.
+    /// Wakes the task after an event.
     wake: Notify,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Held {
     pub(crate) generation: TokenGeneration,
 }
 
-/// What everybody may know.
+/// The status that requests wait for.
 #[derive(Clone, Debug, Default)]
 struct TokenStatus {
     held: Option<Held>,
@@ -51,7 +51,7 @@ struct TokenStatus {
     last_error: Option<Arc<VaultError>>,
 }
 
-/// What is to be made of a 403.
+/// The meaning of a 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Ask again: there is another token by now, or this one is too fresh to be known everywhere.
@@ -244,7 +244,7 @@ impl TokenRefresher {
 
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
         self.state().renewed(granted.lease, asked_at, fastrand::f64());
-        // Somebody may be waiting for a token that had ended meanwhile.
+        // A request may wait for a token that had expired meanwhile.
         self.status.send_modify(|_| {});
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
         tracing::debug!(ttl_seconds, "renewed the token for Vault");

@@ -1,4 +1,4 @@
-//! HTTP towards Vault: one pool of connections, a limit and an end to everything.
+//! The HTTP client of Vault: one pool of connections, with limits and timeouts.
 
 pub(crate) mod redirect;
 pub(crate) mod request;
@@ -25,25 +25,24 @@ pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection that nobody uses is kept: less than load balancers do.
+/// The idle timeout of a connection: less than that of load balancers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// A connection that lost its other end without a word is found out while there is time left for
-/// the request to be sent on another: h2 is asked for a sign of life this often, which may take this
-/// long, and what is sent has to be received within this time.
+/// Detects a connection that is dead while there is time left to send the request on another: h2 pings at this
+/// interval with this timeout, and data that was sent has to be acknowledged within this time.
 const PING: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whoever wants to be left alone for longer is asked again all the same.
+/// The longest `Retry-After` that is obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// A standby sends us to the active node, which may have changed in between.
+/// The most redirects: a standby redirects to the active node, which may have changed in between.
 const REDIRECTS_MAX: usize = 2;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
-/// Vault can be told to answer nobody without it, against forged requests.
+/// Vault can be configured to refuse requests without it, against forged requests.
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
 /// How far a node must have come to answer us, and what it does when it has not: it asks the active
@@ -52,7 +51,7 @@ const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 const FORWARD: HeaderValue = HeaderValue::from_static("forward-active-node");
 
-/// The way to Vault.
+/// Sends requests to Vault.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: Client,
@@ -64,7 +63,7 @@ pub(crate) struct Transport {
     index: Arc<Mutex<Option<HeaderValue>>>,
 }
 
-/// In whose name a request is sent.
+/// The token and the namespace of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sender<'a> {
     pub(crate) token: Option<&'a HeaderValue>,

@@ -1,4 +1,4 @@
-//! A request to Vault, before it is anybody's.
+//! A Vault request before token and namespace are attached.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::VaultError;
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// A request: what is asked of Vault, without who asks.
+/// A request to Vault without token and namespace.
 ///
 /// What Vault's API looks like is `vaultrs`'s knowledge: paths and bodies are those of its
 /// endpoints. They are sent by [`Transport`](crate::http::Transport), since `vaultrs` itself

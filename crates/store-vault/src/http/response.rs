@@ -113,7 +113,7 @@ impl VaultResponse {
             return VaultError::Foreign { target, status };
         }
         match status {
-            // 412: a node that has not yet seen what we have; 472 and 473: one that serves nobody.
+            // 412: a node that lags behind; 472 and 473: a node that serves no clients.
             412 | 429 | 472 | 473 | 500..=599 => {
                 VaultError::Unavailable { target, status, errors, retry_after }
             }
@@ -126,7 +126,7 @@ impl VaultResponse {
         VaultError::NotUnderstood { target: self.target.clone(), source: None }
     }
 
-    /// Whether Vault says that nobody is responsible for the path.
+    /// Whether Vault says that no engine is responsible for the path.
     pub(crate) fn is_unrouted(&self) -> bool {
         self.status == 404 && self.says("no handler for route")
     }

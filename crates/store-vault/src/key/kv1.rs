@@ -76,7 +76,7 @@ impl Kv1 {
         let Some(_turn) = deadline.run(self.creating[lock].lock()).await else {
             return Err(timed_out(&call));
         };
-        // Each write comes right after a look: what somebody else created while Vault let us wait
+        // Each write comes right after a read: what another writer created while Vault let us wait
         // must not be overwritten.
         let written = loop {
             if self.find(name, deadline).await?.is_some() {
@@ -91,7 +91,7 @@ impl Kv1 {
         };
         let unanswered = match written {
             Ok(_) => None,
-            // To overwrite wants another capability: somebody was faster.
+            // Overwriting needs another capability: another writer was faster.
             Err(error @ VaultError::Denied { .. }) => {
                 let is_taken = self.find(name, deadline).await?.is_some();
                 return if is_taken { Ok(Creation::Exists) } else { Err(error) };

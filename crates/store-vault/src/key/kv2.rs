@@ -105,7 +105,7 @@ impl Kv2 {
         // Guarded by `cas`.
         .repeatable();
         // Vault looks at the policy before it looks at `cas`: to write to an entry that exists
-        // wants a capability that nobody needs here. So that is found out before.
+        // needs a capability that is not needed here otherwise. So this is checked before.
         if self.first_version(name, deadline).await?.is_success() {
             return Ok(Creation::Exists);
         }
@@ -113,7 +113,7 @@ impl Kv2 {
             Ok(answer) if answer.is_success() => {
                 return self.written(name, &answer, deadline).await;
             }
-            // Somebody was faster, or the entry has versions that are deleted.
+            // Another writer was faster, or the entry has versions that are deleted.
             Ok(answer) if answer.says("check-and-set") => {
                 VaultError::Vanished { path: self.data_path(name) }
             }

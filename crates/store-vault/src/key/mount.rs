@@ -17,8 +17,8 @@ use crate::error::VaultError;
 use crate::http::request::VaultRequest;
 use crate::http::response::VaultResponse;
 
-/// A name that no key of anybody's has, to find out who answers for the engine's paths.
-const NOBODY: &str = "kes_engine_check";
+/// A name that no key has, to find out whether the engine is responsible for its paths.
+const PROBE_NAME: &str = "kes_engine_check";
 
 /// The engine's mount.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) enum Finding {
     Unknown,
 }
 
-/// A mount as `sys/internal/ui/mounts` shows it to whoever may use it.
+/// A mount as `sys/internal/ui/mounts` shows it to tokens that may use it.
 #[derive(Debug, Deserialize)]
 struct Description {
     #[serde(default)]
@@ -70,7 +70,7 @@ impl Mount {
         Self { session, engine, version, prefix, was_checked: AtomicBool::new(false) }
     }
 
-    /// Looks at the engine, if nobody has since the start.
+    /// Checks the engine, unless it has been checked since the start.
     pub(crate) async fn ensure_checked(&self, deadline: Deadline) -> Result<(), VaultError> {
         if !self.was_checked.load(Ordering::Acquire) {
             self.check(deadline).await?;
@@ -148,7 +148,7 @@ impl Mount {
 
     /// Reads an entry that is not there: who answers says what is mounted.
     async fn check_routing(&self, deadline: Deadline) -> Result<Finding, VaultError> {
-        let (mount, path) = (self.engine.clone(), self.path(NOBODY));
+        let (mount, path) = (self.engine.clone(), self.path(PROBE_NAME));
         let call = match self.version {
             KvVersion::V1 => VaultRequest::of(&GetSecretRequest { mount, path })?,
             KvVersion::V2 => VaultRequest::of(&ReadSecretRequest { mount, path, version: None })?,
@@ -161,7 +161,7 @@ impl Mount {
         if answer.is_unrouted() {
             return Err(VaultError::NotMounted(self.engine.clone()));
         }
-        // Nobody's entry, or somebody's after all. A namespace that is not there is something else.
+        // The entry does not exist, or it does after all. A namespace that does not exist is another error.
         if answer.is_success() || answer.is_absence() {
             Ok(Finding::Unknown)
         } else {
