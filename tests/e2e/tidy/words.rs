@@ -1,6 +1,6 @@
 //! The words of code, comments and documents are those of the field.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{files_of, in_repository, read, root};
 
