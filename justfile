@@ -17,6 +17,11 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
+# Known vulnerabilities, unmaintained and yanked dependencies. Run it on a schedule (weekly): it needs github.com, and its
+# result changes without a change of the code.
+advisories:
+    cargo deny check advisories
+
 # Two servers on an OpenBao that is sealed, killed and stopped at random, for ten minutes; after
 # ./tests/run, which puts OpenBao into tests/.venv.
 soak-vault minutes="10":
@@ -37,10 +42,6 @@ bench:
 # Functions alone: ciphertexts, policies, names and bodies.
 bench-units:
     cargo bench --profile dist -p kes-crypto -p kes-policy -p kes-types --bench crypto --bench policy --bench wire
-
-# Renews crates/cli/layout.ld, which keeps together in the shipped binary what a server runs. Needs valgrind.
-layout:
-    tests/layout
 
 # Half load for hours; fails unless memory and descriptors stay as they are.
 soak hours="1":

@@ -1,4 +1,4 @@
-//! Tells the binary which commit it is built from, as `KES_COMMIT`, and lays the shipped one out.
+//! Sets the environment variable `KES_COMMIT` for the binary's build: the commit that it is built from.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,30 +6,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-env-changed=KES_COMMIT");
     println!("cargo::rerun-if-changed=build.rs");
-    // A packager gives it, who builds without a checkout.
+    // Packagers build without a git checkout and set the variable themselves.
     let commit =
         given("KES_COMMIT").or_else(commit_of_checkout).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=KES_COMMIT={commit}");
-    lay_out();
-}
-
-/// Has the linker put side by side what a serving process runs: the kernel maps 64 kB round each
-/// function that runs, which is three quarters of a program whose functions lie as they come. For the
-/// shipped profile alone, which `layout.ld` is made from, and for linkers that read it: GNU ld, LLD.
-fn lay_out() {
-    println!("cargo::rerun-if-changed=layout.ld");
-    // The profile's folder is all that Cargo tells of a profile's name.
-    let is_shipped = given("OUT_DIR").is_some_and(|path| path.contains("/dist/build/"));
-    let system = ["CARGO_CFG_TARGET_OS", "CARGO_CFG_TARGET_ENV"].map(given);
-    let is_gnu_linux = system.each_ref().map(Option::as_deref) == [Some("linux"), Some("gnu")];
-    let reads_no_script = |flags: String| flags.contains("mold") || flags.contains("wild");
-    if is_shipped
-        && is_gnu_linux
-        && !given("CARGO_ENCODED_RUSTFLAGS").is_some_and(reads_no_script)
-        && let Some(folder) = given("CARGO_MANIFEST_DIR")
-    {
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{folder}/layout.ld");
-    }
 }
 
 /// A variable that is set and not empty.

@@ -172,7 +172,7 @@ async fn invalid_requests_are_no_deletions_unless_aws_says_so() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_aws_is_not_done_with_holds_up_nobody() {
+async fn a_deletion_that_aws_has_not_finished_delays_no_client() {
     let Some(fixture) = Fixture::new().await else { return };
     let server = fixture.setup.start().await;
     let mut clients = JoinSet::new();

@@ -96,7 +96,7 @@ async fn readiness_is_an_authenticated_call_and_in_good_times_one_in_ten_seconds
 }
 
 #[tokio::test]
-async fn an_outage_is_noticed_although_nobody_asks_for_a_key() {
+async fn an_outage_is_noticed_without_any_request_for_a_key() {
     let Some(fixture) = Fixture::new().await else { return };
     let server = fixture.setup.start().await;
     let mut admin = fixture.admin(&server).await;
@@ -196,7 +196,7 @@ async fn endpoints_may_have_a_scheme_and_https_is_checked() {
 }
 
 #[tokio::test]
-async fn kms_may_be_at_a_place_of_its_own() {
+async fn kms_may_have_an_endpoint_of_its_own() {
     let Some(fixture) = Fixture::new().await else { return };
     let kms = Proxy::to(fixture.moto.address()).await;
     demand_signatures(&kms, signer());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use kes_harness::Setup;
 use kes_harness::guide::{self, Document};
@@ -202,15 +203,21 @@ fn sample_files_are_as_shown() {
     assert!(bare(&read("config/aws-irsa.yaml")).ends_with(without), "{without}");
 }
 
+/// The texts of all files in a folder and below it.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("the folder exists");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let text = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => fs::read_to_string(path).expect("a text"),
+    };
+    paths.map(text).collect()
+}
+
 #[test]
 fn what_the_guide_says_of_the_log_is_what_the_store_writes() {
-    let store =
-        fs::read_dir(repository().join("crates/store-aws/src")).expect("the store is there");
-    let source = store.map(|file| {
-        let path = file.expect("a file").path();
-        fs::read_to_string(path).expect("a text")
-    });
-    let source = source.collect::<String>() + &read("crates/config/src/aws.rs");
+    let folders = ["crates/store-aws/src", "crates/config/src/aws"];
+    let source: String = folders.iter().map(|folder| sources(&repository().join(folder))).collect();
     // Texts of several lines, as they are in the end.
     let lines = source.split("\\\n").map(str::trim_start);
     let source = lines.collect::<String>().replace("{secret}", "…").replace("{}", "…");

@@ -8,8 +8,7 @@ const METHODS: [&str; 2] = ["POST", "PUT"];
 
 async fn with_key() -> (Setup, Server) {
     let setup = Setup::new();
-    let server = setup.start().await;
-    server.connect(setup.admin()).await.call("POST", "/v1/key/create/k").await.ok_empty();
+    let server = setup.start_with_key("k").await;
     (setup, server)
 }
 

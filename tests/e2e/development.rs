@@ -87,7 +87,7 @@ fn listening(pid: u32) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn it_listens_on_this_machine_alone_unless_told_otherwise() {
+async fn it_listens_on_this_machine_alone_by_default() {
     let what = "where --dev listens";
     let (Some(unshare), Some(_)) = (tool("unshare", None, what), tool("ip", None, what)) else {
         return;
@@ -125,7 +125,7 @@ async fn it_listens_on_this_machine_alone_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn its_certificate_is_for_the_address_that_it_is_told() {
+async fn its_certificate_is_for_the_given_address() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = kes().command();
     command.args(["server", "--dev", "--addr", "127.0.0.9:0"]).env("TMPDIR", folder.path());

@@ -58,9 +58,7 @@ async fn row_16_a_key_that_is_there_is_400_key_already_exists() {
 #[tokio::test]
 async fn row_19_a_key_that_cannot_be_read_now_is_never_said_not_to_exist() {
     let setup = Setup::new();
-    let server = setup.start().await;
-    let mut admin = server.connect(setup.admin()).await;
-    admin.call("POST", "/v1/key/create/k").await.ok_empty();
+    let _first = setup.start_with_key("k").await;
     // A server that has never read a key cannot know it.
     let fresh = setup.start().await;
     let mut admin = fresh.connect(setup.admin()).await;

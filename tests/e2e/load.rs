@@ -12,8 +12,7 @@ const STREAMS: usize = 200;
 async fn row_30_a_thousand_failures_do_not_lock_a_client_out() {
     let client = Credential::generate();
     let setup = Setup::new().minio(&[&client]);
-    let server = setup.start().await;
-    server.connect(setup.admin()).await.call("POST", "/v1/key/create/my-k").await.ok_empty();
+    let server = setup.start_with_key("my-k").await;
     for protocol in PROTOCOLS {
         let mut connection = server.connect_over(&client, protocol).await;
         for _ in 0..1000 {
@@ -31,9 +30,8 @@ async fn row_30_a_thousand_failures_do_not_lock_a_client_out() {
 #[tokio::test]
 async fn row_30_many_requests_at_once_on_one_connection_are_all_answered() {
     let setup = Setup::new();
-    let server = setup.start().await;
+    let server = setup.start_with_key("k").await;
     let mut admin = server.connect(setup.admin()).await;
-    admin.call("POST", "/v1/key/create/k").await.ok_empty();
     for _ in 0..10 {
         let mut pending = Vec::new();
         for _ in 0..STREAMS {
@@ -61,9 +59,8 @@ async fn row_31_at_least_250_streams_may_be_open_at_once() {
 #[tokio::test]
 async fn row_31_parallel_streams_whose_bodies_are_still_being_sent_are_answered() {
     let setup = Setup::new();
-    let server = setup.start().await;
+    let server = setup.start_with_key("k").await;
     let mut admin = server.connect(setup.admin()).await;
-    admin.call("POST", "/v1/key/create/k").await.ok_empty();
     let mut open = Vec::new();
     for _ in 0..STREAMS {
         let (mut feed, payload) = Payload::fed();

@@ -19,7 +19,7 @@ async fn answer(stream: &mut TcpStream) -> String {
     answer
 }
 
-fn assert_told(request: &str, answer: &str) {
+fn assert_explained(request: &str, answer: &str) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{request}: {answer}");
     assert!(head.contains("Connection: close"), "{request}: {answer}");
@@ -46,7 +46,7 @@ async fn every_method_over_plain_http_gets_a_readable_answer() {
     ] {
         let mut stream = connect(&server).await;
         stream.write_all(request.as_bytes()).await.expect("it is open");
-        assert_told(request, &answer(&mut stream).await);
+        assert_explained(request, &answer(&mut stream).await);
     }
     server.connect(setup.admin()).await.get("/v1/status").await.ok();
     let words = ["WARN", "peer=127.0.0.1", "plain HTTP request", "https://"];
@@ -77,7 +77,7 @@ async fn a_client_that_is_still_sending_gets_the_answer() {
                 break;
             }
         }
-        assert_told("PUT", &answer(&mut stream).await);
+        assert_explained("PUT", &answer(&mut stream).await);
     }
 }
 
@@ -87,7 +87,7 @@ async fn the_log_has_the_refusal_before_the_client_has_its_answer() {
     let server = setup.start().await;
     let mut stream = connect(&server).await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it is open");
-    assert_told("GET", &answer(&mut stream).await);
+    assert_explained("GET", &answer(&mut stream).await);
     // The client has not closed its end, for which the server still waits.
     let (_, log) = server.stop_and_read().await;
     assert_eq!(log.matches("plain HTTP request").count(), 1, "{log}");

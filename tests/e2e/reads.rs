@@ -33,9 +33,8 @@ async fn row_32_keys_are_listed_with_and_without_slash_prefix_and_star() {
 #[tokio::test]
 async fn row_32_only_keys_are_listed() {
     let setup = Setup::new();
-    let server = setup.start().await;
+    let server = setup.start_with_key("k").await;
     let mut admin = server.connect(setup.admin()).await;
-    admin.call("POST", "/v1/key/create/k").await.ok_empty();
     for name in [".hidden", "a.b", "..data", "name with space", "-x"] {
         setup.store(name, "junk");
     }
@@ -68,15 +67,21 @@ async fn row_33_the_pattern_with_a_slash_allows_the_path_without() {
     }
 }
 
-#[tokio::test]
-async fn row_34_5000_keys_are_one_page() {
-    let setup = Setup::new();
+/// Stores keys of these names, and returns the names in the order of a listing.
+fn store_all(setup: &Setup, names: impl Iterator<Item = String>) -> Vec<String> {
     let stored = format!(r#"{{"bytes":"{}"}}"#, b64([1; 32]));
-    let mut all: Vec<String> = (0..5000).map(|at| format!("my-key-{at}")).collect();
+    let mut all: Vec<String> = names.collect();
     for key in &all {
         setup.store(key, &stored);
     }
     all.sort();
+    all
+}
+
+#[tokio::test]
+async fn row_34_5000_keys_are_one_page() {
+    let setup = Setup::new();
+    let all = store_all(&setup, (0..5000).map(|at| format!("my-key-{at}")));
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
     let answer = admin.get("/v1/key/list").await.ok();
@@ -89,13 +94,8 @@ async fn row_34_5000_keys_are_one_page() {
 #[tokio::test]
 async fn row_34_more_than_a_page_is_read_to_its_end_by_following_continue_at() {
     let setup = Setup::new();
-    let stored = format!(r#"{{"bytes":"{}"}}"#, b64([1; 32]));
     let long = "x".repeat(70);
-    let mut all: Vec<String> = (0..13_000).map(|at| format!("{long}-{at:05}")).collect();
-    for key in &all {
-        setup.store(key, &stored);
-    }
-    all.sort();
+    let all = store_all(&setup, (0..13_000).map(|at| format!("{long}-{at:05}")));
     let server = setup.start().await;
     let mut admin = server.connect(setup.admin()).await;
     let answer = admin.get("/v1/key/list").await.ok();
@@ -110,9 +110,8 @@ async fn row_34_more_than_a_page_is_read_to_its_end_by_following_continue_at() {
 #[tokio::test]
 async fn row_35_describe_has_the_fields_that_clients_decode() {
     let setup = Setup::new();
-    let server = setup.start().await;
+    let server = setup.start_with_key("k").await;
     let mut admin = server.connect(setup.admin()).await;
-    admin.call("POST", "/v1/key/create/k").await.ok_empty();
     let import = json!({ "key": b64([1; 32]), "cipher": "XCHACHA20-POLY1305" }).to_string();
     admin.post("/v1/key/import/i", &import).await.ok_empty();
     for (key, algorithms) in [("k", &["AES256", "ChaCha20"][..]), ("i", &["ChaCha20"])] {

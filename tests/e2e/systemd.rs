@@ -254,7 +254,7 @@ async fn systemd_finds_nothing_wrong_with_the_unit() {
     let program = kes().path().display().to_string();
     let folder = TempDir::new().expect("a temporary folder can be made");
     let file = folder.path().join("kes.service");
-    // It wants the program to be there.
+    // It fails if the program is not there.
     let unit = unit.replace("/usr/local/bin/kes server", &format!("{program} server"));
     let with_secret = unit.replace("#LoadCredential=", "LoadCredential=");
     let with_secret = with_secret.replace("#Environment=", "Environment=");

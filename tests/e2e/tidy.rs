@@ -66,18 +66,20 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
 const FOR_TESTS: [(&str, &[&str]); 6] = [
     ("kes-crypto", &["kes-harness"]),
     ("kes-store", &["kes-store"]),
-    ("kes-store-aws", &["kes-harness", "kes-store"]),
-    ("kes-store-fs", &["kes-store"]),
+    ("kes-store-aws", &["kes-crypto", "kes-harness", "kes-store"]),
+    ("kes-store-fs", &["kes-crypto", "kes-store"]),
     ("kes-store-vault", &["kes-harness", "kes-store"]),
     ("kes-server", &["kes-harness"]),
 ];
 
 /// Dependencies that have owners: no other package depends on them.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 18] = [
     ("axum", &["kes-server"]),
     ("rustls", &["kes-tls", "kes-outbound", "kes-server", "kes-harness", "kes-tests"]),
     ("tokio-rustls", &["kes-server", "kes-harness", "kes-tests"]),
+    ("rustls-pemfile", &["kes-crypto"]),
     ("rustls-webpki", &["kes-tls"]),
+    ("serde_yaml", &["kes-config"]),
     ("aws-config", &["kes-store-aws"]),
     ("aws-credential-types", &["kes-store-aws"]),
     ("aws-sdk-kms", &["kes-store-aws"]),

@@ -57,19 +57,19 @@ async fn held(fixture: Fixture, held: usize) {
 }
 
 #[tokio::test]
-async fn one_client_with_all_connections_but_one_keeps_nobody_out() {
+async fn one_client_with_all_connections_but_one_locks_no_client_out() {
     let _turn = exclusive().await;
     held(Fixture::with(Setup::new(), start_small).await, PLACES - 1).await;
 }
 
 #[tokio::test]
-async fn one_client_that_wants_more_connections_than_there_are_keeps_nobody_out() {
+async fn one_client_that_opens_more_connections_than_there_are_locks_no_client_out() {
     let _turn = exclusive().await;
     held(Fixture::with(Setup::new(), start_small).await, PLACES + 20).await;
 }
 
 #[tokio::test]
-async fn one_client_with_all_configured_connections_but_one_keeps_nobody_out() {
+async fn one_client_with_all_configured_connections_but_one_locks_no_client_out() {
     let _turn = exclusive().await;
     let setup = Setup::new().with(json!({ "limits": { "connections": PLACES } }));
     held(Fixture::new(setup).await, PLACES - 1).await;

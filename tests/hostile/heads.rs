@@ -163,7 +163,7 @@ async fn two_lengths_and_lengths_that_are_none_are_400() {
 
 /// The length counts for nothing (RFC 9112, 6.3): what follows the chunks is the next request.
 #[tokio::test]
-async fn a_length_beside_a_transfer_coding_hides_no_request() {
+async fn a_length_and_a_transfer_coding_together_hide_no_request() {
     let fixture = Fixture::new(Setup::new()).await;
     let dialer = fixture.server.dial().show(fixture.setup.admin()).over((Proto::H1, Tls::V13));
     let hidden = "PUT /v1/key/create/my-hidden HTTP/1.1\r\nhost: x\r\n\r\n";

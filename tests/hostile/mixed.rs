@@ -98,7 +98,7 @@ fn is_locked(server: &Server) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_like_minio_is_served_beside_all_loads_at_once() {
+async fn a_client_like_minio_is_served_during_all_loads_at_once() {
     let _turn = exclusive().await;
     let fixture = Fixture::new(Setup::new()).await;
     if !is_locked(&fixture.server) {
@@ -108,7 +108,7 @@ async fn a_client_like_minio_is_served_beside_all_loads_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_like_minio_is_served_beside_all_loads_at_once_without_locked_memory() {
+async fn a_client_like_minio_is_served_during_all_loads_at_once_without_locked_memory() {
     let _turn = exclusive().await;
     let fixture = Fixture::with(Setup::new(), start_unlocked).await;
     assert!(!is_locked(&fixture.server), "{:#?}", fixture.server.stderr().so_far());

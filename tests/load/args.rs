@@ -1,4 +1,4 @@
-//! The command line.
+//! Parses the command line of `load`.
 
 use std::env;
 use std::str::FromStr;
@@ -19,12 +19,12 @@ usage:
               [--operation generate|decrypt|encrypt|status|handshake] [--bare] [--audit-stdout]
               [--plain-floor]
   load soak   [--minutes N]
-  load floor  --cert FILE --key FILE [--together]
+  load floor  --cert FILE --key FILE [--one-task]
 
 KES_BIN is the server's binary.
 ";
 
-/// What is to be done.
+/// A subcommand of `load` with its options.
 #[derive(Debug)]
 pub(crate) enum Command {
     Floor(Floor),
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Soak(Soak),
 }
 
-/// Reads the command line.
+/// Parses the arguments of this process.
 pub(crate) fn parse() -> Result<Command, String> {
     let mut arguments = env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
@@ -42,7 +42,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         "floor" => Command::Floor(Floor {
             certificate: options.value("--cert")?.ok_or(USAGE)?.into(),
             key: options.value("--key")?.ok_or(USAGE)?.into(),
-            together: options.flag("--together"),
+            in_one_task: options.flag("--one-task"),
         }),
         "pair" => Command::Pair(pair(&mut options)?),
         "report" => Command::Report(Report {

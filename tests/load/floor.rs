@@ -1,5 +1,6 @@
-//! The floor: what a request costs with TLS, HTTP, JSON and one AEAD, and nothing else. No routes,
-//! no policy, no cache, no metrics, no log, no limits.
+//! The floor, a baseline server: TLS, HTTP, JSON and one AEAD operation per request.
+//!
+//! It has no routes, policy, cache, metrics, log or limits.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -30,25 +31,27 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::floor_connection;
-use crate::output::say;
+use crate::output::print_result;
 
 const NONCE_LEN: usize = 12;
-/// IV and nonce behind a ciphertext, as the key server has them; the floor uses the nonce alone.
+/// Length of IV and nonce at the end of a ciphertext, as in the key server's format; the floor uses
+/// the nonce only.
 const TAIL_LEN: usize = 28;
 const TAG_LEN: usize = 16;
 const DATA_KEY_LEN: usize = 32;
 
-/// What a floor server is started with.
+/// The options of `load floor`.
 #[derive(Debug)]
 pub(crate) struct Floor {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-    /// Whether streams of a connection run in its own task, so that their answers share writes.
-    pub(crate) together: bool,
+    /// Whether the streams of a connection run in the connection's task, so that their answers
+    /// share writes.
+    pub(crate) in_one_task: bool,
 }
 
 #[derive(Deserialize)]
-struct Call<'a> {
+struct RequestBody<'a> {
     #[serde(borrow, default)]
     ciphertext: &'a str,
     #[serde(borrow, default)]
@@ -56,7 +59,7 @@ struct Call<'a> {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct ResponseBody<'a> {
     plaintext: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     ciphertext: &'a str,
@@ -89,21 +92,21 @@ pub(crate) async fn serve(floor: &Floor) {
     let key = Arc::new(LessSafeKey::new(key));
 
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    say(&format!("Endpoints  https://{}", listener.local_addr().expect("it is bound")));
+    print_result(&format!("Endpoints  https://{}", listener.local_addr().expect("it is bound")));
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let (acceptor, key, together) = (acceptor.clone(), Arc::clone(&key), floor.together);
+        let (acceptor, key, in_one_task) = (acceptor.clone(), Arc::clone(&key), floor.in_one_task);
         connections.spawn(async move {
             let Ok(tls) = acceptor.accept(stream).await else { return };
-            floor_connection::serve(tls, key, together).await;
+            floor_connection::serve(tls, key, in_one_task).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Opens what `ciphertext` is in the body, or makes a data key where there is none.
+/// Decrypts the `ciphertext` of the body, or generates a data key if the path says so.
 pub(crate) async fn answer(
     key: Arc<LessSafeKey>,
     request: Request<Incoming>,
@@ -120,20 +123,20 @@ pub(crate) async fn answer(
 }
 
 fn decrypt(key: &LessSafeKey, body: &[u8]) -> Option<Vec<u8>> {
-    let call: Call<'_> = serde_json::from_slice(body).ok()?;
-    let mut sealed = STANDARD.decode(call.ciphertext).ok()?;
-    let context = STANDARD.decode(call.context).ok()?;
+    let request: RequestBody<'_> = serde_json::from_slice(body).ok()?;
+    let mut sealed = STANDARD.decode(request.ciphertext).ok()?;
+    let context = STANDARD.decode(request.context).ok()?;
     let nonce_at = sealed.len().checked_sub(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(&sealed[nonce_at..]).ok()?;
     sealed.truncate(sealed.len().checked_sub(TAIL_LEN)?);
     let plaintext = key.open_in_place(nonce, Aad::from(context), &mut sealed).ok()?;
     let plaintext = STANDARD.encode(plaintext);
-    serde_json::to_vec(&Answer { plaintext: &plaintext, ciphertext: "" }).ok()
+    serde_json::to_vec(&ResponseBody { plaintext: &plaintext, ciphertext: "" }).ok()
 }
 
 fn generate(key: &LessSafeKey, body: &[u8]) -> Option<Vec<u8>> {
-    let call: Call<'_> = serde_json::from_slice(body).ok()?;
-    let context = STANDARD.decode(call.context).ok()?;
+    let request: RequestBody<'_> = serde_json::from_slice(body).ok()?;
+    let context = STANDARD.decode(request.context).ok()?;
     let mut random = [0; DATA_KEY_LEN + TAIL_LEN];
     SystemRandom::new().fill(&mut random).ok()?;
     let (plaintext, tail) = random.split_at(DATA_KEY_LEN);
@@ -143,10 +146,10 @@ fn generate(key: &LessSafeKey, body: &[u8]) -> Option<Vec<u8>> {
     key.seal_in_place_append_tag(nonce, Aad::from(context), &mut sealed).ok()?;
     sealed.extend_from_slice(tail);
     let (plaintext, ciphertext) = (STANDARD.encode(plaintext), STANDARD.encode(&sealed));
-    serde_json::to_vec(&Answer { plaintext: &plaintext, ciphertext: &ciphertext }).ok()
+    serde_json::to_vec(&ResponseBody { plaintext: &plaintext, ciphertext: &ciphertext }).ok()
 }
 
-/// Takes any client certificate whose key signed the handshake.
+/// Accepts any client certificate whose private key signed the handshake.
 #[derive(Debug)]
 struct AnyClient(WebPkiSupportedAlgorithms);
 

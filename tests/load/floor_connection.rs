@@ -1,4 +1,4 @@
-//! A connection of the floor, as hyper's documentation has it.
+//! Serves one connection of the floor with hyper, in the way of hyper's own examples.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,18 +14,18 @@ use tokio_rustls::server::TlsStream;
 
 use crate::floor::answer;
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(tls: TlsStream<TcpStream>, key: Arc<LessSafeKey>, together: bool) {
+/// Serves a connection until it ends.
+pub(crate) async fn serve(tls: TlsStream<TcpStream>, key: Arc<LessSafeKey>, in_one_task: bool) {
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| answer(Arc::clone(&key), request));
     let io = TokioIo::new(tls);
     let _ = if !is_h2 {
         http1::Builder::new().serve_connection(io, service).await
-    } else if together {
+    } else if in_one_task {
         let streams = Streams::default();
         let builder = http2::Builder::new(streams.clone());
         let connection = builder.serve_connection(io, service);
-        Together { connection, running: FuturesUnordered::new(), streams }.await
+        OneTask { connection, running: FuturesUnordered::new(), streams }.await
     } else {
         http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
     };
@@ -33,7 +33,7 @@ pub(crate) async fn serve(tls: TlsStream<TcpStream>, key: Arc<LessSafeKey>, toge
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Streams that a connection has begun and that are not running yet.
+/// An executor that queues the tasks of new h2 streams until the connection's task polls them.
 #[derive(Clone, Default)]
 struct Streams(Arc<Mutex<Vec<Task>>>);
 
@@ -43,14 +43,14 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     }
 }
 
-/// A connection and its streams in one task.
-struct Together<C> {
+/// A future that runs an h2 connection and its streams in one task.
+struct OneTask<C> {
     connection: C,
     running: FuturesUnordered<Task>,
     streams: Streams,
 }
 
-impl<C: Future + Unpin> Future for Together<C> {
+impl<C: Future + Unpin> Future for OneTask<C> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {

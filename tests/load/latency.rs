@@ -1,17 +1,17 @@
-//! Latencies of many requests.
+//! A histogram of request latencies.
 
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::figure::real;
+use crate::number::float;
 
-/// Latencies in nanoseconds, to three digits.
+/// A histogram of latencies in nanoseconds with three significant digits.
 #[derive(Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
-/// Longer ones count as this.
+/// Upper bound of the histogram; longer latencies are recorded as this.
 const LATENCY_MAX: Duration = Duration::from_mins(1);
 
 impl Latencies {
@@ -26,16 +26,16 @@ impl Latencies {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("they have one range");
+        self.0.add(&other.0).expect("both have the same range");
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// In microseconds; `quantile` is between 0 and 1.
+    /// The latency at a quantile between 0 and 1, in microseconds.
     pub(crate) fn micros(&self, quantile: f64) -> f64 {
-        real(self.0.value_at_quantile(quantile)) / 1000.0
+        float(self.0.value_at_quantile(quantile)) / 1000.0
     }
 }
 

@@ -1,4 +1,5 @@
-//! Load: connections times streams, closed or open loop.
+//! Generates load: requests over some connections with some streams each, in a closed or an open
+//! loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +8,24 @@ use kes_harness::{Dialer, Proto};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
-use crate::figure::real;
 use crate::latency::Latencies;
+use crate::number::float;
 use crate::wire::{Prepared, Wire};
 
-/// The clock of timers is coarser than requests are long: the rest of a wait is waited out awake.
-const AWAKE: Duration = Duration::from_millis(2);
+/// The last part of a wait is spent spinning, for timers are coarser than a request is long.
+const SPIN: Duration = Duration::from_millis(2);
 
-/// How requests arrive.
+/// The arrival process: when requests are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Arrival {
-    /// Each stream sends its next request when it has its answer.
+    /// Closed loop: each stream sends its next request when the last one is answered.
     Closed,
-    /// So many a second over all streams, whether or not they are answered; latencies count from
-    /// the moment at which a request was due.
+    /// Open loop: this many requests a second over all streams, whether or not earlier ones are
+    /// answered. A latency counts from the moment at which the request was due.
     Open(u32),
 }
 
-/// Over what, and how.
+/// The shape of a load: protocol, connections, streams of each connection, and arrival process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) proto: Proto,
@@ -34,13 +35,13 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// One request after the other.
+    /// One connection with one request at a time.
     pub(crate) const SERIAL: Self = Self::h2(1, 1, Arrival::Closed);
 
-    /// What a busy `MinIO` does: four connections with eight streams each.
+    /// The load of a busy `MinIO`: four connections with eight streams each.
     pub(crate) const BUSY: Self = Self::h2(4, 8, Arrival::Closed);
 
-    /// As many clients without streams.
+    /// 16 HTTP/1.1 connections with one request at a time each.
     pub(crate) const BUSY_H1: Self =
         Self { proto: Proto::H1, connections: 16, streams: 1, arrival: Arrival::Closed };
 
@@ -48,7 +49,7 @@ impl Shape {
         Self { proto: Proto::H2, connections, streams, arrival }
     }
 
-    /// The same at so many requests a second.
+    /// The same connections and streams in an open loop of `rate` requests a second.
     pub(crate) const fn at(self, rate: u32) -> Self {
         Self { arrival: Arrival::Open(rate), ..self }
     }
@@ -57,43 +58,44 @@ impl Shape {
 /// When a load ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Until {
+    /// After this time.
     Elapsed(Duration),
-    /// Requests of each stream.
+    /// When each stream has sent this many requests.
     Sent(usize),
 }
 
-/// Open connections that can be put under load again and again.
+/// Open connections, over which load is generated repeatedly.
 pub(crate) struct Load {
     arrival: Arrival,
     streams: Vec<Stream>,
 }
 
-/// What a time under load gave.
+/// The latencies and failures of a period of load.
 #[derive(Clone, Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) latencies: Latencies,
     pub(crate) failed: u64,
     pub(crate) length: Duration,
 }
 
-impl Tally {
+impl Counters {
     pub(crate) fn new() -> Self {
         Self { latencies: Latencies::new(), failed: 0, length: Duration::ZERO }
     }
 
-    /// Adds what happened afterwards.
+    /// Adds a later period.
     pub(crate) fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies);
         self.failed += other.failed;
         self.length += other.length;
     }
 
-    /// Requests a second.
+    /// The rate in requests a second.
     pub(crate) fn rate(&self) -> f64 {
-        real(self.latencies.count()) / self.length.as_secs_f64()
+        float(self.latencies.count()) / self.length.as_secs_f64()
     }
 
-    /// Half as many requests a second, for an open loop.
+    /// Half the rate in requests a second, for an open loop.
     pub(crate) fn half_rate(&self) -> u32 {
         let millis = u64::try_from(self.length.as_millis()).unwrap_or(u64::MAX).max(1);
         u32::try_from(self.latencies.count() * 500 / millis).unwrap_or(u32::MAX).max(1)
@@ -101,7 +103,7 @@ impl Tally {
 }
 
 impl Load {
-    /// Opens the connections. The streams begin at different requests.
+    /// Opens the connections. Each stream starts at a different request.
     pub(crate) async fn open(dialer: &Dialer, shape: Shape, requests: Vec<Prepared>) -> Self {
         let mut wires = Vec::new();
         for _ in 0..shape.connections {
@@ -117,28 +119,28 @@ impl Load {
         Self { arrival: shape.arrival, streams: streams.collect() }
     }
 
-    /// Keeps all streams busy.
-    pub(crate) async fn run(&mut self, until: Until) -> Tally {
+    /// Generates load on all streams.
+    pub(crate) async fn run(&mut self, until: Until) -> Counters {
         let begin = Instant::now();
-        let count = u32::try_from(self.streams.len()).expect("streams are few");
+        let count = u32::try_from(self.streams.len()).expect("there are fewer than 2^32 streams");
         let gap = match self.arrival {
             Arrival::Closed => None,
             Arrival::Open(rate) => Some(Duration::from_secs(1) * count / rate),
         };
         let mut running = JoinSet::new();
         for (index, stream) in (0..count).zip(self.streams.drain(..)) {
-            // Streams of an open loop are out of step, those of a closed one are not made so.
+            // In an open loop the streams start at different times, spread over one interval.
             let offset = gap.map(|gap| gap * index / count).unwrap_or_default();
             running.spawn(stream.run(begin + offset, begin, until, gap));
         }
-        let mut tally = Tally::new();
+        let mut counters = Counters::new();
         while let Some(done) = running.join_next().await {
             let (stream, part) = done.expect("a stream does not panic");
             self.streams.push(stream);
-            tally.add(&part);
+            counters.add(&part);
         }
-        tally.length = begin.elapsed();
-        tally
+        counters.length = begin.elapsed();
+        counters
     }
 }
 
@@ -155,8 +157,8 @@ impl Stream {
         begin: Instant,
         until: Until,
         gap: Option<Duration>,
-    ) -> (Self, Tally) {
-        let (mut tally, mut due, mut sent) = (Tally::new(), first, 0);
+    ) -> (Self, Counters) {
+        let (mut counters, mut due, mut sent) = (Counters::new(), first, 0);
         loop {
             match gap {
                 Some(_) => wait(due).await,
@@ -167,13 +169,13 @@ impl Stream {
                 Until::Sent(count) => sent >= count,
             };
             if is_over {
-                return (self, tally);
+                return (self, counters);
             }
             let request = &self.requests[self.next];
             self.next = (self.next + 1) % self.requests.len();
             let (status, _) = self.wire.send(request).await;
-            tally.latencies.record(due.elapsed());
-            tally.failed += u64::from(status != 200);
+            counters.latencies.record(due.elapsed());
+            counters.failed += u64::from(status != 200);
             sent += 1;
             due += gap.unwrap_or_default();
         }
@@ -181,7 +183,7 @@ impl Stream {
 }
 
 async fn wait(due: Instant) {
-    if let Some(early) = due.checked_sub(AWAKE)
+    if let Some(early) = due.checked_sub(SPIN)
         && early > Instant::now()
     {
         sleep_until(early).await;

@@ -1,22 +1,25 @@
-//! Measures the server against a floor: a bare server that does nothing but TLS, HTTP and one
-//! AEAD. Both are processes, pinned to one processor, and take turns; what counts is the ratio.
+//! A load generator that compares the server with a floor: a baseline server with TLS, HTTP and one
+//! AEAD operation.
+//!
+//! Both are processes that are pinned to one processor and measured in alternation. The result is
+//! their ratio.
 
 mod args;
-mod beside;
-mod figure;
+mod background;
+mod candidate;
 mod floor;
 mod floor_connection;
 mod handshake;
 mod latency;
 mod load;
+mod number;
 mod operation;
 mod output;
 mod pair;
 mod process;
 mod report;
-mod scene;
+mod scenario;
 mod soak;
-mod subject;
 mod wire;
 
 use std::process::ExitCode;
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     let command = match args::parse() {
         Ok(command) => command,
         Err(error) => {
-            output::note(&error);
+            output::print_progress(&error);
             return ExitCode::from(2);
         }
     };
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     process::raise_open_files();
-    // One thread: clients have one processor.
+    // One thread, for the clients have one processor.
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let is_good = runtime.expect("a runtime can be made").block_on(async {
         match command {

@@ -1,4 +1,4 @@
-//! What servers are asked to do.
+//! The requests that servers are measured with.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::wire::{Prepared, Wire};
 
-/// The key of a server that has but one.
+/// The name of the key of a server that has one key.
 pub(crate) const KEY: &str = "my-key";
 
-/// Ciphertexts that clients go through, as a listing goes through objects.
+/// Number of different ciphertexts that a client sends in turn.
 pub(crate) const OBJECTS: usize = 100;
 
-/// A kind of request.
+/// An API operation that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Generate,
@@ -38,7 +38,7 @@ impl Operation {
         Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 
-    /// Its requests, with the one key.
+    /// Prepares the requests of this operation with the key [`KEY`].
     pub(crate) async fn requests(self, dialer: &Dialer, proto: Proto) -> Vec<Prepared> {
         match self {
             Self::Generate => vec![generate(KEY)],
@@ -56,7 +56,8 @@ impl Operation {
     }
 }
 
-/// Requests that open what was made with these keys; so each key has been used once.
+/// Prepares a decrypt for each of these keys. The ciphertexts come from the server, so each key is
+/// in its cache afterwards.
 pub(crate) async fn decrypts(wire: &mut Wire, keys: &[impl AsRef<str> + Sync]) -> Vec<Prepared> {
     let mut requests = Vec::new();
     for key in keys {

@@ -1,15 +1,15 @@
-//! What is said to whoever started this.
+//! Prints results and progress.
 
 use std::io::{self, Write as _};
 
-/// A result, on the standard output.
-pub(crate) fn say(text: &str) {
+/// Prints a result on standard output.
+pub(crate) fn print_result(text: &str) {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).expect("somebody reads the results");
+    writeln!(out, "{text}").and_then(|()| out.flush()).expect("standard output is open");
 }
 
-/// What is going on, on the standard error.
-pub(crate) fn note(text: &str) {
-    // Nothing can be done when even this fails.
+/// Prints progress or an error on standard error.
+pub(crate) fn print_progress(text: &str) {
+    // There is no place to report an error of standard error.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! What a server process uses, and where it runs.
+//! Processor time, memory and CPU affinity of server processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,24 +8,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::process::Command;
 
-use crate::figure::real;
+use crate::number::float;
 
-/// Linux tells times to programs in hundredths of a second.
+/// Linux reports times to user space in hundredths of a second.
 const NANOS_PER_TICK: u64 = 10_000_000;
 
-/// Processor time that the threads of a process have had: nanoseconds by thread, because threads
-/// that end take theirs with them.
+/// Processor time of the threads of a process, in nanoseconds by thread.
+///
+/// It is kept by thread because the time of a thread that ends is no longer listed.
 #[derive(Debug)]
 pub(crate) struct Cpu(BTreeMap<String, u64>);
 
 impl Cpu {
-    /// To the nanosecond (`/proc/<pid>/task/*/schedstat`), or to the tick where the kernel does not
-    /// keep that (`/proc/<pid>/stat`).
+    /// Reads it in nanoseconds from `/proc/<pid>/task/*/schedstat`, or in ticks from
+    /// `/proc/<pid>/stat` where the kernel does not have the former.
     pub(crate) fn of(pid: u32) -> Self {
         let mut threads = BTreeMap::new();
         let folder = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
         for thread in folder.flatten() {
-            // A thread may end while we look.
+            // A thread may have ended since the folder was read.
             let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
             let time = text.split_whitespace().next().and_then(|time| time.parse().ok());
             threads.insert(thread.file_name().to_string_lossy().into_owned(), time.unwrap_or(0));
@@ -36,7 +37,7 @@ impl Cpu {
         Self(threads)
     }
 
-    /// What was used after `before`.
+    /// The processor time that was used since `before`.
     pub(crate) fn since(&self, before: &Self) -> Duration {
         let used = self.0.iter().map(|(thread, time)| {
             time.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
@@ -45,78 +46,81 @@ impl Cpu {
     }
 }
 
-/// The first so many of utime, stime, cutime and cstime of `/proc/<process>/stat`, together.
+/// Sums up the first `times` of utime, stime, cutime and cstime of `/proc/<process>/stat`.
 pub(crate) fn ticks(process: &str, times: usize) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
-    // The name, in parentheses, may hold anything.
+    // The process's name is in parentheses and may hold any character.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let times = fields.split_whitespace().skip(11).take(times);
     times.map(|ticks| ticks.parse::<u64>().expect("times are ticks")).sum()
 }
 
-/// A figure of `/proc/<pid>/status` that is in KiB, in megabytes of 10^6 bytes.
+/// Reads a field of `/proc/<pid>/status` that is in KiB and converts it to megabytes (10^6 bytes).
 pub(crate) fn megabytes(pid: u32, name: &str) -> f64 {
-    real(kes_harness::status(pid, name)) * 1024.0 / 1e6
+    float(kes_harness::status(pid, name)) * 1024.0 / 1e6
 }
 
-/// Sets the peak of a process's memory back to what it has now; says whether we may.
+/// Resets the peak of a process's resident memory (`VmHWM`) to its current size; returns whether
+/// that was permitted.
 pub(crate) fn reset_peak(pid: u32) -> bool {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
-/// Lets this process have as many open files as the system permits.
+/// Raises this process's soft limit of open files to the hard limit.
 pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised it stays as it is.
+    // Without permission the limit stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// The processors of servers and of clients: the first two that we may use, or none where there
-/// is one alone.
+/// CPU pinning of servers and of clients: to the first two processors that this process may use, or
+/// no pinning where there is only one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Places(Option<Taken>);
+pub(crate) struct Pinning(Option<Processors>);
 
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+struct Processors {
     all: CpuSet,
     server: usize,
     client: usize,
 }
 
-impl Places {
-    /// Chooses them and moves this thread to the clients'.
+impl Pinning {
+    /// Chooses the processors and pins this thread to the clients' processor.
     pub(crate) fn take() -> Self {
-        let places = Self(Taken::choose());
-        places.gather();
-        places
+        let pinning = Self(Processors::choose());
+        pinning.pin_this_thread();
+        pinning
     }
 
-    /// Moves this thread to the clients' processor.
-    pub(crate) fn gather(self) {
-        if let Some(taken) = self.0 {
+    /// Pins this thread to the clients' processor.
+    pub(crate) fn pin_this_thread(self) {
+        if let Some(processors) = self.0 {
             let mut set = CpuSet::new();
-            set.set(taken.client);
-            sched_setaffinity(None, &set).expect("it is one of ours");
+            set.set(processors.client);
+            sched_setaffinity(None, &set).expect("this process may use it");
         }
     }
 
-    /// Lets this thread, and what it starts, run on any processor.
-    pub(crate) fn spread(self) {
-        if let Some(taken) = self.0 {
-            sched_setaffinity(None, &taken.all).expect("they are ours");
+    /// Lets this thread and the processes that it starts run on any processor.
+    pub(crate) fn unpin_this_thread(self) {
+        if let Some(processors) = self.0 {
+            sched_setaffinity(None, &processors.all).expect("this process may use them");
         }
     }
 
-    /// The same command on the servers' processor.
+    /// Pins a command to the servers' processor.
     pub(crate) fn pin(self, command: Command) -> Command {
         match self.0 {
             None => command,
-            Some(taken) => under(&["taskset", "--cpu-list", &taken.server.to_string()], &command),
+            Some(processors) => {
+                under(&["taskset", "--cpu-list", &processors.server.to_string()], &command)
+            }
         }
     }
 }
 
-impl Taken {
+impl Processors {
     fn choose() -> Option<Self> {
         let all = sched_getaffinity(None).ok()?;
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
@@ -124,13 +128,13 @@ impl Taken {
     }
 }
 
-/// A command without the capability by which root locks memory beyond its limit, so that the
-/// server runs as it does for an ordinary user.
-pub(crate) fn without_locking(command: &Command) -> Command {
+/// Removes the capability `CAP_IPC_LOCK` from a command of root, so that the server runs as for an
+/// ordinary user, whose limit of locked memory holds.
+pub(crate) fn without_memory_locking(command: &Command) -> Command {
     under(&["setpriv", "--inh-caps=-ipc_lock", "--bounding-set=-ipc_lock"], command)
 }
 
-/// A command that is started by another, which becomes it.
+/// Wraps a command in another program, which replaces itself by the command (`exec`).
 fn under(starter: &[&str], command: &Command) -> Command {
     let inner = command.as_std();
     let mut outer = Command::new(starter[0]);

@@ -1,4 +1,4 @@
-//! `load soak`: half load for a long time, and what the server holds meanwhile.
+//! `load soak`: runs half load for a long time and fails if memory or descriptors grow.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,61 +6,61 @@ use std::time::Duration;
 use kes_harness::{Dialer, Proto, Request, Server};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::load::{Load, Shape, Tally, Until};
+use crate::load::{Counters, Load, Shape, Until};
 use crate::operation::Operation;
-use crate::output::say;
-use crate::process::{Places, megabytes};
-use crate::scene::Full;
+use crate::output::print_result;
+use crate::process::{Pinning, megabytes};
+use crate::scenario::FullScenario;
 
-/// How much resident memory may grow, in MB.
+/// Permitted growth of resident memory, in MB.
 const GROWTH_MAX: f64 = 2.0;
 
-/// Minutes after which a server holds all that it will hold.
+/// Minutes of warm-up, after which memory should not grow.
 const SETTLED: u32 = 5;
 
-/// How long the rate is looked for.
-const LOOK: Duration = Duration::from_secs(5);
+/// Time in which the rate of a closed loop is measured.
+const RATE_SAMPLE: Duration = Duration::from_secs(5);
 
-/// How long a server has to notice that a client has left.
-const LEFT: Duration = Duration::from_millis(500);
+/// Time that a server has to release a connection that the client has closed.
+const CLOSE_DELAY: Duration = Duration::from_millis(500);
 
-/// A long run.
+/// The options of `load soak`.
 #[derive(Debug)]
 pub(crate) struct Soak {
     pub(crate) minutes: u32,
 }
 
-/// Runs, and says whether memory and descriptors stay as they are.
+/// Runs the load; returns whether memory and descriptors stayed as they were.
 pub(crate) async fn run(soak: &Soak) -> bool {
-    let full = Full::start(Places::take()).await;
-    let dialer = full.server.dial().show(&full.who);
+    let full = FullScenario::start(Pinning::take()).await;
+    let dialer = full.server.dial().show(&full.credential);
     let requests = Operation::Decrypt.requests(&dialer, Proto::H2).await;
     let mut load = Load::open(&dialer, Shape::BUSY, requests.clone()).await;
-    let rate = load.run(Until::Elapsed(LOOK)).await.half_rate();
+    let rate = load.run(Until::Elapsed(RATE_SAMPLE)).await.half_rate();
     drop(load);
     let minutes = Duration::from_mins(soak.minutes.into());
-    say(&format!("{} min, {rate} decrypts and one new connection a second", soak.minutes));
+    print_result(&format!("{} min, {rate} decrypts and one new connection a second", soak.minutes));
 
     let mut load = Load::open(&dialer, Shape::BUSY.at(rate), requests).await;
-    // A look a minute, but ten at the least.
+    // One sample a minute, at least ten.
     let part = (minutes / 10).min(Duration::from_mins(1));
     let begin = Instant::now();
     let mut samples = Vec::new();
     while begin.elapsed() < minutes {
-        let together =
-            async { tokio::join!(load.run(Until::Elapsed(part)), visits(&dialer, part)) };
-        let (tally, ()) = together.await;
-        sleep(LEFT).await;
+        let in_one_task =
+            async { tokio::join!(load.run(Until::Elapsed(part)), new_connections(&dialer, part)) };
+        let (counters, ()) = in_one_task.await;
+        sleep(CLOSE_DELAY).await;
         let sample = Sample::of(&full.server);
-        say(&line(begin.elapsed(), &tally, &sample));
+        print_result(&line(begin.elapsed(), &counters, &sample));
         samples.push(sample);
     }
     full.end().await;
     verdict(&samples, soak.minutes)
 }
 
-/// A client a second that comes, asks once and leaves.
-async fn visits(dialer: &Dialer, length: Duration) {
+/// Opens a connection a second, sends one request over it and closes it.
+async fn new_connections(dialer: &Dialer, length: Duration) {
     let begin = Instant::now();
     let mut due = begin;
     while due < begin + length {
@@ -72,7 +72,7 @@ async fn visits(dialer: &Dialer, length: Duration) {
     }
 }
 
-/// What the server held at some moment.
+/// Resident memory and open descriptors of the server at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     resident: f64,
@@ -92,8 +92,8 @@ impl fmt::Display for Sample {
     }
 }
 
-fn line(elapsed: Duration, tally: &Tally, sample: &Sample) -> String {
-    let Tally { latencies, failed, .. } = tally;
+fn line(elapsed: Duration, counters: &Counters, sample: &Sample) -> String {
+    let Counters { latencies, failed, .. } = counters;
     format!(
         "{:7.1} min  {sample}, {} answers, {failed} failed, p50 {:.0} us, p99 {:.0} us",
         elapsed.as_secs_f64() / 60.0,
@@ -103,16 +103,19 @@ fn line(elapsed: Duration, tally: &Tally, sample: &Sample) -> String {
     )
 }
 
-/// Compares the end with when the server had settled: minute 5, or the first tenth.
+/// Compares the last sample with the one after the warm-up: that of minute 5, or of the first
+/// tenth.
 fn verdict(samples: &[Sample], minutes: u32) -> bool {
     let settled = usize::try_from(SETTLED.min(minutes / 10).max(1)).unwrap_or(1);
     let (Some(first), Some(last)) = (samples.get(settled - 1), samples.last()) else {
-        say("nothing was measured");
+        print_result("nothing was measured");
         return false;
     };
     let growth = last.resident - first.resident;
     let is_flat = growth <= GROWTH_MAX && last.files <= first.files;
     let word = if is_flat { "yes" } else { "NO" };
-    say(&format!("RSS flat within {GROWTH_MAX} MB, descriptors flat: {word} ({first} → {last})"));
+    print_result(&format!(
+        "RSS flat within {GROWTH_MAX} MB, descriptors flat: {word} ({first} → {last})"
+    ));
     is_flat
 }

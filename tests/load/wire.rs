@@ -1,4 +1,4 @@
-//! Connections that send prepared requests, as fast as they are answered.
+//! Client connections that send prepared requests.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kes_harness::{Dialer, Payload, Proto};
 use tokio::task::JoinSet;
 
-/// A request, prepared as far as it can be.
+/// A request that is prepared before the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     method: Method,
@@ -30,7 +30,7 @@ impl Prepared {
         Self::new(Method::GET, path)
     }
 
-    /// Its body.
+    /// The body as text.
     pub(crate) fn text(&self) -> String {
         let body = self.body.as_deref().unwrap_or_default();
         String::from_utf8_lossy(body).into_owned()
@@ -46,10 +46,10 @@ impl Prepared {
     }
 }
 
-/// An open connection; h2 connections can be shared.
+/// An open client connection; streams of h2 share one.
 pub(crate) struct Wire {
     sender: Sender,
-    /// Aborted when the last stream has gone.
+    /// Aborted when the last stream is dropped.
     driver: Arc<JoinSet<hyper::Result<()>>>,
 }
 
@@ -78,7 +78,7 @@ impl Wire {
         Self { sender, driver: driver.into() }
     }
 
-    /// The same connection once more, for a further stream.
+    /// Returns another handle of the same h2 connection, for a further stream.
     pub(crate) fn share(&self) -> Self {
         match &self.sender {
             Sender::H1(_) => panic!("HTTP/1.1 has no streams"),
@@ -99,7 +99,7 @@ impl Wire {
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn start(&mut self, prepared: &Prepared) -> Response<Incoming> {
         let payload = match &prepared.body {
-            // Without its length, as MinIO sends it.
+            // Without Content-Length, as MinIO sends it.
             Some(body) => Payload::chunked(body.clone()),
             None => Payload::none(),
         };

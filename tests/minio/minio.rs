@@ -44,7 +44,7 @@ impl Minio {
         node: &Credential,
         key: &str,
     ) -> Self {
-        // It wants to be given a port: one that was free a moment ago may be taken again.
+        // It takes no port 0: a port that was free a moment ago may be taken again.
         loop {
             let port = free_port();
             let mut command = command(programs, setup, server, node, key);

@@ -72,7 +72,7 @@ impl Client {
             (0, _) | (_, None) => self.create().await,
             (1, Some(name)) => self.create_again(&name).await,
             (2, Some(name)) => self.describe(&name).await,
-            (3, _) => self.describe_nobody().await,
+            (3, _) => self.describe_missing().await,
             (4, _) => self.list(&names).await,
             (5..=6, Some(name)) => self.generate(&name).await,
             (_, Some(name)) => self.decrypt(&name).await,
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    async fn describe_nobody(&mut self) {
+    async fn describe_missing(&mut self) {
         let path = "/v1/key/describe/my-missing";
         let Some(answer) = self.ask("not there", "GET", path, None).await else { return };
         if answer.status != 404 && !is_trouble(&answer) {

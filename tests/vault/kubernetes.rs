@@ -70,7 +70,7 @@ async fn the_service_account_s_token_is_read_anew_at_each_login() {
 }
 
 #[tokio::test]
-async fn a_service_account_s_token_that_ended_is_told_of_and_a_new_file_is_all_it_takes() {
+async fn a_service_account_s_token_that_ended_is_logged_and_a_new_file_is_enough() {
     let Some(pod) = Pod::new().await else { return };
     let first = pod.project();
     let server = pod.fixture.setup.start().await;

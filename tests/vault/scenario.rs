@@ -96,20 +96,24 @@ async fn with_tls(certificate: impl FnOnce(&Authority) -> String) -> Option<(Bao
     Some((bao, scenario))
 }
 
-#[tokio::test]
-async fn the_guide_leads_from_nothing_to_a_server_that_minio_can_use() {
-    let Some((_bao, scenario)) = with_tls(Authority::pem).await else { return };
+/// An `OpenBao` that speaks TLS, and a server that was set up by the guide's commands.
+async fn served() -> Option<(Bao, Scenario, Server)> {
+    let (bao, scenario) = with_tls(Authority::pem).await?;
     scenario.prepare("sed \"s|").await;
     let server = scenario.serve().await;
+    Some((bao, scenario, server))
+}
+
+#[tokio::test]
+async fn the_guide_leads_from_nothing_to_a_server_that_minio_can_use() {
+    let Some((_bao, scenario, server)) = served().await else { return };
     scenario.is_usable(&server).await;
     server.stop().await;
 }
 
 #[tokio::test]
 async fn the_guide_s_check_says_that_the_server_is_ready() {
-    let Some((_bao, scenario)) = with_tls(Authority::pem).await else { return };
-    scenario.prepare("sed \"s|").await;
-    let server = scenario.serve().await;
+    let Some((_bao, scenario, server)) = served().await else { return };
     let variables = scenario.document.block("export MINIO_KMS_KES_ENDPOINT");
     let script = variables.to_owned() + scenario.document.block("kes key ls");
     let here = script.replace("https://127.0.0.1:7373", &server.url());
@@ -143,7 +147,7 @@ async fn the_guide_works_on_a_development_server() {
     scenario.variables =
         scenario.document.block("export BAO_ADDR").replace(shown, &bao.address().to_string());
     assert!(!scenario.variables.contains(shown));
-    scenario.prepare("# Whom to trust").await;
+    scenario.prepare("# The CA").await;
     let server = scenario.serve().await;
     scenario.is_usable(&server).await;
     server.stop().await;
@@ -154,7 +158,7 @@ async fn secrets_and_the_ca_s_certificate_can_be_files_of_the_environment() {
     let Some((_bao, scenario)) = with_tls(Authority::pem).await else { return };
     scenario.prepare("sed \"s|").await;
     let text = fs::read_to_string(scenario.file("kes.yaml")).expect("it was just written");
-    let (before, _) = text.split_once("    # Whom to trust").expect("the sample's comment");
+    let (before, _) = text.split_once("    # The CA").expect("the sample's comment");
     fs::write(scenario.file("kes.yaml"), before).expect("the folder is ours");
     let start = serving(scenario.document.block("kes server"));
     let shown = "export VAULT_APPROLE_ID=$(cat role-id) VAULT_APPROLE_SECRET=$(cat secret-id)\n";

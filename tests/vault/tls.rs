@@ -124,7 +124,7 @@ async fn vault_is_reached_through_the_proxy_of_the_environment_but_not_on_this_m
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_where_vault_wants_one() {
+async fn a_client_certificate_is_shown_where_vault_requires_one() {
     let Some(need) = bao() else { return };
     let (authority, clients) = (Authority::new(), Authority::new());
     let options = Options {

@@ -58,13 +58,13 @@ async fn a_token_that_meets_its_greatest_age_is_replaced_in_time() {
     load.all_succeeded(100).await;
     let audit = fixture.bao.audit();
     assert!(audit.between_logins().iter().all(|seconds| *seconds > 2.0), "{audit:?}");
-    // A life of 5 s has room for three renewals that grant the whole 2 s, or less for the last.
+    // A life of 5 s is long enough for three renewals that grant the whole 2 s, or less for the last.
     let most = 3 * audit.logins();
     assert!((2..=most).contains(&audit.renewals()), "{audit:?}");
 }
 
 #[tokio::test]
-async fn a_secret_id_that_is_gone_is_survived_until_the_token_ends_and_cured_when_it_is_back() {
+async fn a_secret_id_that_is_gone_does_not_matter_until_the_token_ends_and_recovers() {
     // From the login that fails, at four fifths of its life, the token has more than a second left.
     let role = json!({ "token_type": "batch", "token_ttl": "6s" });
     let Some(fixture) = Fixture::new(Kv::V2, role).await else { return };

@@ -1,4 +1,4 @@
-//! What the server says of itself when it starts.
+//! The banner at the start of the server: version, key store, addresses, log levels.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,14 +8,15 @@ use kes_config::{AuditEvents, LogLevel};
 use crate::memory::Locking;
 use crate::telemetry::NOTICE;
 
-/// What the banner tells.
+/// The contents of the banner.
 pub(crate) struct Banner<'a> {
-    /// Release and commit.
+    /// The release.
     pub(crate) version: &'a str,
+    /// The commit that it was built from.
     pub(crate) commit: &'a str,
-    /// The key store in a word, and where it is.
+    /// The kind and the location of the key store.
     pub(crate) keystore: String,
-    /// What is listened on.
+    /// The address that the server listens on.
     pub(crate) address: SocketAddr,
     /// The admin as configured.
     pub(crate) admin: &'a str,
@@ -25,7 +26,7 @@ pub(crate) struct Banner<'a> {
 }
 
 impl Banner<'_> {
-    /// Writes the banner, a line a fact. Scripts read it: names of lines stay.
+    /// Writes the banner, one fact per line; scripts read it, so the names of lines must not change.
     pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "{:<11} {} (commit {})", "Version", self.version, self.commit)?;
         writeln!(to, "{:<11} {}", "KeyStore", self.keystore)?;
@@ -37,7 +38,7 @@ impl Banner<'_> {
         to.flush()
     }
 
-    /// Logs the banner as one line, whatever the log level.
+    /// Logs the banner as one line, independent of the log level.
     pub(crate) fn log(&self) {
         tracing::info!(
             target: NOTICE,
@@ -62,7 +63,7 @@ impl Banner<'_> {
     }
 }
 
-/// What is listened on, and who can reach that.
+/// Formats the address, and says who can reach it.
 fn listening(address: SocketAddr) -> String {
     match address.ip() {
         ip if ip.is_loopback() => format!("{address} (this machine alone)"),
@@ -71,7 +72,7 @@ fn listening(address: SocketAddr) -> String {
     }
 }
 
-/// Addresses that a client on this machine can use.
+/// Returns the URLs that a client on this machine can use.
 pub(crate) fn endpoints(address: SocketAddr) -> Vec<String> {
     let port = address.port();
     let url = |ip: IpAddr| format!("https://{}", SocketAddr::new(ip, port));

@@ -1,16 +1,15 @@
-//! The composition root: configuration → store → keyring → server. Reads top to bottom as the
-//! architecture.
+//! The composition root: it connects configuration, store, keyring and server, and runs the server.
 
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kes_config::{Config, Limits, ListenAddress, Live};
-use kes_crypto::{Random, SystemRandom};
+use kes_crypto::SystemRandom;
 use kes_keyring::{CacheExpiry, Keyring};
 use kes_outbound::Proxies;
 use kes_server::{Bound, BuildInfo, ErrorLog, Server, Stop};
-use kes_types::{Clock, KeyName, SystemClock};
+use kes_types::{Clock, KeyName, Random, SystemClock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -20,14 +19,14 @@ use crate::dev::Development;
 use crate::exit::Failure;
 use crate::memory::{self, Locking};
 use crate::predefined::Predefined;
-use crate::storage::{self, Storage, Upkeep};
+use crate::storage::{self, Storage, StoreTasks};
 use crate::telemetry::{self, NOTICE};
 
-/// What this binary is.
+/// The version and the commit of this binary.
 pub(crate) const BUILD: BuildInfo =
     BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: env!("KES_COMMIT") };
 
-/// What a server is started with.
+/// Everything that a server is started with.
 pub(crate) struct Start {
     pub(crate) address: ListenAddress,
     pub(crate) storage: Storage,
@@ -38,73 +37,74 @@ pub(crate) struct Start {
     pub(crate) development: Option<Development>,
     pub(crate) locking: Locking,
     pub(crate) errors: ErrorLog,
-    /// Keeps log lines being written.
+    /// The guard of the thread that writes log lines.
     pub(crate) log: Arc<WorkerGuard>,
 }
 
-/// Starts from a configuration file's contents.
+/// Prepares a server with a configuration file; starts logging.
 pub(crate) fn from_config(config: Config, proxies: Proxies, locking: Locking) -> Start {
-    let errors = ErrorLog::new();
-    let log = telemetry::start(config.live.log.error, errors.clone());
+    let storage = Storage::Configured(config.keystore);
+    let start = Start::new(config.address, storage, config.live, locking);
     for warning in &config.warnings {
         tracing::warn!(target: NOTICE, "{warning}");
     }
-    Start {
-        address: config.address,
-        storage: Storage::Configured(config.keystore),
-        proxies,
-        keys: config.keys,
-        limits: config.limits,
-        live: config.live,
-        development: None,
-        locking,
-        errors,
-        log: Arc::new(log),
+    Start { proxies, keys: config.keys, limits: config.limits, ..start }
+}
+
+/// Prepares a development server without a file: keys in memory, new credentials; starts logging.
+pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
+    let (development, live) = Development::new(&address, &SystemRandom::new(), SystemClock.now())?;
+    let start = Start::new(address, Storage::Memory, live, locking);
+    Ok(Start { development: Some(development), ..start })
+}
+
+impl Start {
+    /// Starts logging; the other settings have their defaults.
+    fn new(address: ListenAddress, storage: Storage, live: Live, locking: Locking) -> Self {
+        let errors = ErrorLog::new();
+        let log = Arc::new(telemetry::start(live.log.error, errors.clone()));
+        Self {
+            address,
+            storage,
+            proxies: Proxies::default(),
+            keys: Vec::new(),
+            limits: Limits::default(),
+            live,
+            development: None,
+            locking,
+            errors,
+            log,
+        }
     }
 }
 
-/// Starts with nothing: keys in memory, fresh credentials.
-pub(crate) fn from_nothing(address: ListenAddress, locking: Locking) -> Result<Start, Failure> {
-    let (development, live) = Development::new(&address, &SystemRandom::new(), SystemClock.now())?;
-    let errors = ErrorLog::new();
-    let log = telemetry::start(live.log.error, errors.clone());
-    Ok(Start {
-        address,
-        storage: Storage::Memory,
-        proxies: Proxies::default(),
-        keys: Vec::new(),
-        limits: Limits::default(),
-        live,
-        development: Some(development),
-        locking,
-        errors,
-        log: Arc::new(log),
-    })
-}
-
-/// Runs a server until it is told to end by a signal.
+/// Runs a server until a signal ends it.
 pub(crate) async fn run(start: Start, ignored: IgnoredSignals) -> Result<(), Failure> {
     let _log = Arc::clone(&start.log);
-    let upkeep = Upkeep::default();
-    let result = run_on(start, ignored, &upkeep).await;
-    upkeep.end().await;
+    let store_tasks = StoreTasks::default();
+    let result = run_on(start, ignored, &store_tasks).await;
+    store_tasks.end().await;
     result
 }
 
-/// The same; `upkeep` owns what the store does by itself.
-async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Result<(), Failure> {
+/// Runs a server; `store_tasks` owns the background tasks of the store.
+async fn run_on(
+    start: Start,
+    ignored: IgnoredSignals,
+    store_tasks: &StoreTasks,
+) -> Result<(), Failure> {
     if let Locking::NotLocked(reason) = &start.locking {
         tracing::warn!(target: NOTICE, "{reason}");
     }
-    // Caught from here on, long before anybody is told that the server is up.
+    // Signals are caught before the server announces that it is ready.
     let mut signals = Signals::new(ignored).map_err(Failure::new)?;
-    let opened = storage::open(start.storage, start.proxies, upkeep);
-    let Some(opened) = signals.unless_ended(opened).await else { return Ok(()) };
+    let opened = storage::open(start.storage, start.proxies, store_tasks);
+    let Some(opened) = signals.run_until_ended(opened).await else { return Ok(()) };
     let opened = opened?;
     let (tasks, stop) = (TaskTracker::new(), Stop::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
-    let keyring = Arc::new(Keyring::new(kes_keyring::Parts {
+    let keyring = Arc::new(Keyring::new(kes_keyring::KeyringDeps {
         store: opened.store,
         expiry: CacheExpiry { any: start.live.cache.any, unused: start.live.cache.unused },
         probe_every: opened.probe_every,
@@ -115,7 +115,9 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
         tasks: tasks.clone(),
     }));
     let predefined = Predefined::new(&keyring, start.live.policies.configuration(), start.keys);
-    let Some(created) = signals.unless_ended(predefined.create_now()).await else { return Ok(()) };
+    let Some(created) = signals.run_until_ended(predefined.create_now()).await else {
+        return Ok(());
+    };
     if let Some(later) = created? {
         tasks.spawn(later.create_when_possible(stop.soft().clone()));
     }
@@ -148,10 +150,10 @@ async fn run_on(start: Start, ignored: IgnoredSignals, upkeep: &Upkeep) -> Resul
     serve(bound, signals, &stop).await
 }
 
-/// Files that are open beside connections: key files being read, logs, the listener.
+/// The number of open files that are not connections: key files being read, logs, the listener.
 const FILES_RESERVED: u64 = 256;
 
-/// As many connections as there may be, and fewer where the system has not as many descriptors.
+/// Lowers the connection limit if the process may not have as many file descriptors.
 fn within_open_files(limits: Limits) -> Limits {
     let Some(files) = memory::raise_open_files() else { return limits };
     let possible = files.saturating_sub(FILES_RESERVED.min(files / 2));
@@ -167,9 +169,10 @@ fn within_open_files(limits: Limits) -> Limits {
     limits.with_connections(possible)
 }
 
-/// Says that the server is up, and what it is. With `--dev` and on a terminal that goes to standard
-/// output, where a server whose output nobody reads serves all the same. Otherwise it is a line of
-/// the log: standard output then has nothing but audit events.
+/// Writes the banner when the server is ready.
+///
+/// With `--dev` and on a terminal it goes to standard output; an error is only logged. Otherwise it is a line
+/// of the log, because standard output then contains audit events only.
 fn announce(banner: &Banner<'_>, development: Option<&Development>, address: SocketAddr) {
     let out = io::stdout();
     if development.is_none() && !out.is_terminal() {
@@ -197,7 +200,7 @@ async fn serve(bound: Bound, mut signals: Signals, stop: &Stop) -> Result<(), Fa
             event = signals.next() => match event {
                 Event::End if stop.is_draining() => stop.abort(),
                 Event::End => {
-                    tracing::info!(target: NOTICE, "ending: no more connections, answering what was accepted");
+                    tracing::info!(target: NOTICE, "ending: no new connections; accepted requests are answered");
                     stop.drain();
                 }
                 Event::Reload => {
@@ -208,21 +211,22 @@ async fn serve(bound: Bound, mut signals: Signals, stop: &Stop) -> Result<(), Fa
     }
 }
 
-/// What the process is asked from outside.
+/// The events that signals cause.
 enum Event {
     End,
     Reload,
 }
 
-/// Signals that would end a process that does not catch them, and mean nothing to this one. They are
-/// caught from the creation of this on.
+/// Signals that have no effect, but would end the process if it did not catch them.
+///
+/// They are caught as soon as this value exists.
 pub(crate) struct IgnoredSignals {
     user_1: Signal,
     user_2: Signal,
 }
 
 impl IgnoredSignals {
-    /// Must be called within the runtime that runs the server.
+    /// Catches the signals; must be called within the runtime that runs the server.
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {
             user_1: signal(SignalKind::user_defined1())?,
@@ -256,8 +260,8 @@ impl Signals {
         })
     }
 
-    /// Does what belongs to the start, unless the process is told to end meanwhile.
-    async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs a step of the start until it is done or a signal ends the process; `None` in the second case.
+    async fn run_until_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -279,7 +283,9 @@ impl Signals {
     }
 }
 
-/// Prepares the process, before it has threads. One that could dump its keys does not start.
+/// Forbids core dumps and locks memory, before the process has threads.
+///
+/// It fails if core dumps cannot be forbidden; memory that cannot be locked is only a warning.
 pub(crate) fn protect_memory(is_development: bool) -> Result<Locking, Failure> {
     let forbidden = memory::forbid_core_dumps(is_development);
     forbidden.map_err(|error| Failure::new(error).context("cannot forbid core dumps"))?;

@@ -1,4 +1,4 @@
-//! Which server a command talks to, and how: flags first, then the environment.
+//! Connects a command to its servers, which flags or the environment name.
 
 use kes_client::{
     Client, ClientConfig, ClientError, ConnectError, Endpoint, Proxies, SetupError, Timeouts,
@@ -15,14 +15,15 @@ use crate::variable;
 
 pub(crate) use crate::credentials::api_key;
 
-/// The variables that name the servers; the first one that is set counts. The others are the name
-/// of older releases, and the one that MinIO reads.
+/// The variables that name the servers; the first one that is set is used.
+///
+/// The others are the name of older releases and that of MinIO.
 const SERVER: [&str; 3] = ["MINIO_KES_SERVER", "KES_SERVER", "MINIO_KMS_KES_ENDPOINT"];
 
-/// The server when none is named.
+/// The default server.
 const SERVER_DEFAULT: &str = "127.0.0.1:7373";
 
-/// A client, and who it is.
+/// A client and its identity.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Prepares for talking to the servers; connects to none yet.
+    /// Makes the client; it does not connect yet.
     pub(crate) fn new(
         server: Option<&str>,
         access: &Access,
@@ -50,14 +51,14 @@ impl Connection {
             let failure = Failure::new(error);
             match files {
                 _ if is_untrusting => failure.hint(TRUST_ADVICE),
-                Some(files) if is_of_files => files.are_useless(failure),
+                Some(files) if is_of_files => files.unusable(failure),
                 _ => failure,
             }
         })?;
         Ok(Self { client, identity, has_proxy })
     }
 
-    /// A failed call, with what the person could do about it.
+    /// Makes the failure of a call, with a hint about what to do.
     pub(crate) fn explain(&self, error: ClientError) -> Failure {
         let advice = if error.is_untrusted() {
             Some(TRUST_ADVICE.to_owned())
@@ -85,7 +86,7 @@ impl Connection {
 }
 
 const TRUST_ADVICE: &str = "trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
-                            SSL_CERT_FILE=<file>, or do without verification (-k)";
+                            SSL_CERT_FILE=<file>, or switch verification off (-k)";
 
 fn endpoints(
     server: Option<&str>,
@@ -97,7 +98,7 @@ fn endpoints(
         (None, Some((name, text))) => (text.as_str(), *name),
         (None, None) => (SERVER_DEFAULT, "the default"),
     };
-    // In the whole text: a password may hold a comma.
+    // The whole text is checked, because a password may contain a comma.
     if text.contains('@') {
         return Err(Failure::usage(
             "an address has no user name and no password: leave out what stands before the '@'",
@@ -105,7 +106,7 @@ fn endpoints(
         .context(source));
     }
     let mut endpoints = Vec::new();
-    // A comma too many is no server.
+    // Superfluous commas are ignored.
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let refused =
             |reason: String| Failure::usage(reason).context(format!("{source}: '{part}'"));
@@ -120,7 +121,7 @@ fn endpoints(
     Ok(endpoints)
 }
 
-/// The proxies of the environment, and whether there are any; key servers need `HTTPS_PROXY` alone.
+/// Reads the proxies of the environment, and whether there are any; key servers need only `HTTPS_PROXY`.
 fn proxies(
     endpoints: &[Endpoint],
     environment: &dyn Environment,
@@ -142,7 +143,7 @@ fn is_refused(error: &ClientError) -> bool {
     })
 }
 
-/// Whether a server that is not on this machine, which no proxy stands before, cannot be reached.
+/// Whether a TCP connection to a server on another machine failed.
 fn has_remote_tcp_error(error: &ClientError) -> bool {
     let ClientError::Unreachable(attempts) = error else { return false };
     attempts.0.iter().any(|attempt| {
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused_with_its_variable() {
+    fn a_text_that_is_not_a_server_is_refused_with_its_variable() {
         for (name, value, text) in [
             (
                 "KES_SERVER",

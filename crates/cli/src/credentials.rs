@@ -1,4 +1,4 @@
-//! Who calls: an API key, or a certificate and its private key.
+//! Credentials of the caller: an API key, or a certificate and its private key.
 
 use kes_client::ClientIdentity;
 use kes_config::{Environment, advice};
@@ -9,26 +9,27 @@ use kes_types::{Clock as _, Identity, Secret, SystemClock};
 use crate::args::Access;
 use crate::exit::Failure;
 use crate::input;
-use crate::material::{self, Source as Contents, Wanted};
+use crate::material::{self, Input, Wanted};
 use crate::password;
 use crate::variable;
 
-/// The variables that hold an API key, or the path of a file with one; the first one that is set
-/// counts. Others than the first are names of older releases, and those that MinIO reads; so below.
+/// The variables of an API key, or of the path of a file with one; the first one that is set is used.
+///
+/// The others are names of older releases and of MinIO, also in the lists below.
 const API_KEY: [&str; 4] = ["MINIO_KES_API_KEY", "KES_API_KEY", API_KEY_FILE, MINIO_API_KEY];
 const API_KEY_FILE: &str = "MINIO_KES_API_KEY_FILE";
 const MINIO_API_KEY: &str = "MINIO_KMS_KES_API_KEY";
 const KEY_FILE: [&str; 3] = ["MINIO_KES_KEY_FILE", "KES_CLIENT_KEY", "MINIO_KES_CLIENT_KEY"];
 const CERT_FILE: [&str; 3] = ["MINIO_KES_CERT_FILE", "KES_CLIENT_CERT", "MINIO_KES_CLIENT_CERT"];
-/// MinIO's own: they count when none of the others is set.
+/// MinIO's variables, which are used if none of the others is set.
 const MINIO_KEY_FILE: [&str; 1] = ["MINIO_KMS_KES_KEY_FILE"];
 const MINIO_CERT_FILE: [&str; 1] = ["MINIO_KMS_KES_CERT_FILE"];
 
-/// What a client shows of itself, and its identity.
+/// The credentials of a client, and their identity.
 pub(crate) struct Credentials {
     pub(crate) shown: ClientIdentity,
     pub(crate) identity: Identity,
-    /// The files that it was read from; none for an API key.
+    /// The files that they were read from; `None` for an API key.
     pub(crate) files: Option<KeyPairFiles>,
 }
 
@@ -40,10 +41,10 @@ pub(crate) struct KeyPairFiles {
 }
 
 impl KeyPairFiles {
-    /// Adds to what the TLS library says of them which files they are.
-    pub(crate) fn are_useless(&self, failure: Failure) -> Failure {
+    /// Adds the names of the files to an error of the TLS library.
+    pub(crate) fn unusable(&self, failure: Failure) -> Failure {
         let Self { key, cert } = self;
-        self.hint(failure.context(format!("'{key}' and '{cert}' are of no use to a client")))
+        self.hint(failure.context(format!("'{key}' and '{cert}' cannot be used by a client")))
     }
 
     fn hint(&self, failure: Failure) -> Failure {
@@ -55,16 +56,18 @@ impl KeyPairFiles {
 }
 
 impl Credentials {
-    /// Those of the command line, else of the environment.
+    /// Finds the credentials of the command line, otherwise of the environment.
     pub(crate) fn new(access: &Access, environment: &dyn Environment) -> Result<Self, Failure> {
-        match Source::find(access, environment)? {
-            Source::ApiKey(text) => Self::of_api_key(&api_key(&text)?),
-            Source::ApiKeyFile(path) => {
+        match CredentialSource::find(access, environment)? {
+            CredentialSource::ApiKey(text) => Self::of_api_key(&api_key(&text)?),
+            CredentialSource::ApiKeyFile(path) => {
                 let text = input::read(&path)?;
                 let key = api_key(&text);
                 Self::of_api_key(&key.map_err(|failure| failure.context(format!("'{path}'")))?)
             }
-            Source::Files(files) => Self::of_files(files, password::of_environment(environment)?),
+            CredentialSource::Files(files) => {
+                Self::of_files(files, password::of_environment(environment)?)
+            }
         }
     }
 
@@ -78,7 +81,7 @@ impl Credentials {
 
     fn of_files(files: KeyPairFiles, password: Option<Secret>) -> Result<Self, Failure> {
         let cert = files.cert.as_str();
-        let chain = material::certificates(Contents::File(cert.as_ref()), &input::read(cert)?)?;
+        let chain = material::certificates(Input::File(cert.as_ref()), &input::read(cert)?)?;
         let first = chain.first().map(Vec::as_slice).unwrap_or_default();
         let identity = certificate_identity(first);
         let identity = identity.map_err(|error| input::cannot_read(cert, error))?.identity;
@@ -95,29 +98,29 @@ impl Credentials {
     }
 }
 
-/// Where the credentials are.
+/// The source of the credentials.
 #[derive(Debug, PartialEq, Eq)]
-enum Source {
+enum CredentialSource {
     ApiKey(Secret),
     ApiKeyFile(String),
     Files(KeyPairFiles),
 }
 
-impl Source {
-    /// The API key of the command line, else the API key or the files of the environment.
+impl CredentialSource {
+    /// Finds the API key of the command line, otherwise the API key or the files of the environment.
     fn find(access: &Access, environment: &dyn Environment) -> Result<Self, Failure> {
         if let Some(key) = &access.api_key {
             return Ok(Self::ApiKey(key.clone()));
         }
         let api_key = variable::first_of(&API_KEY, environment)?;
-        let mut files = Files::find(&KEY_FILE, &CERT_FILE, environment)?;
+        let mut files = FileVariables::find(&KEY_FILE, &CERT_FILE, environment)?;
         let is_ours = |(name, _): &(&str, String)| *name != MINIO_API_KEY;
         if files.first().is_none() && !api_key.as_ref().is_some_and(is_ours) {
-            files = Files::find(&MINIO_KEY_FILE, &MINIO_CERT_FILE, environment)?;
+            files = FileVariables::find(&MINIO_KEY_FILE, &MINIO_CERT_FILE, environment)?;
         }
         match (api_key, files.first()) {
             (Some((api_key, _)), Some(file)) => Err(Failure::usage(format!(
-                "{api_key} and {file} are set: which one counts is not clear"
+                "{api_key} and {file} are both set, but only one of them can be used"
             ))
             .hint("unset one of them")),
             (Some((API_KEY_FILE, path)), None) => Ok(Self::ApiKeyFile(path)),
@@ -131,15 +134,15 @@ impl Source {
     }
 }
 
-/// The variables of a private key and its certificate.
-struct Files {
+/// The variables of a private key and its certificate that are set.
+struct FileVariables {
     key: Option<(&'static str, String)>,
     cert: Option<(&'static str, String)>,
-    /// The names to be set, where one is missing.
+    /// The names that a message shows for a missing variable.
     names: [&'static str; 2],
 }
 
-impl Files {
+impl FileVariables {
     fn find(
         key: &[&'static str],
         cert: &[&'static str],
@@ -152,16 +155,16 @@ impl Files {
         })
     }
 
-    /// The name of one that is set.
+    /// The name of a variable that is set.
     fn first(&self) -> Option<&'static str> {
         self.key.as_ref().or(self.cert.as_ref()).map(|(name, _)| *name)
     }
 
-    fn both(self) -> Result<Source, Failure> {
+    fn both(self) -> Result<CredentialSource, Failure> {
         let [key_name, cert_name] = self.names;
         let (set, missing) = match (self.key, self.cert) {
             (Some((_, key)), Some((_, cert))) => {
-                return Ok(Source::Files(KeyPairFiles { key, cert }));
+                return Ok(CredentialSource::Files(KeyPairFiles { key, cert }));
             }
             (Some((key, _)), None) => (key, cert_name),
             (None, Some((cert, _))) => (cert, key_name),
@@ -171,13 +174,13 @@ impl Files {
     }
 }
 
-/// Reads an API key as people paste it.
+/// Parses an API key, with blanks around it.
 pub(crate) fn api_key(text: &Secret) -> Result<ApiKey, Failure> {
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
     text.trim().parse::<ApiKey>().map_err(Failure::new)
 }
 
-/// Reads a private key that TLS takes; the password is asked for if it is needed and not given.
+/// Reads a private key that TLS supports; asks for its password if it is needed and not given.
 fn private_key(path: &str, password: Option<Secret>) -> Result<pem::PrivateKey, Failure> {
     let text = input::read(path)?;
     let given = password.is_some();
@@ -196,7 +199,7 @@ fn private_key(path: &str, password: Option<Secret>) -> Result<pem::PrivateKey, 
         PemError::WrongPassword if given => input::cannot_read(path, error)
             .hint(format!("the password is that of {}", password::VARIABLE)),
         PemError::WrongPassword => input::cannot_read(path, error),
-        _ => material::unusable(Contents::File(path.as_ref()), &text, Wanted::PrivateKey, error),
+        _ => material::unusable(Input::File(path.as_ref()), &text, Wanted::PrivateKey, error),
     })?;
     match advice::unfit_key(&format!("'{path}'"), &key) {
         Some(text) => Err(Failure::message(text)),
@@ -220,23 +223,23 @@ mod tests {
         }
     }
 
-    fn of(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Source, Failure> {
+    fn of(arguments: &[&str], variables: &[(&str, &str)]) -> Result<CredentialSource, Failure> {
         let variables = variables.iter().map(|(name, value)| (*name, *value));
         let environment: BTreeMap<String, String> =
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Source::find(&access(arguments), &environment)
+        CredentialSource::find(&access(arguments), &environment)
     }
 
-    fn key(text: &str) -> Source {
-        Source::ApiKey(Secret::from(text.to_owned()))
+    fn key(text: &str) -> CredentialSource {
+        CredentialSource::ApiKey(Secret::from(text.to_owned()))
     }
 
-    fn files(key: &str, cert: &str) -> Source {
-        Source::Files(KeyPairFiles { key: key.to_owned(), cert: cert.to_owned() })
+    fn files(key: &str, cert: &str) -> CredentialSource {
+        CredentialSource::Files(KeyPairFiles { key: key.to_owned(), cert: cert.to_owned() })
     }
 
     #[test]
-    fn credentials_come_from_the_flag_then_the_environment_and_never_from_two_places() {
+    fn credentials_come_from_the_flag_then_the_environment_and_never_from_two_sources() {
         let set = [("KES_CLIENT_KEY", "k"), ("MINIO_KES_CERT_FILE", "c")];
         assert_eq!(of(&["-a", "x"], &set).unwrap(), key("x"));
         assert_eq!(of(&["-e", "old"], &[("MINIO_KMS_KES_API_KEY", "y")]).unwrap(), key("y"));
@@ -244,7 +247,7 @@ mod tests {
         let both = [("KES_API_KEY", "secret"), set[0]];
         assert_eq!(
             of(&[], &both).unwrap_err().text(),
-            "KES_API_KEY and KES_CLIENT_KEY are set: which one counts is not clear"
+            "KES_API_KEY and KES_CLIENT_KEY are both set, but only one of them can be used"
         );
         assert_eq!(
             of(&[], &set[..1]).unwrap_err().text(),
@@ -259,20 +262,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_the_api_key_counts_after_the_keys_themselves_and_before_minio_s() {
+    fn a_file_with_the_api_key_is_used_after_the_keys_themselves_and_before_minio_s() {
         let file = ("MINIO_KES_API_KEY_FILE", "/run/secrets/kes");
-        let expected = Source::ApiKeyFile("/run/secrets/kes".to_owned());
+        let expected = CredentialSource::ApiKeyFile("/run/secrets/kes".to_owned());
         assert_eq!(of(&[], &[file]).unwrap(), expected);
         assert_eq!(of(&[], &[file, ("MINIO_KMS_KES_API_KEY", "x")]).unwrap(), expected);
         assert_eq!(of(&[], &[file, ("KES_API_KEY", "x")]).unwrap(), key("x"));
         assert_eq!(
             of(&[], &[file, ("KES_CLIENT_CERT", "c")]).unwrap_err().text(),
-            "MINIO_KES_API_KEY_FILE and KES_CLIENT_CERT are set: which one counts is not clear"
+            "MINIO_KES_API_KEY_FILE and KES_CLIENT_CERT are both set, but only one of them can be used"
         );
     }
 
     #[test]
-    fn minio_s_own_files_count_when_nothing_of_ours_is_set() {
+    fn minio_s_own_files_are_used_when_no_variable_of_kes_is_set() {
         let minio = [("MINIO_KMS_KES_KEY_FILE", "mk"), ("MINIO_KMS_KES_CERT_FILE", "mc")];
         let with = |others: &[(&'static str, &'static str)]| of(&[], &[&minio, others].concat());
         assert_eq!(with(&[]).unwrap(), files("mk", "mc"));
@@ -285,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             with(&[("MINIO_KMS_KES_API_KEY", "x")]).unwrap_err().text(),
-            "MINIO_KMS_KES_API_KEY and MINIO_KMS_KES_KEY_FILE are set: which one counts is not clear"
+            "MINIO_KMS_KES_API_KEY and MINIO_KMS_KES_KEY_FILE are both set, but only one of them can be used"
         );
         assert_eq!(
             of(&[], &minio[1..]).unwrap_err().text(),

@@ -1,4 +1,4 @@
-//! `kes server --dev`: everything fresh, nothing kept.
+//! The development server, `kes server --dev`: new credentials, and keys in memory only.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,20 +6,20 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kes_config::{CacheExpiry, ClientAuth, ListenAddress, Live, Log, Proxy, Tls};
-use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
+use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate};
 use kes_policy::{Admin, PolicySet};
+use kes_types::Random;
 
 use crate::exit::Failure;
 use crate::private_folder::PrivateFolder;
 
-/// Where a development server listens unless `--addr` says otherwise: on this machine alone. Its
-/// credentials are made for trying out, and a network is no place for them.
+/// The default address of a development server: this machine only, because its credentials are for tests.
 pub(crate) const ADDRESS: &str = "127.0.0.1:7373";
 
-/// The longest a development server's certificates are of use.
+/// The validity of a development server's certificates.
 const VALIDITY: Duration = Duration::from_hours(90 * 24);
 
-/// A key name for the lines that the banner shows.
+/// The key name in the commands of the banner.
 const EXAMPLE_KEY: &str = "my-key";
 
 /// The files of the private folder.
@@ -27,20 +27,20 @@ const SERVER_CERTIFICATE: &str = "server.crt";
 const ADMIN_CERTIFICATE: &str = "admin.crt";
 const ADMIN_KEY: &str = "admin.key";
 
-/// The name that the banner gives the server's certificate where it cannot be a file of ours.
+/// The file name in the banner for the server's certificate if no private folder can be made.
 const SAVED_CERTIFICATE: &str = "kes-server.crt";
 
-/// A development server's credentials.
+/// The credentials of a development server.
 pub(crate) struct Development {
     admin: ApiKey,
     files: Files,
 }
 
-/// Where the credentials are for those who read them from files.
+/// The files of the credentials.
 enum Files {
     /// In a private folder, which is removed when this is dropped.
     Folder(PrivateFolder),
-    /// Nowhere, because no private folder can be made: the banner shows the server's certificate.
+    /// No files, because no private folder can be made: the banner shows the server's certificate.
     Memory { cause: io::Error, certificate_pem: String },
 }
 
@@ -65,11 +65,10 @@ impl Development {
 
     fn configuration(&self, server: &IssuedCertificate) -> Result<Live, Failure> {
         let admin = Admin::new(&self.admin.identity().to_string());
-        let key = kes_crypto::pem::private_key(server.private_key_pem().expose(), None);
         Ok(Live {
             policies: PolicySet::new(admin, Vec::new()).map_err(Failure::new)?,
             tls: Tls {
-                key: key.map_err(Failure::new)?,
+                key: server.private_key().clone(),
                 chain: vec![server.certificate_der().to_vec()],
                 auth: ClientAuth::Off,
                 ca: None,
@@ -81,42 +80,45 @@ impl Development {
         })
     }
 
-    /// Writes what a person needs to use the server: one line contains `API Key`, and its third
-    /// word is the key.
+    /// Writes the commands to use the server; one line contains `API Key`, and its third word is the key.
     pub(crate) fn write_banner(&self, address: SocketAddr, to: &mut impl Write) -> io::Result<()> {
         let endpoint = crate::banner::endpoints(address).swap_remove(0);
         let text = self.admin.text();
         let key = String::from_utf8_lossy(text.expose());
-        writeln!(to, "{:<11} {key}", "API Key")?;
-        writeln!(to)?;
-        writeln!(to, "Keys are kept in memory: they are gone when this server ends.")?;
-        writeln!(to, "{}", reach(address.ip()))?;
-        writeln!(to)?;
+        writeln!(
+            to,
+            "{:<11} {key}\n\n\
+             Keys are kept in memory: they are gone when this server ends.\n\
+             {}\n",
+            "API Key",
+            reach(address.ip())
+        )?;
         let certificate = match &self.files {
             Files::Folder(folder) => folder.path().join(SERVER_CERTIFICATE).display().to_string(),
             Files::Memory { cause, certificate_pem } => {
-                writeln!(to, "No private temporary folder can be made: {cause}.")?;
-                writeln!(to, "These lines save the server's certificate:")?;
-                writeln!(to)?;
-                writeln!(to, "cat > {SAVED_CERTIFICATE} <<'EOF'")?;
-                writeln!(to, "{}", certificate_pem.trim_end())?;
-                writeln!(to, "EOF")?;
-                writeln!(to)?;
+                writeln!(
+                    to,
+                    "No private temporary folder can be made: {cause}.\n\
+                     These lines save the server's certificate:\n\n\
+                     cat > {SAVED_CERTIFICATE} <<'EOF'\n\
+                     {}\n\
+                     EOF\n",
+                    certificate_pem.trim_end()
+                )?;
                 format!("$PWD/{SAVED_CERTIFICATE}")
             }
         };
-        writeln!(to, "For MinIO:")?;
-        writeln!(to)?;
-        writeln!(to, "  export MINIO_KMS_KES_ENDPOINT={endpoint}")?;
-        writeln!(to, "  export MINIO_KMS_KES_API_KEY={key}")?;
-        writeln!(to, "  export MINIO_KMS_KES_CAPATH={certificate}")?;
-        writeln!(to, "  export MINIO_KMS_KES_KEY_NAME={EXAMPLE_KEY}")?;
-        writeln!(to)?;
-        writeln!(to, "For the command line:")?;
-        writeln!(to)?;
-        writeln!(to, "  export MINIO_KES_SERVER={endpoint} MINIO_KES_API_KEY={key}")?;
-        writeln!(to, "  kes key ls -k")?;
-        writeln!(to)?;
+        writeln!(
+            to,
+            "For MinIO:\n\n  \
+               export MINIO_KMS_KES_ENDPOINT={endpoint}\n  \
+               export MINIO_KMS_KES_API_KEY={key}\n  \
+               export MINIO_KMS_KES_CAPATH={certificate}\n  \
+               export MINIO_KMS_KES_KEY_NAME={EXAMPLE_KEY}\n\n\
+             For the command line:\n\n  \
+               export MINIO_KES_SERVER={endpoint} MINIO_KES_API_KEY={key}\n  \
+               kes key ls -k\n"
+        )?;
         if let Files::Folder(folder) = &self.files {
             write_curl_lines(folder.path(), &endpoint, to)?;
         }
@@ -124,7 +126,7 @@ impl Development {
     }
 }
 
-/// Who can reach a server that listens there.
+/// Says who can reach a server with this address.
 fn reach(ip: IpAddr) -> &'static str {
     match ip {
         ip if ip.is_loopback() => {
@@ -137,7 +139,7 @@ fn reach(ip: IpAddr) -> &'static str {
     }
 }
 
-/// Lines for curl, which reads the admin's certificate and key from files.
+/// Writes commands for curl, which reads the admin's certificate and key from files.
 fn write_curl_lines(folder: &Path, endpoint: &str, to: &mut impl Write) -> io::Result<()> {
     let show = |file: &str| folder.join(file).display().to_string();
     let curl = format!(
@@ -146,14 +148,15 @@ fn write_curl_lines(folder: &Path, endpoint: &str, to: &mut impl Write) -> io::R
         show(ADMIN_CERTIFICATE),
         show(ADMIN_KEY)
     );
-    writeln!(to, "With curl, create a key and get a data key:")?;
-    writeln!(to)?;
-    writeln!(to, "  {curl} -X PUT {endpoint}/v1/key/create/{EXAMPLE_KEY}")?;
-    writeln!(to, "  {curl} -X PUT -d '{{}}' {endpoint}/v1/key/generate/{EXAMPLE_KEY}")?;
-    writeln!(to)
+    writeln!(
+        to,
+        "With curl, create a key and get a data key:\n\n  \
+           {curl} -X PUT {endpoint}/v1/key/create/{EXAMPLE_KEY}\n  \
+           {curl} -X PUT -d '{{}}' {endpoint}/v1/key/generate/{EXAMPLE_KEY}\n"
+    )
 }
 
-/// Writes the credentials into a private folder of their own.
+/// Writes the credentials into a new private folder.
 fn write_files(
     server: &IssuedCertificate,
     client: &IssuedCertificate,

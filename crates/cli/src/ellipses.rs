@@ -1,9 +1,9 @@
-//! Ranges in braces, as MinIO writes lists of hosts: `kes-{1...4}.example.com`.
+//! Expands ranges in braces, MinIO's notation for lists of hosts: `kes-{1...4}.example.com`.
 
-/// The most texts that one text may stand for.
+/// The maximum number of texts that one text expands to.
 const TEXTS_MAX: usize = 1024;
 
-/// A text with braces that are no range `{<first>...<last>}`.
+/// The errors for braces that are not a range `{<first>...<last>}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidRange {
     #[error("braces hold a range like {{1...4}}, from a number to one that is not smaller")]
@@ -12,10 +12,9 @@ pub(crate) enum InvalidRange {
     TooMany,
 }
 
-/// All texts that a text stands for; itself if it has no braces.
+/// Expands a text to all texts of its ranges; without braces to itself.
 ///
-/// Numbers are decimal, or hexadecimal if they have letters. They have leading zeros if the last
-/// one begins with a zero.
+/// Numbers are decimal, or hexadecimal if they have letters. They have leading zeros if the last number has.
 pub(crate) fn expand(text: &str) -> Result<Vec<String>, InvalidRange> {
     let mut texts = vec![String::new()];
     let mut rest = text;

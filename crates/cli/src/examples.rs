@@ -1,4 +1,4 @@
-//! What the help of each command ends with.
+//! Examples at the end of the help of each command.
 
 pub(crate) const KES: &str = "\
 Examples:
@@ -71,7 +71,7 @@ mod tests {
 
     use crate::args::Args;
 
-    /// The words of the part of a line that is a command of ours, as a shell splits it.
+    /// Splits the `kes` command of a line into words, as a shell does.
     fn words(line: &str) -> Option<Vec<String>> {
         let ours = line.split(" | ").map(str::trim).find(|part| part.starts_with("kes "))?;
         let ours = ours.split(" < ").next()?;

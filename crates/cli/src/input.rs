@@ -12,15 +12,17 @@ use crate::exit::Failure;
 /// The longest file that is read where nothing else is said, in bytes.
 pub(crate) const BYTES_MAX: usize = 1024 * 1024;
 
-/// Stands for standard input where an API key or a file is named.
+/// The argument that means standard input instead of an API key or a file.
 pub(crate) const STANDARD_INPUT: &str = "-";
 
 /// The lines around a PEM section.
 const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_END: &[u8] = b"-----END ";
 
-/// Reads all of standard input. At a terminal it asks for a line and does not show what is typed;
-/// where that begins a PEM section, it reads the section to its end.
+/// Reads all of standard input.
+///
+/// On a terminal it asks for a line and does not show the typed text. If the line begins a PEM section, it
+/// reads the section to its end.
 pub(crate) fn standard(prompt: &str) -> io::Result<Secret> {
     let input = io::stdin();
     if input.is_terminal() {
@@ -29,12 +31,12 @@ pub(crate) fn standard(prompt: &str) -> io::Result<Secret> {
     all(input.lock(), BYTES_MAX)
 }
 
-/// Asks for a line on the terminal without showing what is typed.
+/// Asks for a line on the terminal without showing the typed text.
 pub(crate) fn ask(prompt: &str) -> io::Result<Secret> {
     rpassword::prompt_password(prompt).map(Secret::from)
 }
 
-/// A line, and where it begins a PEM section those that follow, to the section's end.
+/// Returns a line; if it begins a PEM section, with the lines up to the section's end.
 fn lines(first: Secret, mut next: impl FnMut() -> io::Result<Secret>) -> io::Result<Secret> {
     let begins_with = |line: &Secret, text| line.expose().trim_ascii_start().starts_with(text);
     if !begins_with(&first, PEM_BEGIN) {
@@ -64,9 +66,9 @@ pub(crate) fn read(path: impl AsRef<Path>) -> Result<Secret, Failure> {
     contents.map_err(|error| cannot_read(path, error))
 }
 
-/// Reads all that there is; an error if that is more than `bytes_max`.
+/// Reads a whole input, which must not be longer than `bytes_max`.
 pub(crate) fn all(reader: impl Read, bytes_max: usize) -> io::Result<Secret> {
-    // In one piece: a buffer that grows leaves copies behind.
+    // With enough capacity: a buffer that grows leaves copies in memory.
     let mut bytes = Vec::with_capacity(bytes_max + 1);
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     reader.take(limit).read_to_end(&mut bytes)?;
@@ -81,7 +83,7 @@ fn too_large(bytes_max: usize) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes"))
 }
 
-/// A file that is of no use.
+/// Makes the failure for a file that cannot be read.
 pub(crate) fn cannot_read(
     path: impl AsRef<Path>,
     error: impl Error + Send + Sync + 'static,

@@ -36,7 +36,13 @@ use zeroizing_alloc::ZeroAlloc;
 use crate::args::Args;
 use crate::output::Output;
 
-/// Wipes what is freed: key schedules, plaintexts and their copies in buffers included.
+/// Wipes freed memory, with key schedules, plaintexts and their copies in buffers.
+///
+/// jemalloc unmaps memory that was not used for 5 s, by a thread of its own, and is built not to retain
+/// addresses (`.cargo/config.toml`). In locked memory `madvise(MADV_DONTNEED)` fails, so the memory of a burst
+/// would stay resident, but `munmap` works. mimalloc has neither: memory that one thread allocated and
+/// another one freed stays until the first thread allocates much again, which an idle server does not do.
+/// Slabs are small, so that one object that stays after a burst does not keep the pages of many others.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 

@@ -1,19 +1,19 @@
-//! API keys in messages: they are replaced before anybody reads them.
+//! Replaces API keys in messages.
 
 use std::borrow::Cow;
 
-/// What stands in a message for an API key.
+/// The replacement of an API key.
 const MASK: &str = "<API key>";
 
-/// What an API key's text begins with, before the number of its version.
-const HEAD: &str = "kes:v";
+/// The prefix of an API key, before the number of its version.
+const PREFIX: &str = "kes:v";
 
-/// The length of an API key without its head, and its first character: base64 of a zero byte and 32
-/// others.
+/// The length of an API key without its prefix, and its first character: base64 of a zero byte and 32 other
+/// bytes.
 const BARE_LEN: usize = 44;
 const BARE_FIRST: u8 = b'A';
 
-/// The text with a placeholder for everything that looks like an API key, with its head or without.
+/// Replaces everything that looks like an API key, with its prefix or without.
 pub(crate) fn api_keys(text: &str) -> Cow<'_, str> {
     let mut masked = String::new();
     let mut rest = text;
@@ -29,34 +29,34 @@ pub(crate) fn api_keys(text: &str) -> Cow<'_, str> {
     masked.into()
 }
 
-/// Whether something in the text looks like an API key.
+/// Whether the text contains something that looks like an API key.
 pub(crate) fn holds_api_key(text: &str) -> bool {
     first(text).is_some()
 }
 
-/// Where the first API key begins and ends.
+/// Finds the begin and the end of the first API key.
 fn first(text: &str) -> Option<(usize, usize)> {
-    match (with_head(text), bare(text)) {
-        (Some(with_head), Some(bare)) => Some(with_head.min(bare)),
-        (with_head, bare) => with_head.or(bare),
+    match (with_prefix(text), bare(text)) {
+        (Some(with_prefix), Some(bare)) => Some(with_prefix.min(bare)),
+        (with_prefix, bare) => with_prefix.or(bare),
     }
 }
 
-/// A head with something behind it: also a part of an API key is secret.
-fn with_head(text: &str) -> Option<(usize, usize)> {
-    // As long as the text, byte for byte.
+/// Finds a prefix with text after it: a part of an API key is secret too.
+fn with_prefix(text: &str) -> Option<(usize, usize)> {
+    // The offsets are the same as in the text.
     let lowercase = text.to_ascii_lowercase();
-    lowercase.match_indices(HEAD).find_map(|(start, _)| {
-        let (version, key) = lowercase.get(start + HEAD.len()..)?.split_once(':')?;
+    lowercase.match_indices(PREFIX).find_map(|(start, _)| {
+        let (version, key) = lowercase.get(start + PREFIX.len()..)?.split_once(':')?;
         let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
         let is_end = |c: char| !c.is_ascii_alphanumeric() && !"+/-_=:".contains(c);
         let key = key.split(is_end).next().unwrap_or_default().trim_end_matches(':');
-        let end = start + HEAD.len() + version.len() + 1 + key.len();
+        let end = start + PREFIX.len() + version.len() + 1 + key.len();
         (is_version && !key.is_empty()).then_some((start, end))
     })
 }
 
-/// A word of base64 that is as long as an API key and begins as one.
+/// Finds a word of base64 that has the length and the first character of an API key.
 fn bare(text: &str) -> Option<(usize, usize)> {
     let mut next = 0;
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
@@ -75,7 +75,7 @@ mod tests {
     const BARE: &str = "AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 
     #[test]
-    fn api_keys_are_masked_wherever_they_stand() {
+    fn api_keys_are_masked_everywhere() {
         for (before, after) in [("", ""), ("'", "'"), ("--api-key: '", "' is ä"), ("ä ", "\n")] {
             for key in [BARE, "kes:v1:c2VjcmV0", "KES:V1:c2VjcmV0", "kes:v12:x", "kes:v1:-_="] {
                 let masked = format!("{before}{MASK}{after}");

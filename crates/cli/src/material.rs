@@ -1,4 +1,4 @@
-//! Certificates and private keys in PEM, and what is said where something else is found.
+//! Reads certificates and private keys in PEM, and explains other contents.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::exit::Failure;
 
 pub(crate) use kes_config::advice::Wanted;
 
-/// Where contents were read from.
+/// The source of contents.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
+pub(crate) enum Input<'a> {
     File(&'a Path),
     StandardInput,
 }
 
-impl Source<'_> {
-    /// Says where the contents of a failure come from.
+impl Input<'_> {
+    /// Adds the source to a failure.
     pub(crate) fn about(self, failure: Failure) -> Failure {
         match self {
             Self::File(path) => failure.context(format!("'{}'", path.display())),
@@ -26,7 +26,7 @@ impl Source<'_> {
         }
     }
 
-    /// A text about the source, which is the text's subject.
+    /// Makes a failure of a text that begins with the source.
     fn message(self, text: impl FnOnce(&str, Option<&Path>) -> String) -> Failure {
         match self {
             Self::File(path) => {
@@ -37,15 +37,15 @@ impl Source<'_> {
     }
 }
 
-/// The certificates of PEM contents, in DER and in their order; at least one.
-pub(crate) fn certificates(source: Source<'_>, contents: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
+/// Returns the certificates of PEM contents, in DER and in their order; at least one.
+pub(crate) fn certificates(source: Input<'_>, contents: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
     pem::certificates(contents.expose())
         .map_err(|error| unusable(source, contents, Wanted::Certificate, error))
 }
 
-/// A failure for contents that do not hold what is wanted: what they hold, and what would be right.
+/// Makes the failure for contents that are not the expected ones: what they are, and what is expected.
 pub(crate) fn unusable(
-    source: Source<'_>,
+    source: Input<'_>,
     contents: &Secret,
     wanted: Wanted,
     error: PemError,
@@ -75,7 +75,7 @@ fn holds_private_key(contents: &[u8]) -> bool {
     !matches!(pem::private_key(contents, None), Err(PemError::NoKey | PemError::Malformed))
 }
 
-/// What would be right where nothing is known but what is wrong.
+/// Returns a hint about the expected contents if the actual ones are not known.
 fn right(wanted: Wanted, error: &PemError) -> String {
     match (wanted, error) {
         (_, PemError::SeveralKeys) => "leave one private key in the file".to_owned(),

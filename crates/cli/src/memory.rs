@@ -1,5 +1,4 @@
-//! What the process asks of the system: keys stay in memory, not in swap and not in core dumps;
-//! and as many open files as it may have.
+//! Settings of the process: locked memory, no core dumps, and the limit of open files.
 
 use std::fmt;
 use std::io;
@@ -13,17 +12,16 @@ use rustix::thread::{CapabilitySet, capabilities};
 /// Whether the process's memory is kept out of swap.
 #[derive(Debug)]
 pub(crate) enum Locking {
-    /// All of it, as it is touched.
+    /// All memory is locked when it is first used.
     Locked,
-    /// Not at all.
+    /// Memory is not locked.
     NotLocked(NotLocked),
 }
 
-/// Why memory is not locked.
+/// The reasons why memory is not locked.
 #[derive(Debug)]
 pub(crate) enum NotLocked {
-    /// Locking under a finite limit would make later allocations and threads fail: the limit
-    /// counts address space.
+    /// The limit is finite, so later allocations and threads would fail, because it counts address space.
     NotPermitted,
     /// The kernel refused.
     Refused(io::Error),
@@ -43,8 +41,8 @@ impl fmt::Display for NotLocked {
     }
 }
 
-/// Locks the process's memory, now and later, page by page as it is touched, where the system lets
-/// it have all it asks for.
+/// Locks the current and future memory of the process, page by page when it is first used, if the system
+/// permits to lock all of it.
 pub(crate) fn lock() -> Locking {
     let is_unlimited = getrlimit(Resource::Memlock).current.is_none();
     let is_capable =
@@ -58,11 +56,11 @@ pub(crate) fn lock() -> Locking {
     }
 }
 
-/// Raises the limit of open files as far as the system lets us; returns it, if there is one.
+/// Raises the limit of open files to the maximum and returns it; `None` means no limit.
 pub(crate) fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // Where it cannot be raised it stays as it is.
+    // An error leaves the limit unchanged.
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current
 }

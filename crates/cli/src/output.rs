@@ -1,4 +1,4 @@
-//! What is written to standard output and standard error, and how.
+//! Writes data to standard output, and messages to standard error.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
@@ -18,19 +18,19 @@ const YELLOW: &str = "\x1b[1;33m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The process's outputs. Data goes to standard output, everything else to standard error.
+/// The outputs of the process: data goes to standard output, everything else to standard error.
 #[derive(Debug)]
 pub(crate) struct Output {
     out: Stdout,
     err: Stderr,
-    /// Whether a person looks at standard output.
+    /// Whether standard output is a terminal.
     is_terminal: bool,
     is_out_colored: bool,
     is_err_colored: bool,
 }
 
 impl Output {
-    /// Colours where it was asked for; by default on terminals, unless `NO_COLOR` is set.
+    /// Makes the outputs; by default they have colours on terminals if `NO_COLOR` is not set.
     pub(crate) fn new(color: Color, environment: &dyn Environment) -> Self {
         let no_color = environment.variable("NO_COLOR");
         let wants_color = no_color.is_ok_and(|value| value.is_none_or(|value| value.is_empty()));
@@ -49,12 +49,12 @@ impl Output {
         }
     }
 
-    /// Whether a person looks at standard output.
+    /// Whether standard output is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// A text that stands out where colours are in use.
+    /// Formats a text as bold if colours are in use.
     pub(crate) fn bold<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.is_out_colored { format!("{BOLD}{text}{PLAIN}").into() } else { text.into() }
     }
@@ -64,7 +64,7 @@ impl Output {
         self.write(text.as_bytes(), b"\n")
     }
 
-    /// Writes data as it is, followed by a line's end on a terminal only.
+    /// Writes data unchanged, followed by a line break on a terminal only.
     pub(crate) fn bare(&self, text: &str) -> Result<(), Failure> {
         self.write(text.as_bytes(), if self.is_terminal { b"\n" } else { b"" })
     }
@@ -76,19 +76,19 @@ impl Output {
 
     /// Writes a warning to standard error.
     pub(crate) fn warn(&self, text: &str) {
-        self.complain("Warning", YELLOW, text);
+        self.message("Warning", YELLOW, text);
     }
 
-    /// Writes why a command failed to standard error; gives its exit code.
+    /// Writes the failure of a command to standard error and returns its exit code.
     pub(crate) fn report(&self, failure: &Failure) -> ExitCode {
-        // Whoever closed the pipe has read what it wanted.
+        // A reader that closes the pipe has read enough.
         if !failure.is_broken_pipe() {
-            self.complain("Error", RED, &failure.text());
+            self.message("Error", RED, &failure.text());
             for other in failure.others() {
-                self.complain("Error", RED, other);
+                self.message("Error", RED, other);
             }
             if let Some(advice) = failure.advice() {
-                self.complain("Hint", BOLD, advice);
+                self.message("Hint", BOLD, advice);
             }
         }
         failure.code()
@@ -102,10 +102,10 @@ impl Output {
             .map_err(|error| Failure::new(OutputError(error)))
     }
 
-    fn complain(&self, label: &str, color: &str, text: &str) {
+    fn message(&self, label: &str, color: &str, text: &str) {
         let text = printable(&mask::api_keys(text));
         let mut err = self.err.lock();
-        // There is nobody left to tell when standard error is closed.
+        // An error cannot be reported when standard error is closed.
         let _ = if self.is_err_colored {
             writeln!(err, "{color}{label}:{PLAIN} {text}")
         } else {
@@ -114,10 +114,10 @@ impl Output {
     }
 }
 
-/// Writes help, the version or what is wrong with the arguments; gives the exit code.
+/// Writes help, the version or an error about the arguments, and returns the exit code.
 pub(crate) fn usage(message: clap::Error) -> ExitCode {
     let message = usage::without_secrets(message);
-    // There is nobody left to tell when the output is closed.
+    // An error cannot be reported when the output is closed.
     let _ = match message.to_string().strip_prefix("error: ") {
         Some(text) => write!(io::stderr(), "Error: {}", mask::api_keys(text)),
         None => message.print(),
@@ -125,8 +125,9 @@ pub(crate) fn usage(message: clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(1))
 }
 
-/// A text as a terminal may show it: a server's words can neither move the cursor nor turn the
-/// direction of what stands around them.
+/// Replaces unprintable characters of a text.
+///
+/// The text of a server can then neither move the cursor nor change the direction of the text around it.
 pub(crate) fn printable(text: &str) -> String {
     let shown =
         |char| if escape::is_unprintable(char) { char::REPLACEMENT_CHARACTER } else { char };

@@ -1,4 +1,4 @@
-//! Two files that are of use together only: both are written, or none.
+//! Writes two files that belong together: both or none.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
@@ -11,30 +11,30 @@ use tempfile::{NamedTempFile, TempPath};
 /// A file to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewFile<'a> {
-    /// Where it goes.
+    /// The path.
     pub(crate) path: &'a Path,
-    /// What is in it.
+    /// The contents.
     pub(crate) contents: &'a [u8],
-    /// Its permissions, before the process's mask.
+    /// The permissions, before the umask.
     pub(crate) mode: u32,
 }
 
-/// Why neither file was written.
+/// The reasons why the files were not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PairError {
-    /// Both files have one name.
+    /// Both files have the same name.
     #[error("'{}' cannot be both files", .0.display())]
     Same(PathBuf),
-    /// A file is there, and is not to be replaced.
+    /// A file exists and must not be replaced.
     #[error("'{}' already exists", .0.display())]
     Exists(PathBuf),
-    /// What is there cannot be replaced by a file.
+    /// The path is not a regular file.
     #[error("'{}' is not a file", .0.display())]
     NotAFile(PathBuf),
-    /// A symbolic link is there, but not what it leads to.
+    /// The path is a symbolic link to a file that does not exist.
     #[error("'{}' is a symbolic link to a file that does not exist", .0.display())]
     Dangling(PathBuf),
-    /// A symbolic link of another user is there, which may lead anywhere.
+    /// The path is a symbolic link of another user, which may lead anywhere.
     #[error("'{}' is a symbolic link of another user", .0.display())]
     Foreign(PathBuf),
     /// Writing failed.
@@ -42,14 +42,15 @@ pub(crate) enum PairError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
 }
 
-/// Where the files are to be written: at the ends of symbolic links, which stay. Fails if they cannot
-/// be written for what is there already.
+/// Returns the paths to write to: the targets of symbolic links, which stay.
+///
+/// Fails if existing files prevent writing.
 pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<[PathBuf; 2], PairError> {
     let [first, second] = paths;
     if is_same(first, second) {
@@ -63,9 +64,10 @@ pub(crate) fn check(paths: [&Path; 2], overwrite: bool) -> Result<[PathBuf; 2], 
     Ok(targets)
 }
 
-/// The file that a path leads to, or the path itself if nothing is there. Only a regular file may be
-/// replaced, and only links of this user or of root are followed: in a folder that others write to,
-/// a link is somebody else's choice of what is replaced.
+/// Returns the file that a path leads to, or the path itself if it does not exist.
+///
+/// Only a regular file may be replaced, and only links of this user or of root are followed: in a folder
+/// that other users write to, a link would let them choose the file that is replaced.
 fn target(path: &Path, overwrite: bool) -> Result<PathBuf, PairError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -96,31 +98,32 @@ fn target(path: &Path, overwrite: bool) -> Result<PathBuf, PairError> {
     }
 }
 
-/// Writes both files, or leaves everything as it was. Each appears at once with all its contents;
-/// what is there is replaced only with `overwrite`.
+/// Writes both files, or changes nothing.
+///
+/// Each file appears at once with all its contents; existing files are replaced only with `overwrite`.
 pub(crate) fn write(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
     let [first, second] = files;
     let [first_target, second_target] = check([first.path, second.path], overwrite)?;
     let files =
         [NewFile { path: &first_target, ..first }, NewFile { path: &second_target, ..second }];
-    place(files, overwrite)
+    rename_both(files, overwrite)
 }
 
-/// Writes both files or none, whatever became of their names since they were checked.
-fn place(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
+/// Writes both files or none, also if the paths have changed since they were checked.
+fn rename_both(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
     let [first, second] = files;
     let (staged_first, staged_second) = (stage(&first)?, stage(&second)?);
     let old_first = if overwrite { set_aside(first.path)? } else { None };
     let installed = install(staged_first, first.path).and_then(|()| {
         replace(staged_second, second.path, overwrite).inspect_err(|_| {
-            // Ours: `install` does not replace anything.
+            // This file is new: `install` does not replace files.
             let _ = fs::remove_file(first.path);
         })
     });
     match (installed, old_first) {
         (Err(error), Some(old)) => {
             old.persist(first.path).map_err(|lost| {
-                // Kept under the name it has: it may be the only copy of a key.
+                // It keeps its temporary name, because it may be the only copy of a key.
                 let kept = lost.path.keep();
                 failed(kept.as_deref().unwrap_or(first.path))(lost.error)
             })?;
@@ -130,7 +133,7 @@ fn place(files: [NewFile<'_>; 2], overwrite: bool) -> Result<(), PairError> {
     }
 }
 
-/// Writes a file under a name that nobody uses, beside its own.
+/// Writes a file with a temporary name in the same folder.
 fn stage(file: &NewFile<'_>) -> Result<NamedTempFile, PairError> {
     let write = || {
         let permissions = Permissions::from_mode(file.mode);
@@ -144,7 +147,7 @@ fn stage(file: &NewFile<'_>) -> Result<NamedTempFile, PairError> {
     write().map_err(failed(file.path))
 }
 
-/// Moves what has the name out of the way; it is gone once the answer is dropped.
+/// Renames an existing file to a temporary name; it is removed when the returned path is dropped.
 fn set_aside(path: &Path) -> Result<Option<TempPath>, PairError> {
     let aside = NamedTempFile::with_prefix_in(".kes-", folder(path)).map_err(failed(path))?;
     match fs::rename(path, aside.path()) {
@@ -154,7 +157,7 @@ fn set_aside(path: &Path) -> Result<Option<TempPath>, PairError> {
     }
 }
 
-/// Gives a staged file its name, if the name is free.
+/// Renames a staged file to its name, if the name is free.
 fn install(staged: NamedTempFile, path: &Path) -> Result<(), PairError> {
     match staged.persist_noclobber(path) {
         Ok(_) => Ok(()),
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_under_two_names_is_refused_before_anything_is_touched() {
+    fn one_file_under_two_names_is_refused_before_anything_is_changed() {
         let folder = tempfile::tempdir().unwrap();
         let (plain, dotted) = (folder.path().join("key"), folder.path().join("./key"));
         fs::write(&plain, "old").unwrap();
@@ -263,19 +266,19 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (key, cert) = (folder.path().join("key"), folder.path().join("cert"));
             fs::create_dir(&cert).unwrap();
-            place(files(&key, &cert), overwrite).unwrap_err();
+            rename_both(files(&key, &cert), overwrite).unwrap_err();
             assert_eq!(names(folder.path()), ["cert"]);
             assert!(matches!(write(files(&key, &cert), true), Err(PairError::NotAFile(_))));
 
             fs::write(&key, "old").unwrap();
-            place(files(&key, &cert), overwrite).unwrap_err();
+            rename_both(files(&key, &cert), overwrite).unwrap_err();
             assert_eq!(fs::read(&key).unwrap(), b"old");
             assert_eq!(names(folder.path()), ["cert", "key"]);
         }
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_stays() {
+    fn other_kinds_of_files_are_refused_and_stay() {
         let folder = tempfile::tempdir().unwrap();
         let (plain, socket) = (folder.path().join("plain"), folder.path().join("socket"));
         let _listener = UnixListener::bind(&socket).unwrap();

@@ -13,13 +13,13 @@ use crate::input;
 use crate::output::Output;
 use crate::variable;
 
-/// The variable with the password, as `MinIO` reads it.
+/// The variable with the password, which `MinIO` reads too.
 pub(crate) const VARIABLE: &str = "MINIO_KMS_KES_KEY_PASSWORD";
 
-/// The longest password in a file, in bytes.
+/// The maximum length of a password in a file, in bytes.
 const LEN_MAX: usize = 4096;
 
-/// Permissions by which others than the owner read a file.
+/// The permissions of other users to read a file.
 const OTHERS_READ: u32 = 0o044;
 
 /// Asks for a password without showing it.
@@ -28,8 +28,8 @@ pub(crate) fn ask(prompt: &str) -> Result<Secret, Failure> {
         .map_err(|error| Failure::new(error).context("cannot ask for a password on the terminal"))
 }
 
-/// The password for something new: that of the file, else that of the environment, else one that is
-/// typed twice on the terminal.
+/// Returns the password for a new key: of the file, otherwise of the environment, otherwise typed twice on
+/// the terminal.
 pub(crate) fn of_new(
     file: Option<&Path>,
     environment: &dyn Environment,
@@ -45,12 +45,12 @@ pub(crate) fn of_new(
     }
 }
 
-/// The password of the environment, if it is set and not empty.
+/// Returns the password of the environment, if it is set and not empty.
 pub(crate) fn of_environment(environment: &dyn Environment) -> Result<Option<Secret>, Failure> {
     Ok(variable::value(VARIABLE, environment)?.map(Secret::from))
 }
 
-/// The contents of a file without its last line end.
+/// Returns the contents of a file without the last line break.
 fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
     let open = || -> io::Result<_> {
         let file = File::open(path)?;
@@ -66,7 +66,7 @@ fn of_file(path: &Path, output: &Output) -> Result<Secret, Failure> {
     })?;
     if is_open_to_others {
         output.warn(&format!(
-            "others can read the password in '{0}': take their permission with 'chmod 600'",
+            "other users can read the password in '{0}': restrict it with 'chmod 600'",
             path.display()
         ));
     }

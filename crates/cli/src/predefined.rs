@@ -1,4 +1,4 @@
-//! The keys that the configuration names, created where they are missing.
+//! Creates the keys that the configuration names, if they do not exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::Failure;
 use crate::telemetry::NOTICE;
 
-/// How long after a failure creation is tried again while the store's health does not change.
-const AGAIN_AFTER: Duration = Duration::from_mins(1);
+/// The retry interval after a failure while the store's health does not change.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Keys that are to be there.
+/// The keys to create.
 pub(crate) struct Predefined {
     keyring: Arc<Keyring>,
     permit: Permit,
@@ -28,8 +28,9 @@ impl Predefined {
         Self { keyring: Arc::clone(keyring), permit, keys }
     }
 
-    /// Creates the keys; existing ones are left alone. While the store cannot be reached there is
-    /// nothing wrong with the configuration: what is left is to be created later.
+    /// Creates the keys that do not exist.
+    ///
+    /// If the store cannot be reached, it returns the remaining keys, which are created later.
     pub(crate) async fn create_now(mut self) -> Result<Option<Self>, Failure> {
         while let Some(name) = self.keys.last() {
             match self.create(name).await {
@@ -51,38 +52,38 @@ impl Predefined {
         Ok(None)
     }
 
-    /// Creates the keys as soon as the store can be used, until `stop`.
+    /// Creates the keys when the store can be used, until `stop` is cancelled.
     pub(crate) async fn create_when_possible(self, stop: CancellationToken) {
-        let _ = stop.run_until_cancelled(self.create_at_last()).await;
+        let _ = stop.run_until_cancelled(self.create_all()).await;
     }
 
-    async fn create_at_last(mut self) {
+    async fn create_all(mut self) {
         let mut health = self.keyring.health();
-        let mut told = BTreeMap::new();
+        let mut logged = BTreeMap::new();
         while !self.keys.is_empty() {
-            // The keyring, which we hold, has the sender.
+            // The sender lives as long as the keyring.
             let _ = health.wait_for(|health| *health == Health::Reachable).await;
             health.mark_unchanged();
             let mut left = Vec::new();
             for name in std::mem::take(&mut self.keys) {
                 if let Err(error) = self.create(&name).await {
                     let reason = format!("{error:?}");
-                    // Once, however often it is tried in vain.
-                    if told.get(&name) != Some(&reason) {
+                    // Each reason is logged once, not at each retry.
+                    if logged.get(&name) != Some(&reason) {
                         let cause: &dyn std::error::Error = &error;
                         tracing::error!(
                             key = name.as_str(),
                             cause,
                             "cannot create a key that the configuration names"
                         );
-                        told.insert(name.clone(), reason);
+                        logged.insert(name.clone(), reason);
                     }
                     left.push(name);
                 }
             }
             self.keys = left;
             if !self.keys.is_empty() {
-                let _ = tokio::time::timeout(AGAIN_AFTER, health.changed()).await;
+                let _ = tokio::time::timeout(RETRY_INTERVAL, health.changed()).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A temporary folder that no other user can read, write to or replace by another one.
+//! Temporary folders that no other user can read, write to or replace.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
@@ -10,24 +10,25 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 
-/// Permissions by which others than the owner reach a folder's entries.
+/// The permissions of other users for a folder.
 const OF_OTHERS: u32 = 0o077;
 
-/// Permissions by which a group and everybody else write to a folder; the sticky bit keeps them from
-/// removing or renaming what is not theirs.
+/// The permissions of the group and of all other users to write to a folder.
+///
+/// The sticky bit prevents that they remove or rename files of others.
 const GROUP_WRITES: u32 = 0o020;
-const EVERYBODY_WRITES: u32 = 0o002;
+const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// A folder of this user alone, which is removed with its files when this is dropped.
+/// A folder for this user only, which is removed with its files when this is dropped.
 pub(crate) struct PrivateFolder {
     folder: TempDir,
-    /// The folder itself, whatever stands at its path.
+    /// The open folder, independent of what is at its path later.
     handle: OwnedFd,
 }
 
 impl PrivateFolder {
-    /// Makes a folder with a random name below `parent`. Fails where another user could replace it.
+    /// Makes a folder with a random name in `parent`; fails if another user could replace it.
     pub(crate) fn new_in(parent: &Path, prefix: &str) -> io::Result<Self> {
         let parent = parent.canonicalize().map_err(|error| about(parent, &error))?;
         for folder in parent.ancestors() {
@@ -47,12 +48,12 @@ impl PrivateFolder {
         Ok(Self { folder, handle: handle.into() })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes a new file that this user alone can read. Fails if the name is taken, by a link too.
+    /// Writes a new file for this user only; fails if the name exists, also as a link.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -61,15 +62,15 @@ impl PrivateFolder {
     }
 }
 
-/// Checks that other users cannot rename what is below a folder.
+/// Checks that other users cannot rename entries of a folder.
 fn check_above(folder: &Path, found: &Metadata) -> io::Result<()> {
     let shown = folder.display();
     if found.uid() != 0 && found.uid() != geteuid().as_raw() {
         return Err(refused(format!("'{shown}' belongs to another user")));
     }
-    // A group of this user's own, as many systems make one for each user, is nobody else.
+    // Many systems have a group for each user, which has no other members.
     let is_own_group = found.gid() == getegid().as_raw();
-    let others = if is_own_group { EVERYBODY_WRITES } else { GROUP_WRITES | EVERYBODY_WRITES };
+    let others = if is_own_group { OTHERS_WRITE } else { GROUP_WRITES | OTHERS_WRITE };
     if found.mode() & others != 0 && found.mode() & STICKY == 0 {
         return Err(refused(format!("other users can replace what is in '{shown}'")));
     }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn files_go_into_the_folder_that_was_made_whatever_stands_at_its_path() {
+    fn files_go_into_the_folder_that_was_made_also_if_its_path_changes() {
         let (parent, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let folder = PrivateFolder::new_in(parent.path(), "a-").unwrap();
         let moved = parent.path().join("moved");

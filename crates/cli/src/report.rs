@@ -1,4 +1,4 @@
-//! What is known of one server, in the forms in which it is shown.
+//! The report of `kes status` about one server, as text and as JSON.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,57 +10,42 @@ use serde::Serialize;
 use crate::output::printable;
 
 const DAY: i64 = 24 * 60 * 60;
-/// A certificate that is valid for less than these days is warned about.
+/// A certificate that expires in less than this number of days causes a warning.
 const DAYS_LEFT_MIN: i64 = 30;
 
-/// What is known of one server.
+/// The status of one server, or the reason why it is missing.
+#[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) endpoint: String,
+    #[serde(flatten)]
     pub(crate) status: Option<Status>,
-    /// How long the answer took, or its failure.
-    pub(crate) latency: Duration,
-    /// Not known of a connection through a proxy.
+    /// The response time in nanoseconds, if there is a status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<u64>,
+    /// The server's certificate; not known through a proxy.
+    #[serde(flatten)]
     pub(crate) certificate: Option<Expiry>,
-    /// The routes, if they were asked for.
+    /// The routes, if they were requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<Vec<ApiRoute>>,
-    /// Why the status or the routes are missing.
+    /// The reason why the status or the routes are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-/// A report in JSON.
-#[derive(Serialize)]
-pub(crate) struct ReportJson<'a> {
-    endpoint: &'a str,
-    #[serde(flatten)]
-    status: Option<&'a Status>,
-    /// Nanoseconds, as those of the key store.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate_not_after: Option<Timestamp>,
-    /// Whole days; negative when it has expired.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate_days_left: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<&'a [ApiRoute]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
 impl Report {
-    /// A server of which nothing is known yet.
+    /// Makes an empty report.
     pub(crate) fn new(endpoint: String) -> Self {
-        let (status, certificate, api, error) = (None, None, None, None);
-        Self { endpoint, status, latency: Duration::ZERO, certificate, api, error }
+        Self { endpoint, status: None, latency: None, certificate: None, api: None, error: None }
     }
 
-    /// All of it, a label and a text each.
+    /// The lines of the report, each a label and a text.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = vec![("Server", self.endpoint.clone())];
         if let Some(status) = &self.status {
             facts.push(("Version", printable(&status.version)));
             facts.push(("Uptime", uptime(status.uptime)));
-            facts.push(("Latency", milliseconds(self.latency)));
+            facts.push(("Latency", milliseconds(self.latency.unwrap_or_default())));
             facts.push(("Key store", keystore(status)));
         }
         if let Some(certificate) = self.certificate {
@@ -77,7 +62,7 @@ impl Report {
         facts
     }
 
-    /// One line: the server, and whether it can do its work.
+    /// The server and its state on one line.
     pub(crate) fn summary(&self) -> String {
         let endpoint = &self.endpoint;
         match (&self.status, &self.error) {
@@ -90,7 +75,7 @@ impl Report {
         }
     }
 
-    /// What is wrong with the server, if anything.
+    /// The problem of the server, if there is one.
     pub(crate) fn problem(&self) -> Option<String> {
         let endpoint = &self.endpoint;
         if let Some(error) = &self.error {
@@ -99,48 +84,37 @@ impl Report {
         let problem = keystore_problem(self.status.as_ref()?)?;
         Some(format!("the key store of {endpoint} is {problem}"))
     }
-
-    pub(crate) fn to_json(&self) -> ReportJson<'_> {
-        let status = self.status.as_ref();
-        let latency = status.and_then(|_| u64::try_from(self.latency.as_nanos()).ok());
-        ReportJson {
-            endpoint: &self.endpoint,
-            status,
-            latency,
-            certificate_not_after: self.certificate.map(|certificate| certificate.not_after),
-            certificate_days_left: self.certificate.map(Expiry::days_left),
-            api: self.api.as_deref(),
-            error: self.error.as_deref(),
-        }
-    }
 }
 
-/// When a certificate is valid, as seen from now.
-#[derive(Clone, Copy, Debug)]
+/// The validity of a certificate at the current time.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Expiry {
+    #[serde(skip)]
+    is_valid_yet: bool,
+    #[serde(skip)]
     not_before: Timestamp,
+    #[serde(rename = "certificate_not_after")]
     not_after: Timestamp,
-    now: Timestamp,
+    /// Whole days until it expires; negative if it has expired.
+    #[serde(rename = "certificate_days_left")]
+    days_left: i64,
 }
 
 impl Expiry {
-    /// Reads a certificate in DER; none if that is not possible.
+    /// Reads a certificate in DER; `None` if that is not possible.
     pub(crate) fn of(der: &[u8], now: SystemTime) -> Option<Self> {
         let facts = certificate_facts(der).ok()?;
-        let (not_before, not_after) = (facts.not_before, facts.not_after);
-        Some(Self { not_before, not_after, now: now.into() })
+        let (not_before, not_after, now) = (facts.not_before, facts.not_after, now.into());
+        let seconds_left = not_after.unix_seconds() - Timestamp::unix_seconds(now);
+        let days_left = seconds_left.div_euclid(DAY);
+        Some(Self { is_valid_yet: now >= not_before, not_before, not_after, days_left })
     }
 
-    /// Whole days until it expires; negative when it has.
-    fn days_left(self) -> i64 {
-        (self.not_after.unix_seconds() - self.now.unix_seconds()).div_euclid(DAY)
-    }
-
-    /// What is wrong with the certificate, or will be soon.
+    /// The warning about a certificate that is not valid or will expire soon.
     pub(crate) fn warning(self) -> Option<String> {
         let (not_before, not_after) = (self.not_before, self.not_after);
-        match self.days_left() {
-            _ if self.now < not_before => Some(format!("not valid before {not_before}")),
+        match self.days_left {
+            _ if !self.is_valid_yet => Some(format!("not valid before {not_before}")),
             ..0 => Some(format!("expired since {not_after}: renew it")),
             left @ 0..DAYS_LEFT_MIN => {
                 Some(format!("valid until {not_after}, {} left: renew it", days(left)))
@@ -152,7 +126,7 @@ impl Expiry {
     fn text(self) -> String {
         match self.warning() {
             Some(warning) => format!("WARN: {warning}"),
-            None => format!("valid until {}, {} left", self.not_after, days(self.days_left())),
+            None => format!("valid until {}, {} left", self.not_after, days(self.days_left)),
         }
     }
 }
@@ -168,7 +142,7 @@ fn days(count: i64) -> String {
 fn keystore(status: &Status) -> String {
     match (keystore_problem(status), status.keystore_latency) {
         (Some(problem), _) => problem.to_owned(),
-        (None, Some(nanos)) => format!("online, {}", milliseconds(Duration::from_nanos(nanos))),
+        (None, Some(nanos)) => format!("online, {}", milliseconds(nanos)),
         (None, None) => "online".to_owned(),
     }
 }
@@ -195,11 +169,11 @@ fn route_text(route: &ApiRoute) -> String {
     format!("{method:<6} {path:<26} {body:<8} {timeout}")
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+fn milliseconds(nanos: u64) -> String {
+    format!("{:.1} ms", Duration::from_nanos(nanos).as_secs_f64() * 1000.0)
 }
 
-/// Days, hours, minutes and seconds, from the first that is not zero.
+/// Formats days, hours, minutes and seconds, from the first that is not zero.
 fn uptime(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),
@@ -222,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uptime_is_told_in_the_units_that_matter() {
+    fn uptime_begins_with_the_largest_unit_that_is_not_zero() {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (3600, "1h 0m 0s"), (90_061, "1d 1h 1m 1s")]
         {
             assert_eq!(uptime(seconds), text);
@@ -269,7 +243,7 @@ mod tests {
         assert_eq!(report.facts(), expected);
         assert_eq!(report.summary(), "https://a:1 error: no connection within 5 s");
         assert_eq!(report.problem().unwrap(), "https://a:1: no connection within 5 s");
-        let json = serde_json::to_string(&report.to_json()).unwrap();
+        let json = serde_json::to_string(&report).unwrap();
         assert_eq!(json, r#"{"endpoint":"https://a:1","error":"no connection within 5 s"}"#);
     }
 
@@ -314,7 +288,7 @@ mod tests {
             let mut report = report("");
             report.certificate = Expiry::of(&der, now);
             assert!(report.facts().contains(&("Certificate", text.to_owned())), "{text}");
-            let json = serde_json::to_value(report.to_json()).unwrap();
+            let json = serde_json::to_value(&report).unwrap();
             assert_eq!(json["certificate_not_after"], "2027-04-25T08:00:00Z");
             assert_eq!(json["certificate_days_left"], days_left, "{text}");
         }

@@ -1,9 +1,10 @@
-//! The key store of the configuration, opened.
+//! Opens the key store of the configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kes_config::{AwsKeystore, FsKeystore, Keystore, KvVersion, VaultKeystore};
+use kes_crypto::SystemRandom;
 use kes_outbound::Proxies;
 use kes_store::{BoxError, KeyStore, MemoryStore, Metered};
 use kes_store_aws::AwsStore;
@@ -17,102 +18,103 @@ use tokio_util::task::TaskTracker;
 use crate::exit::Failure;
 use crate::telemetry::{NOTICE, StoreCalls};
 
-/// How often the health of a store is looked at that has no setting for it.
+/// The interval of health checks for stores without a setting for it.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the last of a store's own tasks may take.
-const LAST_WAIT: Duration = Duration::from_secs(3);
+/// The timeout for the end of a store's own tasks.
+const TASKS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where keys are kept.
+/// The key store to open.
 pub(crate) enum Storage {
-    /// Where the configuration says.
+    /// The key store of the configuration.
     Configured(Keystore),
-    /// In memory; gone when the server ends.
+    /// Memory, which is lost when the server ends.
     Memory,
 }
 
-/// A store that is open.
-pub(crate) struct Opened {
+/// An open key store.
+pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn KeyStore>,
-    /// The store in words, for the banner.
+    /// The description of the store for the banner.
     pub(crate) name: String,
     pub(crate) probe_every: Duration,
 }
 
-/// The tasks of a store's own, which last as long as the store is needed: longer than requests.
+/// The background tasks of a store, which run until after the last request.
 #[derive(Default)]
-pub(crate) struct Upkeep {
+pub(crate) struct StoreTasks {
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Upkeep {
-    /// Ends them.
+impl StoreTasks {
+    /// Ends the tasks and waits for them.
     pub(crate) async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LAST_WAIT, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(TASKS_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("the key store's own tasks did not end in time");
         }
     }
 }
 
-/// Opens a store. What the operator should know about it goes into the log.
+/// Opens a store and logs its warnings.
 pub(crate) async fn open(
     storage: Storage,
     proxies: Proxies,
-    upkeep: &Upkeep,
-) -> Result<Opened, Failure> {
+    tasks: &StoreTasks,
+) -> Result<OpenStore, Failure> {
     match storage {
-        Storage::Memory => Ok(Opened {
+        Storage::Memory => Ok(OpenStore {
             store: metered(MemoryStore::new()),
             name: "memory (keys are gone when this server ends)".to_owned(),
             probe_every: PROBE_EVERY,
         }),
         Storage::Configured(Keystore::Fs(settings)) => open_fs(settings).await,
         Storage::Configured(Keystore::Vault(settings)) => {
-            open_vault(*settings, proxies, upkeep).await
+            open_vault(*settings, proxies, tasks).await
         }
-        Storage::Configured(Keystore::Aws(settings)) => open_aws(*settings, proxies, upkeep).await,
+        Storage::Configured(Keystore::Aws(settings)) => open_aws(*settings, proxies, tasks).await,
     }
 }
 
-async fn open_fs(settings: FsKeystore) -> Result<Opened, Failure> {
+async fn open_fs(settings: FsKeystore) -> Result<OpenStore, Failure> {
     let name = format!("filesystem {}", settings.path.display());
     let place = format!("keystore.fs.path{}", kes_config::relative_to(&settings.path));
-    // On a thread of its own: a disk that hangs must not keep a signal from ending the start.
-    let opening =
-        task::spawn_blocking(move || FsStore::open(&settings.path, Arc::new(SystemClock)));
+    // In a thread of its own: if a disk hangs, a signal must still end the start.
+    let opening = task::spawn_blocking(move || {
+        FsStore::open(&settings.path, Arc::new(SystemClock), Arc::new(SystemRandom::new()))
+    });
     let opened = opening.await.map_err(Failure::new)?;
     let (store, warnings) = opened.map_err(|error| Failure::new(error).context(place))?;
-    tell(warnings.into_iter().map(Into::into).collect());
-    Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
+    log_warnings(warnings.into_iter().map(Into::into).collect());
+    Ok(OpenStore { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
 async fn open_vault(
     settings: VaultKeystore,
     proxies: Proxies,
-    upkeep: &Upkeep,
-) -> Result<Opened, Failure> {
+    tasks: &StoreTasks,
+) -> Result<OpenStore, Failure> {
     proxies.check(&settings.endpoint).map_err(Failure::new)?;
     let (name, probe_every) = (describe(&settings), settings.ping);
-    let opened = VaultStore::open(kes_store_vault::Parts {
+    let opened = VaultStore::open(kes_store_vault::VaultStoreDeps {
         settings,
         proxies,
         clock: Arc::new(SystemClock),
-        tasks: upkeep.tasks.clone(),
-        stop: upkeep.stop.clone(),
+        tasks: tasks.tasks.clone(),
+        stop: tasks.stop.clone(),
     });
     let (store, warnings) = opened.await.map_err(Failure::new)?;
-    tell(warnings);
-    Ok(Opened { store: metered(store), name, probe_every })
+    log_warnings(warnings);
+    Ok(OpenStore { store: metered(store), name, probe_every })
 }
 
 async fn open_aws(
     settings: AwsKeystore,
     proxies: Proxies,
-    upkeep: &Upkeep,
-) -> Result<Opened, Failure> {
+    tasks: &StoreTasks,
+) -> Result<OpenStore, Failure> {
     proxies.check(&settings.endpoint).map_err(Failure::new)?;
     let mut name = format!("AWS Secrets Manager {} in {}", settings.endpoint, settings.region);
     if !settings.prefix.is_empty() {
@@ -121,19 +123,20 @@ async fn open_aws(
     if let Some(key) = &settings.kms_key {
         name = format!("{name}, KMS key {key}");
     }
-    let opened = AwsStore::open(kes_store_aws::Parts {
+    let opened = AwsStore::open(kes_store_aws::AwsStoreDeps {
         settings,
         proxies,
         clock: Arc::new(SystemClock),
-        tasks: upkeep.tasks.clone(),
-        stop: upkeep.stop.clone(),
+        random: Arc::new(SystemRandom::new()),
+        tasks: tasks.tasks.clone(),
+        stop: tasks.stop.clone(),
     });
     let (store, warnings) = opened.await.map_err(Failure::new)?;
-    tell(warnings);
-    Ok(Opened { store: metered(store), name, probe_every: PROBE_EVERY })
+    log_warnings(warnings);
+    Ok(OpenStore { store: metered(store), name, probe_every: PROBE_EVERY })
 }
 
-/// `Vault https://127.0.0.1:8200, K/V v2 at kv/my-folder`
+/// Describes the store: `Vault https://127.0.0.1:8200, K/V v2 at kv/my-folder`.
 fn describe(settings: &VaultKeystore) -> String {
     let version = match settings.version {
         KvVersion::V1 => "v1",
@@ -152,8 +155,8 @@ fn describe(settings: &VaultKeystore) -> String {
     name
 }
 
-/// Tells what the operator should know after a start.
-fn tell(warnings: Vec<BoxError>) {
+/// Logs the warnings of a start, independent of the log level.
+fn log_warnings(warnings: Vec<BoxError>) {
     for warning in warnings {
         tracing::warn!(target: NOTICE, "{}", Failure::of(warning).text());
     }

@@ -1,4 +1,4 @@
-//! The process's log: lines on standard error, and errors to whoever follows `/v1/log/error`.
+//! The log of the process: lines on standard error, and errors for the subscribers of `/v1/log/error`.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -18,18 +18,20 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The target of what an operator is told whatever the log level: warnings about the configuration
-/// and its surroundings, and what signals do.
+/// The target of events that are logged independent of the log level: warnings about the configuration and
+/// its environment, and the effect of signals.
 pub(crate) const NOTICE: &str = "notice";
 
-/// Lines that wait to be written to standard error; where it takes no more, newer ones are lost.
+/// The maximum number of buffered lines for standard error; further ones are dropped.
 const LINES_MAX: usize = 8192;
 
 /// The field that holds an event's message.
 const MESSAGE: &str = "message";
 
-/// Starts logging, once per process. Lines are written by a thread of their own until what is
-/// returned is dropped.
+/// Starts logging, once per process.
+///
+/// A separate thread writes the lines until the returned guard is dropped. It drops lines when standard
+/// error is blocked, because a stalled log must not stop the server.
 pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
@@ -43,25 +45,25 @@ pub(crate) fn start(level: LogLevel, errors: ErrorLog) -> WorkerGuard {
         .fmt_fields(LineFields)
         .with_filter(targets(filter(level)));
     let stream = ErrorStream(errors).with_filter(targets(LevelFilter::ERROR));
-    // A second start, in a test say, keeps the first.
+    // A second start, for example in a test, keeps the first one.
     let _ = tracing_subscriber::registry().with(lines).with(stream).try_init();
     guard
 }
 
-/// Our own lines by the configured level; of the libraries below no more than their warnings: they
-/// tell of every frame.
+/// Selects events: those of this program by the configured level, and of libraries only warnings, because
+/// they log every frame.
 fn targets(level: LevelFilter) -> Targets {
     let libraries =
         ["h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "tokio_util", "tower"];
     Targets::new()
         .with_default(level)
         .with_targets(libraries.map(|library| (library, level.min(LevelFilter::WARN))))
-        // Their errors name keys; what comes of them is ours to tell.
+        // Their errors contain names of keys; the stores log the results.
         .with_targets(["aws_", "rustify", "vaultrs"].map(|library| (library, LevelFilter::OFF)))
         .with_target(NOTICE, Level::INFO)
 }
 
-/// The configuration counts as Go does: debug -4, info 0, warn 4, error 8, and anything between.
+/// Converts a log level, which has the numbers of Go: debug -4, info 0, warn 4, error 8, and all between.
 fn filter(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Off | LogLevel::At(9..) => LevelFilter::OFF,
@@ -73,7 +75,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Hands error events to the error log's followers.
+/// Sends error events to the subscribers of the error log.
 struct ErrorStream(ErrorLog);
 
 impl<S: Subscriber> Layer<S> for ErrorStream {
@@ -89,7 +91,7 @@ impl<S: Subscriber> Layer<S> for ErrorStream {
     }
 }
 
-/// Formats the message and the fields of an event on one line, in printable characters.
+/// Formats the message and the fields of an event on one line of printable characters.
 #[derive(Debug)]
 struct LineFields;
 
@@ -101,7 +103,7 @@ impl<'w> FormatFields<'w> for LineFields {
     }
 }
 
-/// Writes fields in their order, the message first.
+/// Writes the message, then the fields in their order.
 struct Line<'w> {
     writer: Writer<'w>,
     is_empty: bool,
@@ -150,7 +152,7 @@ impl Visit for Line<'_> {
     }
 }
 
-/// Tells the debug log of every call to the key store.
+/// Logs every call to the key store at the level debug.
 #[derive(Debug)]
 pub(crate) struct StoreCalls;
 
@@ -166,11 +168,11 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what it is told, as text of the log.
+    /// Collects the lines of the log.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<String>>>);
+    struct Lines(Arc<Mutex<Vec<String>>>);
 
-    impl<S: Subscriber> Layer<S> for Kept {
+    impl<S: Subscriber> Layer<S> for Lines {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut line = String::new();
             LineFields.format_fields(Writer::new(&mut line), event).unwrap();
@@ -180,8 +182,8 @@ mod tests {
 
     #[test]
     fn each_part_of_an_event_is_escaped_once() {
-        let kept = Kept::default();
-        let subscriber = tracing_subscriber::registry().with(kept.clone());
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::registry().with(lines.clone());
         let hostile = "a\n\\nb\u{202e}\"";
         let inner = std::io::Error::other("in\rner");
         let outer = kes_server::BindError::Listen { addresses: Vec::new(), source: inner };
@@ -189,7 +191,7 @@ mod tests {
             let cause: &dyn Error = &outer;
             tracing::error!(text = hostile, shown = %hostile, cause, n = 5, "it's '{hostile}'");
         });
-        let lines = kept.0.lock().unwrap();
+        let lines = lines.0.lock().unwrap();
         let [line] = &lines[..] else { panic!("{lines:?}") };
         let escaped = r"a\n\\nb\u{202e}";
         let wanted = format!(
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_between_show_what_is_above_them() {
+    fn levels_between_show_the_levels_above_them() {
         for (severity, level) in [
             (8, LevelFilter::ERROR),
             (6, LevelFilter::ERROR),

@@ -1,4 +1,4 @@
-//! Which servers a command trusts.
+//! The servers that a command trusts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,15 @@ use kes_crypto::pem;
 use crate::args::Access;
 use crate::exit::Failure;
 use crate::input;
-use crate::material::{self, Source};
+use crate::material::{self, Input};
 use crate::variable;
 
-/// MinIO's own: a file or a folder of trusted certificates, beside those of the system.
+/// MinIO's variable: a file or a folder of trusted certificates, in addition to those of the system.
 const CA_PATH: &str = "MINIO_KMS_KES_CAPATH";
 
-/// Any server with `-k`; else those that the system trusts, which `SSL_CERT_FILE` and `SSL_CERT_DIR`
-/// replace, and those that MinIO trusts.
+/// Returns the trusted servers: any with `-k`, otherwise those that the system and MinIO trust.
+///
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's list.
 pub(crate) fn find(access: &Access, environment: &dyn Environment) -> Result<ServerTrust, Failure> {
     if access.insecure {
         return Ok(ServerTrust::Insecure);
@@ -29,16 +30,16 @@ pub(crate) fn find(access: &Access, environment: &dyn Environment) -> Result<Ser
     Ok(ServerTrust::SystemRootsAnd(certificates.map_err(|failure| failure.context(CA_PATH))?))
 }
 
-/// The certificates of a PEM file, or of those files of a folder that hold some.
+/// Reads the certificates of a PEM file, or of the files of a folder that contain certificates.
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let unreadable = |error| input::cannot_read(path, error);
     if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return material::certificates(Source::File(path), &input::read(path)?);
+        return material::certificates(Input::File(path), &input::read(path)?);
     }
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
-        // Follows symbolic links: Kubernetes mounts are made of them.
+        // Symbolic links are followed, because Kubernetes mounts consist of them.
         if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
             files.push(file);
         }
@@ -46,7 +47,7 @@ fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     files.sort();
     let mut certificates = Vec::new();
     for file in files {
-        // MinIO passes over what is no certificate.
+        // Like MinIO, it skips files without certificates.
         certificates.extend(pem::certificates(input::read(file)?.expose()).unwrap_or_default());
     }
     if certificates.is_empty() {

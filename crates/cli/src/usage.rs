@@ -1,23 +1,25 @@
-//! What is wrong with the arguments, said without what may be a secret.
+//! Errors about arguments, without text that may be a secret.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::output::printable;
 
-/// The longest argument that a message repeats, in characters: shorter than any API key.
+/// The maximum length of an argument that a message repeats, in characters; shorter than any API key.
 const REPEATED_LEN_MAX: usize = 40;
 
-/// Flags whose value is a secret, or is taken for a password.
+/// Flags whose value is a secret, or may be a password by mistake.
 const SECRET_FLAGS: [&str; 2] = ["--api-key", "--encrypt"];
 
-/// The error without arguments that may be secrets: those where a command or nothing was expected,
-/// values of some flags, and long ones. The nearest command, flag or value is still suggested.
+/// Removes arguments that may be secrets from an error.
+///
+/// These are arguments in the place of a command, superfluous ones, values of some flags, and long ones. The
+/// nearest command, flag or value is still suggested.
 pub(crate) fn without_secrets(mut error: Error) -> Error {
-    // Tips how to pass the argument as a value, with the argument in them.
+    // Suggestions how to pass the argument as a value contain the argument.
     error.remove(ContextKind::Suggested);
-    // Otherwise it is the command whose own is missing.
+    // For this kind it is the command whose subcommand is missing.
     if error.kind() != ErrorKind::MissingSubcommand {
-        // A password looks like any other word.
+        // The word may be a password.
         error.remove(ContextKind::InvalidSubcommand);
     }
     let argument = string(&error, ContextKind::InvalidArg);
@@ -37,7 +39,7 @@ pub(crate) fn without_secrets(mut error: Error) -> Error {
     error
 }
 
-/// What the message says for an argument.
+/// Formats an argument for a message.
 fn repeated(argument: &str, is_secret: bool) -> String {
     let len = argument.chars().count();
     if is_secret || len > REPEATED_LEN_MAX {
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where_a_command_or_nothing_was_expected_is_not_repeated() {
+    fn arguments_in_the_place_of_a_command_and_superfluous_ones_are_not_repeated() {
         for arguments in [
             &["hunter2"][..],
             &["--color", "never", "hunter2"],

@@ -4,7 +4,7 @@ use kes_config::Environment;
 
 use crate::exit::Failure;
 
-/// The first of the variables that is set and not empty, with its name.
+/// Returns the first variable that is set and not empty, with its name.
 pub(crate) fn first_of(
     names: &[&'static str],
     environment: &dyn Environment,
@@ -17,7 +17,7 @@ pub(crate) fn first_of(
     Ok(None)
 }
 
-/// The value of a variable that is set and not empty.
+/// Returns the value of a variable that is set and not empty.
 pub(crate) fn value(
     name: &'static str,
     environment: &dyn Environment,

@@ -1,4 +1,6 @@
-//! One call: a request to the servers in turn, and its answer.
+//! Sends a request to the servers in order until one answers, and reads the answer.
+
+use std::pin::Pin;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -20,87 +22,64 @@ use crate::error::{Attempt, Cause, ClientError, ConnectError};
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The media type of every body.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// What would cure a failed handshake, by its general name: how it is set is the caller's business.
+/// Names of the settings that can make a handshake succeed, for error messages. They are general,
+/// for callers set them in different ways.
 const SIDE: Side = Side::Client {
     trust: "the trusted certificates",
     identity: "a client certificate that the server accepts",
 };
 
 impl Client {
-    /// Calls without a body, for an answer in JSON.
-    pub(crate) async fn fetch<A: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> Result<A, ClientError> {
-        self.call(method, path, None).await?.json()
+    /// Sends a GET request and parses the JSON of the answer.
+    pub(crate) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+        self.call(Method::GET, path, None).await?.json()
     }
 
-    /// Calls without a body, for an answer in JSON and the server's certificate in DER, which is not
-    /// known of a connection through a proxy.
-    pub(crate) async fn fetch_with_certificate<A: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> Result<(A, Option<Vec<u8>>), ClientError> {
-        let mut answer = self.call(method, path, None).await?;
-        let certificate = answer.certificate.take();
-        Ok((answer.json()?, certificate))
-    }
-
-    /// Calls without a body, for no answer but success.
-    pub(crate) async fn order(&self, method: Method, path: &str) -> Result<(), ClientError> {
-        self.call(method, path, None).await.map(drop)
-    }
-
-    /// Puts a JSON body, for an answer in JSON.
-    pub(crate) async fn put<B: Serialize + Sync, A: DeserializeOwned>(
+    /// Sends a PUT request with a JSON body and parses the JSON of the answer.
+    pub(crate) async fn put<A: DeserializeOwned>(
         &self,
         path: &str,
-        body: &B,
+        body: &(impl Serialize + Sync),
     ) -> Result<A, ClientError> {
         self.call(Method::PUT, path, Some(encode(body)?)).await?.json()
     }
 
-    /// Puts a JSON body, for no answer but success.
-    pub(crate) async fn submit<B: Serialize + Sync>(
-        &self,
-        path: &str,
-        body: &B,
-    ) -> Result<(), ClientError> {
-        self.call(Method::PUT, path, Some(encode(body)?)).await.map(drop)
-    }
-
-    async fn call(
-        &self,
+    /// Sends a request within the time limit of a call and returns a successful answer.
+    ///
+    /// The future is boxed so that its code is compiled once, in this crate: that of an `async fn` is
+    /// compiled in each crate that awaits it.
+    pub(crate) fn call<'a>(
+        &'a self,
         method: Method,
-        path: &str,
+        path: &'a str,
         body: Option<Bytes>,
-    ) -> Result<Answer, ClientError> {
+    ) -> Pin<Box<dyn Future<Output = Result<ServerAnswer, ClientError>> + Send + 'a>> {
         let limit = self.timeouts.call;
-        match timeout(limit, self.call_in_turn(method, path, body)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(ClientError::TimedOut(limit)),
-        }
+        Box::pin(async move {
+            match timeout(limit, self.call_in_order(method, path, body)).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => Err(ClientError::TimedOut(limit)),
+            }
+        })
     }
 
-    /// Asks the servers in order until one gives a final answer.
-    async fn call_in_turn(
+    /// Sends the request to each server in order until one gives a final answer (failover).
+    async fn call_in_order(
         &self,
         method: Method,
         path: &str,
         body: Option<Bytes>,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ServerAnswer, ClientError> {
         let mut attempts = Vec::new();
         let mut fault = None;
         for endpoint in &*self.endpoints {
-            match self.exchange(endpoint, &method, path, body.clone()).await {
+            match self.call_one(endpoint, &method, path, body.clone()).await {
                 Ok(answer) if answer.is_fault() => fault = Some(answer),
                 Ok(answer) => return answer.success(),
-                Err(Failure::Connect(error)) => {
+                Err(AttemptError::Connect(error)) => {
                     attempts.push(Attempt { endpoint: endpoint.clone(), error });
                 }
-                Err(Failure::Final(error)) => return Err(error),
+                Err(AttemptError::Final(error)) => return Err(error),
             }
         }
         match fault {
@@ -109,14 +88,14 @@ impl Client {
         }
     }
 
-    /// One request to one server.
-    async fn exchange(
+    /// Sends the request to one server and reads its answer.
+    async fn call_one(
         &self,
         endpoint: &Endpoint,
         method: &Method,
         path: &str,
         body: Option<Bytes>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ServerAnswer, AttemptError> {
         let url = format!("{endpoint}{path}");
         let request = self.http.request(method.clone(), url).header(ACCEPT, JSON);
         let request = match body {
@@ -124,65 +103,67 @@ impl Client {
             None => request,
         };
         let response = request.send().await;
-        let response = response.map_err(|error| self.failure(endpoint, error))?;
+        let response = response.map_err(|error| self.attempt_error(endpoint, error))?;
         let certificate = response.extensions().get::<TlsInfo>();
         let certificate = certificate.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec);
         let status = response.status();
         let body = self.read(endpoint, response).await?;
-        Ok(Answer { endpoint: endpoint.clone(), status, certificate, body })
+        Ok(ServerAnswer { endpoint: endpoint.clone(), status, certificate, body })
     }
 
-    /// Reads the body of an answer.
+    /// Reads the body of an answer, up to [`ANSWER_BYTES_MAX`].
     async fn read(
         &self,
         endpoint: &Endpoint,
         mut response: Response,
-    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    ) -> Result<Zeroizing<Vec<u8>>, AttemptError> {
         let expected = response.content_length().and_then(|length| usize::try_from(length).ok());
-        // In one piece: a buffer that grows leaves copies behind.
+        // Allocated once, since a buffer that grows leaves copies of secrets in memory.
         let expected = expected.unwrap_or_default().min(ANSWER_BYTES_MAX);
         let mut body = Zeroizing::new(Vec::with_capacity(expected));
         loop {
-            let chunk = response.chunk().await.map_err(|error| self.failure(endpoint, error))?;
+            let chunk =
+                response.chunk().await.map_err(|error| self.attempt_error(endpoint, error))?;
             let Some(chunk) = chunk else { return Ok(body) };
             if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
-                let (endpoint, source) = (endpoint.clone(), TooLong.into());
-                return Err(Failure::Final(ClientError::BadAnswer { endpoint, source }));
+                let (endpoint, source) = (endpoint.clone(), AnswerTooLong.into());
+                return Err(AttemptError::Final(ClientError::BadAnswer { endpoint, source }));
             }
             body.extend_from_slice(&chunk);
         }
     }
 
-    /// Why a server gave no answer.
-    fn failure(&self, endpoint: &Endpoint, error: reqwest::Error) -> Failure {
+    /// Classifies an error of the HTTP library.
+    fn attempt_error(&self, endpoint: &Endpoint, error: reqwest::Error) -> AttemptError {
         if error.is_builder() {
-            return Failure::Final(ClientError::Request(error.without_url().into()));
+            return AttemptError::Final(ClientError::Request(error.without_url().into()));
         }
         let failure = kes_outbound::Failure::new(error, SIDE);
         if failure.is_connect() {
-            return Failure::Connect(ConnectError::new(&failure, self.timeouts.connect));
+            return AttemptError::Connect(ConnectError::new(&failure, self.timeouts.connect));
         }
         let (endpoint, source) = (endpoint.clone(), Cause::of(&failure).into());
-        Failure::Final(ClientError::Interrupted { endpoint, source })
+        AttemptError::Final(ClientError::Interrupted { endpoint, source })
     }
 }
 
-/// A server's answer, of whatever status.
-struct Answer {
+/// A server's answer with any status.
+pub(crate) struct ServerAnswer {
     endpoint: Endpoint,
     status: StatusCode,
-    /// The server's certificate in DER, if it is known.
-    certificate: Option<Vec<u8>>,
+    /// The server's certificate in DER; none through a proxy.
+    pub(crate) certificate: Option<Vec<u8>>,
     body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
-    /// Whether the next server should be asked: a 5xx, but for "not implemented", which all share.
+impl ServerAnswer {
+    /// Whether the next server is tried: after a 5xx other than 501 ("not implemented"), which all
+    /// servers would answer.
     fn is_fault(&self) -> bool {
         self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED
     }
 
-    /// The answer itself if it is a success; success is 200 and nothing else.
+    /// Returns the answer if its status is 200, the only one that means success.
     fn success(self) -> Result<Self, ClientError> {
         if self.status == StatusCode::OK {
             return Ok(self);
@@ -194,40 +175,41 @@ impl Answer {
         Err(ClientError::Status { code: self.status, message })
     }
 
-    fn json<A: DeserializeOwned>(self) -> Result<A, ClientError> {
+    /// Parses the body.
+    pub(crate) fn json<A: DeserializeOwned>(self) -> Result<A, ClientError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             // The parser's own message may quote the answer, which may hold a plaintext.
             let (line, column) = (error.line(), error.column());
-            let source = Box::new(NotTheAnswer { line, column });
+            let source = Box::new(UnexpectedJson { line, column });
             ClientError::BadAnswer { endpoint: self.endpoint, source }
         })
     }
 }
 
-/// Why one server gave no answer.
+/// An error of the request to one server.
 #[derive(Debug)]
-enum Failure {
-    /// Nothing was sent: the next server may be asked.
+enum AttemptError {
+    /// Nothing was sent: the next server is tried.
     Connect(ConnectError),
-    /// Something may have been sent, or nobody can help.
+    /// The request may have been sent, or another server would not help.
     Final(ClientError),
 }
 
-/// An answer that is longer than any that is expected.
+/// An answer longer than [`ANSWER_BYTES_MAX`].
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is longer than {} KiB", ANSWER_BYTES_MAX / 1024)]
-struct TooLong;
+struct AnswerTooLong;
 
-/// An answer that is not the JSON asked for.
+/// An answer that is not the expected JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not the JSON asked for (line {line}, column {column})")]
-struct NotTheAnswer {
+struct UnexpectedJson {
     line: usize,
     column: usize,
 }
 
-/// Writes a body whose bytes are wiped once it is sent.
-fn encode<B: Serialize>(body: &B) -> Result<Bytes, ClientError> {
+/// Serializes a body into a buffer that is wiped when it is dropped.
+pub(crate) fn encode<B: Serialize>(body: &B) -> Result<Bytes, ClientError> {
     let json = serde_json::to_vec(body).map_err(|error| ClientError::Request(error.into()))?;
     Ok(Bytes::from_owner(Zeroizing::new(json)))
 }

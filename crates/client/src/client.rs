@@ -1,4 +1,4 @@
-//! The client and how it is made.
+//! The client, its configuration and its time limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,30 +11,31 @@ use crate::error::SetupError;
 
 /// The `User-Agent` of the client.
 const AGENT: &str = concat!("kes/", env!("CARGO_PKG_VERSION"));
-/// How long an unused connection is kept; a server closes it after 90 s.
+/// Idle timeout of pooled connections; shorter than the server's, which is 90 s.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a [`Client`] is made of.
+/// The configuration of a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// The servers, tried in this order; all have the same keys.
     pub endpoints: Vec<Endpoint>,
-    /// Who the client is.
+    /// The client's certificate chain and private key.
     pub identity: ClientIdentity,
-    /// Which servers it trusts.
+    /// How certificates of servers are verified.
     pub trust: ServerTrust,
-    /// Through which proxies it connects.
+    /// The HTTP proxies of the environment.
     pub proxies: Proxies,
-    /// When it gives up.
+    /// The time limits.
     pub timeouts: Timeouts,
 }
 
-/// When a client gives up.
+/// The time limits of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A whole call, over all servers; 20 s, since a server answers within 15 s.
+    /// Limit of a whole call with all servers that it tries; 20 s by default, since a server
+    /// answers within 15 s.
     pub call: Duration,
-    /// Name, proxy, TCP and TLS of one server; 5 s.
+    /// Limit of a connection to one server: name resolution, proxy, TCP and TLS; 5 s by default.
     pub connect: Duration,
 }
 
@@ -57,7 +58,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client; connects to nobody yet.
+    /// Creates a client; the first call connects.
     pub fn new(config: ClientConfig) -> Result<Self, SetupError> {
         if config.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
@@ -79,7 +80,7 @@ impl Client {
         &self.endpoints
     }
 
-    /// A client of each server alone, in their order; they share connections with this one.
+    /// Returns one client for each server, in order; they share connections with this one.
     pub fn each(&self) -> impl Iterator<Item = Self> {
         self.endpoints
             .iter()

@@ -1,4 +1,4 @@
-//! Where a key server is.
+//! The address of a key server.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,18 +18,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The DNS name or IP address, an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Whether the server is on this machine, and so never reached through a proxy: `localhost` or an
-    /// address of the loopback interface.
+    /// Whether the host is `localhost` or a loopback address, which are not reached through a
+    /// proxy.
     pub fn is_loopback(&self) -> bool {
         let is_loopback = |ip: IpAddr| ip.is_loopback();
         self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(is_loopback)
@@ -39,7 +29,7 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
-    /// Reads `host`, `host:port`, `[v6]:port` or an `https://` URL without a path. Without a port
+    /// Parses `host`, `host:port`, `[v6]:port` or an `https://` URL without a path. Without a port
     /// it is 7373; with `https://` in front it is that scheme's 443.
     fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
         let (default_port, authority) = match text.trim().split_once("://") {
@@ -70,10 +60,10 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A text that is no key server's address.
+/// An error of a text that is not the address of a key server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// Another scheme than `https`.
+    /// The scheme is not `https`.
     #[error("a key server is reached over https:// only")]
     Scheme,
     /// Neither `host` nor `host:port`.
@@ -84,7 +74,7 @@ pub enum InvalidEndpoint {
     Port,
 }
 
-/// Splits host and port; none if the host cannot be one.
+/// Splits host and port; none if the host is not a DNS name or IP address.
 fn split(authority: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -1,4 +1,4 @@
-//! Why a call failed.
+//! Errors of the client.
 
 use std::error::Error;
 use std::fmt;
@@ -13,25 +13,26 @@ use kes_types::wire::message;
 
 use crate::endpoint::Endpoint;
 
-/// Why a client cannot be made of its configuration.
+/// An error of a client's configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// There is no server to talk to.
+    /// The list of servers is empty.
     #[error("no server address is given")]
     NoEndpoint,
-    /// The certificate or the private key cannot be used, or they do not belong together.
+    /// The certificate or the private key cannot be used, or the key does not belong to the
+    /// certificate.
     #[error(transparent)]
     Identity(ClientTlsError),
     /// There are no trusted certificates, or TLS cannot be set up.
     #[error(transparent)]
     Tls(ClientTlsError),
-    /// The HTTP library refuses its settings.
+    /// The HTTP library rejected its settings.
     #[error("the HTTP client cannot be set up")]
     Http(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl SetupError {
-    /// Whether there are no trusted certificates to verify servers with.
+    /// Whether no trusted certificates were found.
     pub fn is_without_trust(&self) -> bool {
         matches!(self, Self::Tls(ClientTlsError::Trust(_)))
     }
@@ -46,19 +47,19 @@ impl From<ClientTlsError> for SetupError {
     }
 }
 
-/// Why a call failed.
+/// An error of a call.
 ///
 /// After [`Interrupted`](Self::Interrupted), [`TimedOut`](Self::TimedOut),
 /// [`BadAnswer`](Self::BadAnswer) and a 5xx [`Status`](Self::Status) a write may still have taken
 /// effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The server refused.
+    /// The server answered with an error.
     #[error("{message} ({})", code.as_u16())]
     Status {
         /// The HTTP status, never 200.
         code: StatusCode,
-        /// The server's words; the status's own phrase if the answer was no JSON error.
+        /// The server's message, or the status's reason phrase if the body is not a JSON error.
         message: String,
     },
     /// No server could be reached; nothing was sent.
@@ -67,19 +68,19 @@ pub enum ClientError {
     /// Servers were reached, but the TLS handshake failed with each; nothing was sent.
     #[error("no secure connection to a key server")]
     Tls(#[source] Attempts),
-    /// The connection broke after the request was sent, or while it was.
+    /// The connection ended while the request was sent or afterwards.
     #[error("{endpoint} did not answer")]
     Interrupted {
         /// The server that was asked.
         endpoint: Endpoint,
-        /// What became of the connection.
+        /// Why the connection ended.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The time for the whole call was over.
+    /// The time limit of the call was reached.
     #[error("no answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// The answer is not what the API promises, or too long.
+    /// The answer is not as the API specifies, or too long.
     #[error("{endpoint} does not answer as a key server does")]
     BadAnswer {
         /// The server that was asked.
@@ -88,43 +89,44 @@ pub enum ClientError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The request could not be made; a defect of this crate.
+    /// The request could not be built; a bug in this crate.
     #[error("the request cannot be made")]
     Request(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl ClientError {
-    /// 403: the caller's policy does not allow the call, or it has none.
+    /// Whether it is a 403: the caller's policy does not allow the call, or the caller has no
+    /// policy.
     pub fn is_not_allowed(&self) -> bool {
         self.is(StatusCode::FORBIDDEN, message::NOT_ALLOWED)
     }
 
-    /// 404: the key store said that there is no such key.
+    /// Whether it is a 404: there is no such key in the key store.
     pub fn is_key_not_found(&self) -> bool {
         self.is(StatusCode::NOT_FOUND, message::KEY_NOT_FOUND)
     }
 
-    /// 400: the key's name is taken.
+    /// Whether it is a 400: a key of that name exists.
     pub fn is_key_exists(&self) -> bool {
         self.is(StatusCode::BAD_REQUEST, message::KEY_EXISTS)
     }
 
-    /// 400: wrong key, wrong context or damaged ciphertext.
+    /// Whether it is a 400: wrong key, wrong context or damaged ciphertext.
     pub fn is_not_authentic(&self) -> bool {
         self.is(StatusCode::BAD_REQUEST, message::NOT_AUTHENTIC)
     }
 
-    /// 404: no policy of that name.
+    /// Whether it is a 404: there is no such policy.
     pub fn is_policy_not_found(&self) -> bool {
         self.is(StatusCode::NOT_FOUND, message::POLICY_NOT_FOUND)
     }
 
-    /// 404: neither the admin nor in any policy.
+    /// Whether it is a 404: the identity is not the admin's and in no policy.
     pub fn is_identity_not_found(&self) -> bool {
         self.is(StatusCode::NOT_FOUND, message::IDENTITY_NOT_FOUND)
     }
 
-    /// A server's certificate could not be verified.
+    /// Whether a server's certificate could not be verified.
     pub fn is_untrusted(&self) -> bool {
         match self {
             Self::Unreachable(attempts) | Self::Tls(attempts) => {
@@ -134,12 +136,12 @@ impl ClientError {
         }
     }
 
-    /// Whether this is exactly the status and the message; a proxy's 404 is nobody's "no such key".
+    /// Whether both the status and the message are these. The status alone may be a proxy's.
     fn is(&self, status: StatusCode, text: &str) -> bool {
         matches!(self, Self::Status { code, message } if *code == status && message == text)
     }
 
-    /// What became of a call when not one of the servers answered.
+    /// The error of a call that no server answered.
     pub(crate) fn no_server(attempts: Vec<Attempt>) -> Self {
         let tls = |attempt: &Attempt| {
             matches!(attempt.error, ConnectError::Tls(_) | ConnectError::Untrusted(_))
@@ -152,10 +154,10 @@ impl ClientError {
     }
 }
 
-/// Why there is no connection to a server. Nothing was sent.
+/// An error of a connection to a server, before anything was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name does not resolve, no address accepts connections, or the proxy opens none.
+    /// Name resolution, the TCP connection or the proxy failed.
     #[error("connection failed")]
     Tcp(#[source] Arc<io::Error>),
     /// The TLS handshake failed.
@@ -164,13 +166,13 @@ pub enum ConnectError {
     /// The server's certificate could not be verified.
     #[error(transparent)]
     Untrusted(Explanation),
-    /// All of it together took too long.
+    /// The time limit of a connection was reached.
     #[error("no connection within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
 }
 
 impl ConnectError {
-    /// Takes the time limit of connections for [`TimedOut`](Self::TimedOut).
+    /// Converts a failure; `limit` is the time limit of a connection.
     pub(crate) fn new(failure: &kes_outbound::Failure, limit: Duration) -> Self {
         match (failure.kind(), failure.explanation()) {
             (FailureKind::Untrusted, Some(explanation)) => Self::Untrusted(explanation.clone()),
@@ -181,14 +183,15 @@ impl ConnectError {
     }
 }
 
-/// A failure as the operating system knows it, without the words of the HTTP library around it.
+/// The error of the operating system that caused a failure, without the HTTP library's errors
+/// around it.
 fn io_error(failure: &kes_outbound::Failure) -> io::Error {
     let cause = last_cause(failure);
     let code = cause.downcast_ref().and_then(io::Error::raw_os_error);
     code.map_or_else(|| io::Error::other(cause.to_string()), io::Error::from_raw_os_error)
 }
 
-/// The last of the causes, which says what happened in the fewest words.
+/// The innermost error in the chain of sources.
 fn last_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut last = error;
     while let Some(cause) = last.source() {
@@ -197,7 +200,7 @@ fn last_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
     last
 }
 
-/// What became of a connection.
+/// The reason for which a connection ended.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Cause(String);
@@ -208,21 +211,21 @@ impl Cause {
     }
 }
 
-/// A server that could not be connected to.
+/// A failed connection to one of the servers.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The server.
     pub endpoint: Endpoint,
-    /// What happened.
+    /// Why there is no connection.
     pub error: ConnectError,
 }
 
-/// Every server that was tried, in order.
+/// The failed connections to all servers, in the order of the attempts.
 #[derive(Clone, Debug)]
 pub struct Attempts(pub Vec<Attempt>);
 
 impl fmt::Display for Attempts {
-    /// Writes the servers, each with the whole reason, since a list has no single source.
+    /// Writes each server with its chain of errors, since a list has no single source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, Attempt { endpoint, error }) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { "; " };

@@ -1,6 +1,5 @@
-//! Calls on identities.
+//! API calls about identities.
 
-use http::Method;
 use kes_types::wire::{IdentityInfo, IdentityPage, SelfInfo};
 use kes_types::{Identity, ListPattern, path};
 
@@ -13,12 +12,12 @@ impl Client {
         &self,
         identity: &Identity,
     ) -> Result<IdentityInfo, ClientError> {
-        self.fetch(Method::GET, &format!("{}{identity}", path::IDENTITY_DESCRIBE)).await
+        self.get(&format!("{}{identity}", path::IDENTITY_DESCRIBE)).await
     }
 
     /// Describes the caller and its policy.
     pub async fn describe_self(&self) -> Result<SelfInfo, ClientError> {
-        self.fetch(Method::GET, path::IDENTITY_SELF).await
+        self.get(path::IDENTITY_SELF).await
     }
 
     /// Lists the first page of the identities that `pattern` matches, the admin included.
@@ -26,6 +25,6 @@ impl Client {
         &self,
         pattern: &ListPattern,
     ) -> Result<IdentityPage, ClientError> {
-        self.fetch(Method::GET, &format!("{}{}", path::IDENTITY_LIST, pattern.prefix())).await
+        self.get(&format!("{}{}", path::IDENTITY_LIST, pattern.prefix())).await
     }
 }

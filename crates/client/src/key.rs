@@ -1,4 +1,4 @@
-//! Calls on keys.
+//! API calls about keys.
 
 use http::Method;
 use kes_types::wire::{
@@ -7,13 +7,14 @@ use kes_types::wire::{
 };
 use kes_types::{Algorithm, KeyName, ListPattern, Secret, path};
 
+use crate::call::encode;
 use crate::client::Client;
 use crate::error::ClientError;
 
 impl Client {
     /// Creates a key.
     pub async fn create_key(&self, name: &KeyName) -> Result<(), ClientError> {
-        self.order(Method::PUT, &to(path::KEY_CREATE, name)).await
+        self.call(Method::PUT, &to(path::KEY_CREATE, name), None).await.map(drop)
     }
 
     /// Imports a raw key of 32 bytes.
@@ -24,20 +25,21 @@ impl Client {
         algorithm: Algorithm,
     ) -> Result<(), ClientError> {
         let body = ImportRequest { key, cipher: algorithm.as_str().to_owned() };
-        self.submit(&to(path::KEY_IMPORT, name), &body).await
+        self.call(Method::PUT, &to(path::KEY_IMPORT, name), Some(encode(&body)?)).await.map(drop)
     }
 
     /// Describes a key.
     pub async fn describe_key(&self, name: &KeyName) -> Result<KeyInfo, ClientError> {
-        self.fetch(Method::GET, &to(path::KEY_DESCRIBE, name)).await
+        self.get(&to(path::KEY_DESCRIBE, name)).await
     }
 
-    /// Deletes a key, and with it everything that it sealed.
+    /// Deletes a key; its ciphertexts cannot be decrypted any more.
     pub async fn delete_key(&self, name: &KeyName) -> Result<(), ClientError> {
-        self.order(Method::DELETE, &to(path::KEY_DELETE, name)).await
+        self.call(Method::DELETE, &to(path::KEY_DELETE, name), None).await.map(drop)
     }
 
-    /// Makes a data key of 32 bytes, in plaintext and sealed together with `context`.
+    /// Generates a data key of 32 bytes: its plaintext, and its ciphertext, which is bound to
+    /// `context`.
     pub async fn generate_key(
         &self,
         name: &KeyName,
@@ -47,7 +49,7 @@ impl Client {
         self.put(&to(path::KEY_GENERATE, name), &body).await
     }
 
-    /// Seals a plaintext together with `context`.
+    /// Encrypts a plaintext; `context` is authenticated and not encrypted.
     pub async fn encrypt(
         &self,
         name: &KeyName,
@@ -58,7 +60,7 @@ impl Client {
         self.put(&to(path::KEY_ENCRYPT, name), &body).await
     }
 
-    /// Opens a ciphertext that was sealed together with `context`.
+    /// Decrypts a ciphertext that was made with the same `context`.
     pub async fn decrypt(
         &self,
         name: &KeyName,
@@ -76,11 +78,11 @@ impl Client {
 
     /// Lists the first page of the names that `pattern` matches.
     pub async fn list_keys(&self, pattern: &ListPattern) -> Result<KeyPage, ClientError> {
-        self.fetch(Method::GET, &format!("{}{}", path::KEY_LIST, pattern.prefix())).await
+        self.get(&format!("{}{}", path::KEY_LIST, pattern.prefix())).await
     }
 }
 
-/// The path of a route for a key; no character of a name needs escaping.
+/// The path of a route with a key's name, which has no characters that need escaping.
 fn to(route: &str, name: &KeyName) -> String {
     format!("{route}{name}")
 }

@@ -1,7 +1,7 @@
 //! A client of the key server's REST API.
 //!
-//! Mutual TLS with a [`ClientIdentity`], several endpoints tried in order, and the bodies of
-//! [`kes_types::wire`] as answers. Needs a tokio runtime.
+//! It connects over mutual TLS with a [`ClientIdentity`], tries several endpoints in order, and
+//! returns the bodies of [`kes_types::wire`]. It needs a tokio runtime.
 
 mod call;
 mod client;

@@ -1,4 +1,4 @@
-//! Calls on the server itself.
+//! API calls about the server itself.
 
 use http::Method;
 use kes_types::path;
@@ -7,34 +7,35 @@ use kes_types::wire::{ApiRoute, Status, Version};
 use crate::client::Client;
 use crate::error::ClientError;
 
-/// The status of a server, and the certificate that it showed.
+/// The status of a server, and its TLS certificate.
 #[derive(Clone, Debug)]
 pub struct ServerStatus {
     /// The status.
     pub status: Status,
-    /// The certificate in DER; not known when the connection went through a proxy.
+    /// The certificate in DER; none if the connection went through a proxy.
     pub certificate: Option<Vec<u8>>,
 }
 
 impl Client {
-    /// The server's version; needs no policy.
+    /// Returns the server's version; needs no policy.
     pub async fn version(&self) -> Result<Version, ClientError> {
-        self.fetch(Method::GET, path::VERSION).await
+        self.get(path::VERSION).await
     }
 
-    /// Succeeds if the server and its key store are ready to work.
+    /// Succeeds if the server and its key store are ready.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.order(Method::GET, path::READY).await
+        self.call(Method::GET, path::READY, None).await.map(drop)
     }
 
-    /// The server's status.
+    /// Returns the server's status.
     pub async fn status(&self) -> Result<ServerStatus, ClientError> {
-        let answer = self.fetch_with_certificate(Method::GET, path::STATUS).await;
-        answer.map(|(status, certificate)| ServerStatus { status, certificate })
+        let mut answer = self.call(Method::GET, path::STATUS, None).await?;
+        let certificate = answer.certificate.take();
+        Ok(ServerStatus { status: answer.json()?, certificate })
     }
 
-    /// The server's routes.
+    /// Returns the server's routes.
     pub async fn api(&self) -> Result<Vec<ApiRoute>, ClientError> {
-        self.fetch(Method::GET, path::API).await
+        self.get(path::API).await
     }
 }

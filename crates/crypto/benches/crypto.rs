@@ -1,4 +1,4 @@
-//! What keys cost: sealing, opening, signing, and their way through stored records.
+//! Benchmarks of keys: encryption, decryption, HMAC, and stored records.
 //!
 //! Outputs are freed, and secrets wiped, within the measured time: requests pay for that too.
 

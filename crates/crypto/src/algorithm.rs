@@ -1,10 +1,11 @@
-//! Which cipher a new key gets.
+//! The choice of the algorithm of a new key.
 
 use kes_types::Algorithm;
 
-/// [`Algorithm::Aes256`] where the CPU has AES and carry-less multiplication, otherwise
-/// [`Algorithm::ChaCha20`]: without those instructions it is the faster one and takes no secret
-/// through a table.
+/// Returns the algorithm that is fast and runs in constant time on this CPU.
+///
+/// [`Algorithm::Aes256`] where the CPU has instructions for AES and carry-less multiplication, otherwise
+/// [`Algorithm::ChaCha20`]: without those instructions AES is slower and looks up secrets in tables.
 pub fn preferred_algorithm() -> Algorithm {
     if has_aes() { Algorithm::Aes256 } else { Algorithm::ChaCha20 }
 }

@@ -1,50 +1,49 @@
-//! API keys: a caller's credential as one line of text.
+//! API keys: credentials of callers as one line of text.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kes_types::{Identity, Secret};
+use kes_types::{Identity, Random, RandomFailed, Secret};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use zeroize::Zeroizing;
 
-use crate::material::{MATERIAL_LEN, Material};
-use crate::{Random, RandomFailed};
+use crate::key_material::{KeyMaterial, MATERIAL_LEN};
 
-/// What the text begins with; readers can do without.
+/// The prefix of the text, which is optional when an API key is parsed.
 const HEAD: &str = "kes:v1:";
 
-/// The byte before the seed: an Ed25519 key.
+/// The type byte of an Ed25519 key, which stands before the seed.
 const TYPE_ED25519: u8 = 0;
 
-/// DER of a `SubjectPublicKeyInfo` up to the Ed25519 public key (RFC 8410).
+/// The DER of a `SubjectPublicKeyInfo` up to the Ed25519 public key (RFC 8410).
 const SPKI_HEAD: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// An Ed25519 private key in the form that people pass round: `kes:v1:` and the base64 of a zero
-/// byte and the 32-byte seed.
+/// A caller's Ed25519 private key, whose text is `kes:v1:` and the base64 of a zero byte and the 32-byte
+/// seed.
 ///
-/// Mute in `Debug` and without `Display`: [`ApiKey::text`] is the one way to its text.
+/// `Debug` hides the key and there is no `Display`: only [`ApiKey::text`] returns its text.
 pub struct ApiKey {
-    seed: Material,
+    seed: KeyMaterial,
     identity: Identity,
 }
 
 impl ApiKey {
-    /// Makes a new key.
+    /// Generates a new key.
     pub fn generate(random: &dyn Random) -> Result<Self, RandomFailed> {
-        let seed = Material::random(random)?;
-        // Any 32 bytes are a seed; ring says otherwise only of other lengths.
+        let seed = KeyMaterial::random(random)?;
+        // Any 32 bytes are a seed; ring refuses only other lengths.
         Self::from_material(seed).map_err(|_| RandomFailed)
     }
 
-    /// Takes the 32 bytes of an Ed25519 seed (RFC 8032).
+    /// Makes an API key of the 32 bytes of an Ed25519 seed (RFC 8032).
     pub fn from_seed(seed: &[u8]) -> Result<Self, InvalidApiKey> {
-        Self::from_material(Material::copy_of(seed).ok_or(InvalidApiKey::Length)?)
+        Self::from_material(KeyMaterial::copy_of(seed).ok_or(InvalidApiKey::Length)?)
     }
 
-    /// The identity of those who have the key.
+    /// The identity of callers that use the key.
     pub fn identity(&self) -> Identity {
         self.identity
     }
@@ -53,7 +52,7 @@ impl ApiKey {
     pub fn text(&self) -> Secret {
         let mut bytes = Zeroizing::new([TYPE_ED25519; 1 + MATERIAL_LEN]);
         bytes[1..].copy_from_slice(self.seed.expose());
-        // Large enough not to move, which would leave a copy of the key behind.
+        // With enough capacity the text is not moved, which would leave a copy of the key in memory.
         let mut text = String::with_capacity(64);
         text.push_str(HEAD);
         STANDARD.encode_string(bytes.as_slice(), &mut text);
@@ -64,12 +63,12 @@ impl ApiKey {
         self.seed.expose()
     }
 
-    /// Boxed for the allocator that wipes: ring does not.
+    /// Boxed so that the allocator wipes the key pair when it is freed; ring does not wipe it.
     pub(crate) fn key_pair(&self) -> Result<Box<Ed25519KeyPair>, InvalidApiKey> {
         key_pair(&self.seed)
     }
 
-    fn from_material(seed: Material) -> Result<Self, InvalidApiKey> {
+    fn from_material(seed: KeyMaterial) -> Result<Self, InvalidApiKey> {
         let mut spki = SPKI_HEAD.to_vec();
         spki.extend_from_slice(key_pair(&seed)?.public_key().as_ref());
         Ok(Self { seed, identity: Identity::of_public_key(&spki) })
@@ -79,7 +78,7 @@ impl ApiKey {
 impl FromStr for ApiKey {
     type Err = InvalidApiKey;
 
-    /// Reads the text, with or without `kes:v1:`.
+    /// Parses the text, with or without `kes:v1:`.
     fn from_str(text: &str) -> Result<Self, InvalidApiKey> {
         let encoded = text.strip_prefix(HEAD).unwrap_or(text);
         let bytes = STANDARD.decode(encoded).map_err(|_| InvalidApiKey::Encoding)?;
@@ -98,12 +97,12 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-fn key_pair(seed: &Material) -> Result<Box<Ed25519KeyPair>, InvalidApiKey> {
+fn key_pair(seed: &KeyMaterial) -> Result<Box<Ed25519KeyPair>, InvalidApiKey> {
     let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose());
     pair.map(Box::new).map_err(|_| InvalidApiKey::Length)
 }
 
-/// Why a text is not an API key.
+/// The reasons why a text is not an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidApiKey {
     /// Not standard base64.

@@ -1,4 +1,4 @@
-//! Who a certificate stands for.
+//! Reads identities and facts from X.509 certificates.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,16 +10,16 @@ use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-/// What a certificate says about its holder.
+/// The identity of a certificate's public key, and whether the certificate is a CA's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateIdentity {
     /// The identity of the certificate's public key.
     pub identity: Identity,
-    /// Whether its basic constraints make it a certificate authority's.
+    /// Whether its basic constraints mark it as a CA's.
     pub is_ca: bool,
 }
 
-/// Reads a DER certificate. Nothing in it is verified: neither its signature nor its validity.
+/// Computes the identity of a DER certificate; neither its signature nor its validity is verified.
 pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCertificate> {
     let (rest, certificate) = read(der)?;
     if !rest.is_empty() {
@@ -31,16 +31,16 @@ pub fn certificate_identity(der: &[u8]) -> Result<CertificateIdentity, InvalidCe
     })
 }
 
-/// The DER `SubjectPublicKeyInfo` of a DER certificate. Nothing is verified.
+/// Returns the DER `SubjectPublicKeyInfo` of a DER certificate; nothing is verified.
 pub fn certificate_public_key(der: &[u8]) -> Result<Vec<u8>, InvalidCertificate> {
     let (_, certificate) = read(der)?;
     Ok(certificate.public_key().raw.to_vec())
 }
 
-/// What a certificate says about itself, for people.
+/// The subject, names and validity of a certificate, to be shown to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// Its subject, as `CN=localhost`; may be empty.
+    /// Its subject, such as `CN=localhost`; may be empty.
     pub subject: String,
     /// Its DNS names and IP addresses.
     pub names: Vec<String>,
@@ -50,7 +50,7 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
 }
 
-/// Reads what a DER certificate says about itself. Nothing is verified.
+/// Reads the facts of a DER certificate; nothing is verified.
 pub fn certificate_facts(der: &[u8]) -> Result<CertificateFacts, InvalidCertificate> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidCertificate)?;
     let names = certificate.subject_alternative_name().ok().flatten();
@@ -77,16 +77,19 @@ fn shown(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Reads what is around extensions, not what is in them: most of that is nobody's business here, and
-/// every handshake would pay for it. Whoever verifies and whoever identifies a caller sees the
-/// same public key, for there is no other reader.
+/// Parses a certificate, but not the contents of its extensions, which every handshake would pay for.
+///
+/// The verification of handshakes and the computation of identities use this one parser: two parsers
+/// that disagree about where the public key is would let one caller be taken for another.
 fn read(der: &[u8]) -> Result<(&[u8], X509Certificate<'_>), InvalidCertificate> {
     let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
     parser.parse(der).map_err(|_| InvalidCertificate)
 }
 
-/// Basic constraints that are there twice or cannot be read make the certificate invalid: to take
-/// them for none would pass an authority off as a holder.
+/// Whether the basic constraints mark the certificate as a CA's.
+///
+/// Basic constraints that occur twice or cannot be read make the certificate invalid. If they counted as
+/// absent, a CA's certificate could be taken for a caller's.
 fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> {
     let extension = certificate.get_extension_unique(&OID_X509_EXT_BASIC_CONSTRAINTS);
     match extension.map_err(|_| InvalidCertificate)? {
@@ -98,7 +101,7 @@ fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, InvalidCertificate> 
     }
 }
 
-/// The bytes are not one X.509 certificate.
+/// The error for bytes that are not exactly one X.509 certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an X.509 certificate")]
 pub struct InvalidCertificate;

@@ -1,10 +1,10 @@
-//! The two ciphers: a sub-key for every message, then an AEAD.
+//! The two algorithms: derivation of a sub-key for every message, then an AEAD.
 //!
 //! - AES256: sub-key = HMAC-SHA-256(key, IV), then AES-256-GCM.
 //! - `ChaCha20`: sub-key = `HChaCha20`(key, IV) (draft-irtf-cfrg-xchacha section 2.2), then
 //!   ChaCha20-Poly1305 (RFC 8439).
 //!
-//! A random sub-key per message is what makes a random 96-bit nonce safe for any number of them.
+//! A random sub-key per message makes random 96-bit nonces safe for any number of messages.
 
 use chacha20::{R20, hchacha};
 use kes_types::Algorithm;
@@ -13,39 +13,42 @@ use ring::error::Unspecified;
 use ring::hmac;
 use zeroize::Zeroizing;
 
-use crate::material::Material;
+use crate::key_material::KeyMaterial;
 use crate::stack::wiped_after;
 
-/// Length of the IV, from which the sub-key comes, in bytes.
+/// Length of the IV that the sub-key is derived from, in bytes.
 pub(crate) const IV_LEN: usize = 16;
 /// Length of the AEAD's nonce, in bytes.
 pub(crate) const NONCE_LEN: usize = 12;
 /// Length of the AEAD's tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// Key material and its cipher, ready for use.
+/// Key material with its algorithm, prepared for encryption and decryption.
 #[derive(Debug)]
 pub(crate) struct Cipher {
-    material: Material,
+    material: KeyMaterial,
     derivation: Derivation,
 }
 
-/// How sub-keys come about.
+/// Prepares a key for HMAC-SHA-256.
+///
+/// Boxed, because ring does not wipe it when it is dropped: on the heap the allocator wipes it.
+pub(crate) fn hmac_key(material: &KeyMaterial) -> Box<hmac::Key> {
+    wiped_after(|| Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose())))
+}
+
+/// The derivation of sub-keys.
 #[derive(Debug)]
 enum Derivation {
-    /// The HMAC key with both pads already hashed. Boxed: ring does not wipe it when it is dropped,
-    /// so it must lie where an allocator that wipes what it frees can.
+    /// The HMAC key with both pads already hashed.
     Hmac(Box<hmac::Key>),
     HChaCha20,
 }
 
 impl Cipher {
-    pub(crate) fn new(algorithm: Algorithm, material: Material) -> Self {
+    pub(crate) fn new(algorithm: Algorithm, material: KeyMaterial) -> Self {
         let derivation = match algorithm {
-            Algorithm::Aes256 => {
-                let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
-                Derivation::Hmac(wiped_after(prepare))
-            }
+            Algorithm::Aes256 => Derivation::Hmac(hmac_key(&material)),
             Algorithm::ChaCha20 => Derivation::HChaCha20,
         };
         Self { material, derivation }
@@ -58,7 +61,7 @@ impl Cipher {
         }
     }
 
-    pub(crate) fn material(&self) -> &Material {
+    pub(crate) fn material(&self) -> &KeyMaterial {
         &self.material
     }
 
@@ -76,7 +79,7 @@ impl Cipher {
         })
     }
 
-    /// Decrypts `buffer`, a ciphertext with its tag, in place and cuts it to the plaintext.
+    /// Decrypts `buffer`, a ciphertext with its tag, in place and truncates it to the plaintext.
     pub(crate) fn open(
         &self,
         buffer: &mut Vec<u8>,
@@ -93,8 +96,10 @@ impl Cipher {
         Ok(())
     }
 
-    /// Boxed for the reason that [`Derivation::Hmac`] is: the key schedule must not stay behind. Callers
-    /// wipe the stack, where the sub-key was.
+    /// Derives the sub-key of a message.
+    ///
+    /// Boxed for the same reason as [`hmac_key`]: the key schedule must be wiped. Callers wipe
+    /// the stack, which held the sub-key.
     fn sub_key(&self, iv: &[u8; IV_LEN]) -> Result<Box<LessSafeKey>, Unspecified> {
         let unbound = match &self.derivation {
             Derivation::Hmac(key) => UnboundKey::new(&AES_256_GCM, hmac::sign(key, iv).as_ref())?,
@@ -120,7 +125,7 @@ mod tests {
             hex::decode("000000090000004a0000000031415927").unwrap().try_into().unwrap();
         let expected =
             hex::decode("82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc");
-        let cipher = Cipher::new(Algorithm::ChaCha20, Material::copy_of(&key.unwrap()).unwrap());
+        let cipher = Cipher::new(Algorithm::ChaCha20, KeyMaterial::copy_of(&key.unwrap()).unwrap());
 
         let derived = hchacha::<R20>(cipher.material.expose().into(), (&iv).into());
         assert_eq!(derived.as_slice(), expected.as_deref().unwrap());

@@ -1,13 +1,13 @@
-//! The forms that ciphertexts have had.
+//! The current and the older formats of ciphertexts.
 //!
-//! - Today: `AEAD output ‖ 16-byte IV ‖ 12-byte nonce`; the AEAD output is the plaintext's length
-//!   and 16 bytes of tag.
+//! - Current: `AEAD output ‖ 16-byte IV ‖ 12-byte nonce`; the AEAD output is as long as the plaintext,
+//!   plus 16 bytes of tag.
 //! - JSON: `{"aead":"…","id":"…","iv":base64,"nonce":base64,"bytes":base64}`, `id` being optional.
 //! - `MessagePack`: see [`crate::message_pack`].
 //!
-//! A ciphertext of today's form can begin with the first byte of an older one by chance, so what
-//! does not parse as an older one is one of today's. The cipher is the stored key's, whichever the
-//! ciphertext names.
+//! A ciphertext of the current format can begin with the first byte of an older one by chance. So
+//! everything that does not parse as an older format has the current one. The algorithm is that of the
+//! stored key, not the one that the ciphertext names.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,13 @@ use crate::cipher::{IV_LEN, NONCE_LEN, TAG_LEN};
 use crate::message_pack;
 use crate::record::decode_base64;
 
-/// How much longer than its plaintext a ciphertext is, in bytes.
+/// The length of a ciphertext minus the length of its plaintext, in bytes.
 pub(crate) const OVERHEAD: usize = TAG_LEN + IV_LEN + NONCE_LEN;
 
-/// The form of a ciphertext, for an operator who wonders where it came from.
+/// The format of a ciphertext, which the log shows to an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CiphertextForm {
-    /// What is written today, or anything that is in no known form.
+    /// The format that is written today, or no known format.
     Current,
     /// The JSON object of older releases.
     Json,
@@ -31,21 +31,21 @@ pub enum CiphertextForm {
     MessagePack,
 }
 
-/// Tells the form of a ciphertext. It says nothing about which key it is for.
+/// Returns the format of a ciphertext; which key it is for cannot be seen.
 pub fn ciphertext_form(ciphertext: &[u8]) -> CiphertextForm {
     legacy(ciphertext).map_or(CiphertextForm::Current, |(form, _)| form)
 }
 
-/// A ciphertext taken apart.
-pub(crate) struct Parts<'a> {
-    /// What the AEAD gave: ciphertext and tag.
+/// The parts of a ciphertext of any format.
+pub(crate) struct CiphertextParts<'a> {
+    /// The output of the AEAD: ciphertext and tag.
     pub(crate) sealed: Cow<'a, [u8]>,
     pub(crate) iv: [u8; IV_LEN],
     pub(crate) nonce: [u8; NONCE_LEN],
 }
 
-/// Takes a ciphertext of any form apart; none if it is too short to hold anything.
-pub(crate) fn split(ciphertext: &[u8]) -> Option<Parts<'_>> {
+/// Splits a ciphertext of any format; `None` if it is too short.
+pub(crate) fn split(ciphertext: &[u8]) -> Option<CiphertextParts<'_>> {
     let parts = match legacy(ciphertext) {
         Some((_, parts)) => parts,
         None => current(ciphertext)?,
@@ -53,13 +53,13 @@ pub(crate) fn split(ciphertext: &[u8]) -> Option<Parts<'_>> {
     (!parts.sealed.is_empty()).then_some(parts)
 }
 
-fn current(ciphertext: &[u8]) -> Option<Parts<'_>> {
+fn current(ciphertext: &[u8]) -> Option<CiphertextParts<'_>> {
     let (rest, nonce) = ciphertext.split_last_chunk::<NONCE_LEN>()?;
     let (sealed, iv) = rest.split_last_chunk::<IV_LEN>()?;
-    Some(Parts { sealed: Cow::Borrowed(sealed), iv: *iv, nonce: *nonce })
+    Some(CiphertextParts { sealed: Cow::Borrowed(sealed), iv: *iv, nonce: *nonce })
 }
 
-fn legacy(ciphertext: &[u8]) -> Option<(CiphertextForm, Parts<'_>)> {
+fn legacy(ciphertext: &[u8]) -> Option<(CiphertextForm, CiphertextParts<'_>)> {
     match ciphertext.first()? {
         b'{' => json(ciphertext).map(|parts| (CiphertextForm::Json, parts)),
         &message_pack::FIRST_BYTE => {
@@ -69,7 +69,7 @@ fn legacy(ciphertext: &[u8]) -> Option<(CiphertextForm, Parts<'_>)> {
     }
 }
 
-fn json(ciphertext: &[u8]) -> Option<Parts<'_>> {
+fn json(ciphertext: &[u8]) -> Option<CiphertextParts<'_>> {
     #[derive(Deserialize)]
     struct Sealed<'a> {
         #[serde(borrow)]
@@ -86,7 +86,7 @@ fn json(ciphertext: &[u8]) -> Option<Parts<'_>> {
     if !matches!(&*sealed.aead, "AES-256-GCM-HMAC-SHA-256" | "ChaCha20Poly1305") {
         return None;
     }
-    Some(Parts {
+    Some(CiphertextParts {
         sealed: Cow::Owned(std::mem::take(&mut *decode_base64(sealed.bytes.as_bytes())?)),
         iv: decode_base64(sealed.iv.as_bytes())?.as_slice().try_into().ok()?,
         nonce: decode_base64(sealed.nonce.as_bytes())?.as_slice().try_into().ok()?,

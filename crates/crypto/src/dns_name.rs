@@ -1,18 +1,16 @@
-//! Host names that a certificate can be valid for.
+//! Checks of the DNS names in certificates.
 
 /// The longest name, in characters.
 const NAME_LEN_MAX: usize = 253;
 /// The longest label, in characters.
 const LABEL_LEN_MAX: usize = 63;
 
-/// Checks a `dNSName` of a certificate: labels of letters, digits, `-` and `_` with dots between
-/// them (RFC 1034, with the underscore that Windows networks use); the first label of several may be
-/// `*` (RFC 6125).
+/// Checks a `dNSName` of a certificate.
+///
+/// Its labels consist of letters, digits, `-` and `_`, with dots between them (RFC 1034, with the
+/// underscore that Windows networks use). The first of several labels may be `*` (RFC 6125).
 pub fn check_dns_name(name: &str) -> Result<(), InvalidDnsName> {
-    let labels = match name.strip_prefix("*.") {
-        Some(parent) => parent,
-        None => name,
-    };
+    let labels = name.strip_prefix("*.").unwrap_or(name);
     if name.len() <= NAME_LEN_MAX && labels.split('.').all(is_label) {
         Ok(())
     } else {
@@ -27,7 +25,7 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// No client compares a name of this form with that of a server.
+/// The error for a name that no TLS client compares with a server's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a host name is up to 253 letters, digits, '-' and '_' in parts of 1 to 63 with dots between \

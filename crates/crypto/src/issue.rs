@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use kes_types::Secret;
+use kes_types::{Random, RandomFailed, Secret};
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::dns_name::check_dns_name;
 use crate::pem::{self, PrivateKey, PrivateKeyKind};
-use crate::{ApiKey, InvalidApiKey, Random, RandomFailed};
+use crate::{ApiKey, InvalidApiKey};
 
-/// How long a client's certificate is valid.
+/// The validity of a client certificate.
 const CLIENT_VALIDITY: Duration = Duration::from_hours(90 * 24);
 
 /// The last second that a certificate can name: that of the year 9999 (RFC 5280, 4.1.2.5).
@@ -28,23 +28,23 @@ const BASIC_CONSTRAINTS: [u64; 4] = [2, 5, 29, 19];
 /// An empty `SEQUENCE`: `cA` is FALSE, its default.
 const NOT_A_CA: [u8; 2] = [0x30, 0x00];
 
-/// DER of a PKCS#8 `PrivateKeyInfo` up to the Ed25519 seed (RFC 8410).
+/// The DER of a PKCS#8 `PrivateKeyInfo` up to the Ed25519 seed (RFC 8410).
 const PKCS8_HEAD: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// What a certificate shall say.
+/// The contents of a certificate to be issued.
 #[derive(Clone, Debug)]
 pub struct CertificateRequest {
     /// The subject's common name; empty for none.
     pub subject: String,
-    /// Host names that it is valid for.
+    /// DNS names that it is valid for.
     pub dns_names: Vec<String>,
-    /// Addresses that it is valid for.
+    /// IP addresses that it is valid for.
     pub ip_addresses: Vec<IpAddr>,
-    /// From when on, to the second.
+    /// The begin of its validity, to the second.
     pub not_before: SystemTime,
-    /// For how long, to the second.
+    /// The length of its validity, to the second.
     pub validity: Duration,
 }
 
@@ -56,8 +56,9 @@ pub struct IssuedCertificate {
 }
 
 impl ApiKey {
-    /// Makes the certificate by which a client shows its API key: the identity as common name,
-    /// client authentication, 90 days from `now`.
+    /// Makes the certificate that a client with this API key sends.
+    ///
+    /// Its common name is the identity; it is for client authentication and valid for 90 days from `now`.
     pub fn client_certificate(
         &self,
         random: &dyn Random,
@@ -110,7 +111,7 @@ impl ApiKey {
         })
     }
 
-    /// The key in PKCS#8.
+    /// Returns the key in PKCS#8.
     fn private_key(&self) -> PrivateKey {
         let mut der = Zeroizing::new(Vec::with_capacity(PKCS8_HEAD.len() + self.seed().len()));
         der.extend_from_slice(&PKCS8_HEAD);
@@ -141,7 +142,10 @@ impl IssuedCertificate {
     }
 }
 
-/// `rcgen` would add a subject key identifier, which no client's certificate has.
+/// Returns basic constraints for a certificate that is not a CA's.
+///
+/// With its own basic constraints `rcgen` would add a subject key identifier, which client certificates
+/// do not have.
 fn not_a_ca() -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&BASIC_CONSTRAINTS, NOT_A_CA.to_vec());
     extension.set_criticality(true);
@@ -171,7 +175,7 @@ fn alternative_names(request: &CertificateRequest) -> Result<Vec<SanType>, Issue
     names.chain(request.ip_addresses.iter().map(|ip| Ok(SanType::IpAddress(*ip)))).collect()
 }
 
-/// Boxed for the allocator that wipes: ring does not.
+/// A signer for `rcgen`, boxed so that the allocator wipes the key when it is freed.
 struct Signer(Box<Ed25519KeyPair>);
 
 impl PublicKeyData for Signer {
@@ -190,13 +194,13 @@ impl SigningKey for Signer {
     }
 }
 
-/// Why there is no certificate.
+/// The reasons why a certificate cannot be issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// No randomness.
+    /// There are no random bytes.
     #[error("cannot make a serial number")]
     Random(#[from] RandomFailed),
-    /// A host name that no client compares with a server's.
+    /// A name is not a DNS name.
     #[error("'{0}' is not a host name")]
     DnsName(String),
     /// The validity begins before 1970 or ends after 9999.
@@ -205,7 +209,7 @@ pub enum IssueError {
     /// The key cannot sign.
     #[error("the API key cannot sign")]
     Key(#[from] InvalidApiKey),
-    /// The certificate cannot be written.
+    /// The certificate cannot be encoded.
     #[error("cannot write the certificate")]
     Encoding(#[source] rcgen::Error),
 }

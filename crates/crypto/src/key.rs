@@ -1,20 +1,19 @@
-//! A key, ready for use.
+//! Keys that encrypt, decrypt and compute HMACs.
 
 use std::fmt;
 
-use kes_types::{Algorithm, Secret, Timestamp};
+use kes_types::{Algorithm, Random, RandomFailed, Secret, Timestamp};
 use ring::hmac;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::cipher::{Cipher, IV_LEN, NONCE_LEN};
+use crate::cipher::{Cipher, IV_LEN, NONCE_LEN, hmac_key};
 use crate::ciphertext::{self, OVERHEAD};
-use crate::material::{MATERIAL_LEN, Material};
+use crate::key_material::{KeyMaterial, MATERIAL_LEN};
 use crate::stack::wiped_after;
-use crate::{Random, RandomFailed};
 
-/// A key that seals, opens and, unless it is of the oldest generation, signs. Mute in `Debug`.
+/// A key that encrypts, decrypts and, except for keys of the oldest format, computes HMACs.
 ///
-/// It has one version today; callers see none, so that there can be several.
+/// `Debug` hides it. A key has one version today; callers see no versions, so that there can be several.
 pub struct Key {
     cipher: Cipher,
     hmac: Option<HmacKey>,
@@ -22,37 +21,36 @@ pub struct Key {
     created_by: Option<String>,
 }
 
-/// The key that messages are signed with; independent of the cipher's.
+/// The key of HMACs, which is independent of the key of the cipher.
 pub(crate) struct HmacKey {
-    material: Material,
-    /// Boxed for the allocator that wipes: ring does not.
+    material: KeyMaterial,
+    /// The prepared form of the material.
     prepared: Box<hmac::Key>,
 }
 
-/// A data key: for the caller's data, and sealed for keeping beside them.
+/// A data key in plaintext and encrypted; the caller stores the encrypted form with its data.
 #[derive(Debug)]
 pub struct DataKey {
     /// 32 random bytes.
     pub plaintext: Secret,
-    /// The same, sealed.
+    /// The data key, encrypted.
     pub ciphertext: Vec<u8>,
 }
 
 impl Key {
-    /// Makes a new key. An empty `created_by` is nobody.
+    /// Generates a new key; an empty `created_by` means unknown.
     pub fn generate(
         algorithm: Algorithm,
         created_at: Timestamp,
         created_by: &str,
         random: &dyn Random,
     ) -> Result<Self, RandomFailed> {
-        let cipher = Cipher::new(algorithm, Material::random(random)?);
-        let hmac = Some(HmacKey::new(Material::random(random)?));
+        let cipher = Cipher::new(algorithm, KeyMaterial::random(random)?);
+        let hmac = Some(HmacKey::new(KeyMaterial::random(random)?));
         Ok(Self::from_parts(cipher, hmac, created_at, created_by))
     }
 
-    /// Makes a key of given material, 32 bytes, and a fresh HMAC key. An empty `created_by` is
-    /// nobody.
+    /// Makes a key of given material, 32 bytes, with a new HMAC key; an empty `created_by` means unknown.
     pub fn import(
         material: &Secret,
         algorithm: Algorithm,
@@ -60,8 +58,8 @@ impl Key {
         created_by: &str,
         random: &dyn Random,
     ) -> Result<Self, ImportError> {
-        let material = Material::copy_of(material.expose()).ok_or(ImportError::Size)?;
-        let hmac = Some(HmacKey::new(Material::random(random)?));
+        let material = KeyMaterial::copy_of(material.expose()).ok_or(ImportError::Size)?;
+        let hmac = Some(HmacKey::new(KeyMaterial::random(random)?));
         Ok(Self::from_parts(Cipher::new(algorithm, material), hmac, created_at, created_by))
     }
 
@@ -75,23 +73,25 @@ impl Key {
         Self { cipher, hmac, created_at, created_by }
     }
 
-    /// The cipher that it seals with.
+    /// The algorithm that it encrypts with.
     pub fn algorithm(&self) -> Algorithm {
         self.cipher.algorithm()
     }
 
-    /// When it was made; [`Timestamp::ZERO`] if its record does not say.
+    /// When it was created; [`Timestamp::ZERO`] if its record has no time.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// Who made it, if its record says so: an identity, as text that nobody has checked.
+    /// The identity that created it, if its record has one; the text is not checked.
     pub fn created_by(&self) -> Option<&str> {
         self.created_by.as_deref()
     }
 
-    /// Seals a plaintext. The ciphertext is 44 bytes longer and opens only with the same context,
-    /// which it does not contain.
+    /// Encrypts a plaintext.
+    ///
+    /// The ciphertext is 44 bytes longer and can be decrypted only with the same context, which it does
+    /// not contain.
     pub fn seal(
         &self,
         plaintext: &[u8],
@@ -105,7 +105,7 @@ impl Key {
         self.seal_with(plaintext, context, &iv, nonce)
     }
 
-    /// Opens a ciphertext of any known form. What comes out was sealed with this key and context.
+    /// Decrypts a ciphertext of any known format, if it was encrypted with this key and context.
     pub fn open(&self, ciphertext: &[u8], context: &[u8]) -> Result<Secret, NotAuthentic> {
         let parts = ciphertext::split(ciphertext).ok_or(NotAuthentic)?;
         let mut buffer = Zeroizing::new(parts.sealed.into_owned());
@@ -114,8 +114,7 @@ impl Key {
         Ok(Secret::new(std::mem::take(&mut buffer)))
     }
 
-    /// Makes a data key of 32 bytes. All its randomness is taken at once: one system call, not
-    /// three.
+    /// Generates a data key of 32 bytes, with one system call for all its random bytes instead of three.
     pub fn generate_data_key(
         &self,
         context: &[u8],
@@ -130,14 +129,14 @@ impl Key {
         Ok(DataKey { plaintext, ciphertext })
     }
 
-    /// The HMAC-SHA-256 of a message under the key's HMAC key, 32 bytes.
+    /// Computes the HMAC-SHA-256 of a message under the key's HMAC key, 32 bytes.
     pub fn hmac(&self, message: &[u8]) -> Result<Secret, NoHmacKey> {
         let key = self.hmac.as_ref().ok_or(NoHmacKey)?;
         let sign = || Secret::new(hmac::sign(&key.prepared, message).as_ref().to_vec());
         Ok(wiped_after(sign))
     }
 
-    /// Whether the other key opens and signs what this one does; in constant time.
+    /// Whether both keys have the same material and algorithm; compared in constant time.
     pub fn same_material(&self, other: &Self) -> bool {
         let is_same_cipher = self.algorithm() == other.algorithm();
         let is_same_key = self.cipher.material() == other.cipher.material();
@@ -150,12 +149,12 @@ impl Key {
     }
 
     /// The cipher's raw key, for the record.
-    pub(crate) fn material(&self) -> &Material {
+    pub(crate) fn material(&self) -> &KeyMaterial {
         self.cipher.material()
     }
 
     /// The raw HMAC key, for the record.
-    pub(crate) fn hmac_material(&self) -> Option<&Material> {
+    pub(crate) fn hmac_material(&self) -> Option<&KeyMaterial> {
         self.hmac.as_ref().map(|key| &key.material)
     }
 
@@ -187,42 +186,41 @@ impl fmt::Debug for Key {
 }
 
 impl HmacKey {
-    pub(crate) fn new(material: Material) -> Self {
-        let prepare = || Box::new(hmac::Key::new(hmac::HMAC_SHA256, material.expose()));
-        let prepared = wiped_after(prepare);
-        Self { material, prepared }
+    pub(crate) fn new(material: KeyMaterial) -> Self {
+        Self { prepared: hmac_key(&material), material }
     }
 }
 
-/// Why there is no ciphertext.
+/// The reasons why a plaintext cannot be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// No randomness.
+    /// There are no random bytes.
     #[error("cannot make an IV and a nonce")]
     Random(#[from] RandomFailed),
-    /// The plaintext is longer than the cipher takes: tens of GiB.
+    /// The plaintext is longer than the algorithm allows: tens of GiB.
     #[error("the plaintext is too long for the cipher")]
     TooLong,
 }
 
-/// The ciphertext was changed or cut, or belongs to another key or context; which one of these,
-/// nobody can tell.
+/// The error for a ciphertext that was changed or cut, or belongs to another key or context.
+///
+/// Which of these is the case cannot be distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ciphertext is not authentic")]
 pub struct NotAuthentic;
 
-/// The key is of the oldest generation, which has no HMAC key.
+/// The error for a key of the oldest format, which has no HMAC key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key does not support HMAC")]
 pub struct NoHmacKey;
 
-/// Why key material was not taken.
+/// The reasons why key material cannot be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// The material is not 32 bytes long.
     #[error("key material must be 32 bytes long")]
     Size,
-    /// No randomness for the HMAC key.
+    /// There are no random bytes for the HMAC key.
     #[error("cannot make an HMAC key")]
     Random(#[from] RandomFailed),
 }

@@ -1,7 +1,8 @@
-//! Key material and the formats it is kept and used in. Sync, no I/O.
+//! Keys, ciphertexts and certificates: cryptography and the formats of what is stored and sent.
 //!
-//! A [`Key`] seals, opens and signs; [`record`] is how key stores hold it. An [`ApiKey`] is a
-//! caller's credential, from which certificates are made; [`certificate_identity`] is the way back.
+//! A [`Key`] encrypts, decrypts and computes HMACs; [`record`] encodes it for key stores. An [`ApiKey`]
+//! is a caller's credential, from which certificates are made; [`certificate_identity`] computes the
+//! identity of a certificate. The crate is sync and does no I/O.
 
 mod algorithm;
 mod api_key;
@@ -11,7 +12,7 @@ mod ciphertext;
 mod dns_name;
 mod issue;
 mod key;
-mod material;
+mod key_material;
 mod message_pack;
 pub mod pem;
 mod proto;
@@ -30,5 +31,5 @@ pub use dns_name::{InvalidDnsName, check_dns_name};
 pub use issue::{CertificateRequest, IssueError, IssuedCertificate};
 pub use key::{DataKey, ImportError, Key, NoHmacKey, NotAuthentic, SealError};
 pub use proto::ProtoError;
-pub use random::{Random, RandomFailed, SystemRandom};
+pub use random::SystemRandom;
 pub use record::RecordError;

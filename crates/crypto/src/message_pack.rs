@@ -1,66 +1,58 @@
-//! The `MessagePack` ciphertexts of older releases.
+//! Parses the `MessagePack` ciphertexts of older releases.
 //!
-//! An array of five: the algorithm's name and the key's id as strings, then 16 bytes of IV, 12 bytes
-//! of nonce and the ciphertext as binary values; nothing after it. The encoding is that of the
-//! `MessagePack` specification, formats "array", "str" and "bin".
+//! A ciphertext is an array of five elements: the algorithm's name and the key's id as strings, then 16
+//! bytes of IV, 12 bytes of nonce and the ciphertext as binary values; nothing after it. The encoding is
+//! that of the `MessagePack` specification, formats "array", "str" and "bin".
 
 use std::borrow::Cow;
 
 use kes_types::Algorithm;
 
-use crate::ciphertext::Parts;
+use crate::ciphertext::CiphertextParts;
 
-/// An array of five elements.
+/// The header of an array of five elements, the first byte of a ciphertext.
 pub(crate) const FIRST_BYTE: u8 = 0x95;
 
 const FIXSTR_MASK: u8 = 0b1110_0000;
 const FIXSTR: u8 = 0b1010_0000;
+/// The format "bin 8"; "bin 16" and "bin 32" follow it.
 const BIN_8: u8 = 0xc4;
-const BIN_16: u8 = 0xc5;
-const BIN_32: u8 = 0xc6;
+/// The format "str 8"; "str 16" and "str 32" follow it.
 const STR_8: u8 = 0xd9;
-const STR_16: u8 = 0xda;
-const STR_32: u8 = 0xdb;
 
-/// Reads a ciphertext; none if it is not exactly one.
-pub(crate) fn parse(input: &[u8]) -> Option<Parts<'_>> {
+/// Parses a ciphertext; `None` if the input is not exactly one.
+pub(crate) fn parse(input: &[u8]) -> Option<CiphertextParts<'_>> {
     let mut reader = Reader(input.strip_prefix(&[FIRST_BYTE])?);
     Algorithm::parse(reader.string()?).ok()?;
     let _id = reader.string()?;
     let iv = reader.binary()?.try_into().ok()?;
     let nonce = reader.binary()?.try_into().ok()?;
     let sealed = Cow::Borrowed(reader.binary()?);
-    reader.0.is_empty().then_some(Parts { sealed, iv, nonce })
+    reader.0.is_empty().then_some(CiphertextParts { sealed, iv, nonce })
 }
 
-/// What is left to read.
+/// The rest of the input that is not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn string(&mut self) -> Option<&'a str> {
         let len = match self.byte()? {
-            head if head & FIXSTR_MASK == FIXSTR => usize::from(head & !FIXSTR_MASK),
-            STR_8 => self.length::<1>()?,
-            STR_16 => self.length::<2>()?,
-            STR_32 => self.length::<4>()?,
-            _ => return None,
+            format if format & FIXSTR_MASK == FIXSTR => usize::from(format & !FIXSTR_MASK),
+            format => self.length(format, STR_8)?,
         };
         std::str::from_utf8(self.take(len)?).ok()
     }
 
     fn binary(&mut self) -> Option<&'a [u8]> {
-        let len = match self.byte()? {
-            BIN_8 => self.length::<1>()?,
-            BIN_16 => self.length::<2>()?,
-            BIN_32 => self.length::<4>()?,
-            _ => return None,
-        };
+        let format = self.byte()?;
+        let len = self.length(format, BIN_8)?;
         self.take(len)
     }
 
-    /// A big-endian number of `N` bytes.
-    fn length<const N: usize>(&mut self) -> Option<usize> {
-        self.take(N)?
+    /// Reads a big-endian length of 1, 2 or 4 bytes, by the format's distance from `format_8`.
+    fn length(&mut self, format: u8, format_8: u8) -> Option<usize> {
+        let distance = format.checked_sub(format_8).filter(|distance| *distance <= 2)?;
+        self.take(1 << distance)?
             .iter()
             .try_fold(0_usize, |len, byte| len.checked_mul(256)?.checked_add(usize::from(*byte)))
     }

@@ -1,4 +1,4 @@
-//! The four protobuf messages of a stored key.
+//! Encodes and decodes the four protobuf messages of a stored key.
 //!
 //! ```text
 //! message SecretKey  { bytes key = 1; uint32 type = 2; }
@@ -8,10 +8,10 @@
 //! message Timestamp  { int64 seconds = 1; int32 nanos = 2; }
 //! ```
 //!
-//! Wire format: <https://protobuf.dev/programming-guides/encoding/>. Reading is as lenient as that
-//! demands: unknown fields, and known ones of another wire type, are passed over; the last of
-//! several values counts, and messages are merged. Writing is in field order, without the fields
-//! that have their default value.
+//! Wire format: <https://protobuf.dev/programming-guides/encoding/>. Decoding is as lenient as that page
+//! demands: unknown fields, and known ones of another wire type, are skipped; of several values the last
+//! one counts, and messages are merged. Fields are written in their order; fields with their default
+//! value are left out.
 
 use zeroize::Zeroizing;
 
@@ -25,7 +25,7 @@ const GROUP_START: u8 = 3;
 const GROUP_END: u8 = 4;
 const FIXED_32: u8 = 5;
 
-/// `KeyVersion`.
+/// The message `KeyVersion`.
 #[derive(Default)]
 pub(crate) struct KeyVersion<'a> {
     pub(crate) key: Option<TypedKey<'a>>,
@@ -34,39 +34,39 @@ pub(crate) struct KeyVersion<'a> {
     pub(crate) created_by: &'a str,
 }
 
-/// `SecretKey` and `HmacKey`: bytes, and a number that says what they are for.
+/// The messages `SecretKey` and `HmacKey`: a key and the number of its algorithm or hash.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct TypedKey<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) kind: u32,
 }
 
-/// `google.protobuf.Timestamp`.
+/// The message `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Time {
     pub(crate) seconds: i64,
     pub(crate) nanos: i32,
 }
 
-/// Why bytes are not a message.
+/// The reasons why bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtoError {
-    /// A field ends after the message does.
+    /// A field is longer than the rest of the message.
     #[error("the message is cut off")]
     Truncated,
-    /// A number of more than 64 bits.
+    /// A number has more than 64 bits.
     #[error("a number is longer than 64 bits")]
     Varint,
-    /// A field number of zero or beyond 29 bits.
+    /// A field number is zero or has more than 29 bits.
     #[error("a field number is out of range")]
     FieldNumber,
-    /// A wire type that does not exist.
+    /// A wire type does not exist.
     #[error("wire type {0} does not exist")]
     WireType(u8),
-    /// A group that ends without having begun.
+    /// A group ends that did not begin.
     #[error("a group ends that did not begin")]
     Group,
-    /// A string that is not UTF-8.
+    /// A string is not UTF-8.
     #[error("a string is not UTF-8")]
     Utf8,
 }
@@ -122,7 +122,7 @@ impl<'a> TypedKey<'a> {
     }
 
     fn encode(&self, number: u32, out: &mut Vec<u8>) {
-        // Large enough not to move, which would leave a copy of the key behind.
+        // With enough capacity it is not moved, which would leave a copy of the key in memory.
         let mut message = Zeroizing::new(Vec::with_capacity(self.bytes.len() + 16));
         put_bytes(1, self.bytes, &mut message);
         put_number(2, self.kind.into(), &mut message);
@@ -151,19 +151,19 @@ impl Time {
     }
 }
 
-/// A field's value.
+/// The value of a field.
 enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    /// Of a wire type that no field of ours has.
+    /// A value of a wire type that none of these messages uses.
     Foreign,
 }
 
-/// What is left to read of a message.
+/// The rest of a message that is not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// The next field; none at the end.
+    /// Reads the next field; `None` at the end.
     fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, ProtoError> {
         if self.0.is_empty() {
             return Ok(None);
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         Ok((number, (tag & 0b111) as u8))
     }
 
-    /// A value that is not a group.
+    /// Reads a value that is not a group.
     fn value(&mut self, wire_type: u8) -> Result<Value<'a>, ProtoError> {
         match wire_type {
             VARINT => self.varint().map(Value::Varint),
@@ -200,8 +200,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over a group whose start was read. Groups nest; a list instead of recursion, so that
-    /// no input can exhaust the stack.
+    /// Skips a group whose start was read.
+    ///
+    /// Groups nest; a list is used instead of recursion, so that no input can exhaust the stack.
     fn group(&mut self, number: u32) -> Result<Value<'a>, ProtoError> {
         let mut open = vec![number];
         while let Some(innermost) = open.last().copied() {
@@ -223,7 +224,7 @@ impl<'a> Reader<'a> {
             let (byte, rest) = self.0.split_first().ok_or(ProtoError::Truncated)?;
             self.0 = rest;
             let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
+            // The tenth byte holds one bit only.
             if position == VARINT_LEN_MAX - 1 && *byte > 1 {
                 return Err(ProtoError::Varint);
             }
@@ -242,7 +243,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Numbers of 32 bits are read from longer ones by cutting them.
+/// Truncates a number to 32 bits, as protobuf decodes fields of 32 bits.
 fn low_32(number: u64) -> u32 {
     let [first, second, third, fourth, ..] = number.to_le_bytes();
     u32::from_le_bytes([first, second, third, fourth])
@@ -273,7 +274,7 @@ fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Unlike a byte string, an empty message is not the same as none.
+/// Writes a message, also an empty one: unlike an empty byte string it differs from an absent one.
 fn put_message(number: u32, message: &[u8], out: &mut Vec<u8>) {
     put_tag(number, LENGTH_DELIMITED, out);
     put_varint(message.len() as u64, out);

@@ -1,21 +1,14 @@
-//! Randomness as an argument.
+//! Random bytes of the operating system.
 
-use std::fmt;
-
+use kes_types::{Random, RandomFailed};
 use ring::rand::SecureRandom as _;
-
-/// A source of unpredictable bytes.
-pub trait Random: fmt::Debug + Send + Sync {
-    /// Fills all of `bytes`, or fails and leaves them of no use.
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomFailed>;
-}
 
 /// The operating system's random bytes.
 #[derive(Clone, Debug)]
 pub struct SystemRandom(ring::rand::SystemRandom);
 
 impl SystemRandom {
-    /// A handle; it holds no state.
+    /// Makes a handle, which holds no state.
     pub fn new() -> Self {
         Self(ring::rand::SystemRandom::new())
     }
@@ -32,8 +25,3 @@ impl Random for SystemRandom {
         self.0.fill(bytes).map_err(|_| RandomFailed)
     }
 }
-
-/// The source of randomness gave none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no random bytes can be had")]
-pub struct RandomFailed;

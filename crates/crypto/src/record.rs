@@ -1,13 +1,12 @@
-//! Stored keys: the value under a key's name in a key store.
+//! Encodes and decodes stored keys: the value under a key's name in a key store.
 //!
-//! Two generations exist. Both are read, the newer is written:
+//! Two formats exist. Both are decoded, the second one is written:
 //!
-//! 1. A JSON object `{"bytes":base64,"algorithm":"…","created_at":"…","created_by":"…"}` of which
-//!    only `bytes`, 32 of them, must be there. Without an algorithm it is AES256. Such a key has no
-//!    HMAC key.
+//! 1. A JSON object `{"bytes":base64,"algorithm":"…","created_at":"…","created_by":"…"}`. Only `bytes`,
+//!    32 of them, are required. The default algorithm is AES256. Such a key has no HMAC key.
 //! 2. Base64 (standard, padded) of a protobuf `KeyVersion`: see the source of `proto`.
 //!
-//! What is valid JSON is of the first generation, all else of the second.
+//! A value that is valid JSON has the first format, every other value the second one.
 
 use std::borrow::Cow;
 
@@ -22,10 +21,10 @@ use zeroize::Zeroizing;
 use crate::Key;
 use crate::cipher::Cipher;
 use crate::key::HmacKey;
-use crate::material::Material;
+use crate::key_material::KeyMaterial;
 use crate::proto::{KeyVersion, ProtoError, Time, TypedKey};
 
-/// The longest value that is taken for a key, in bytes: 1 MiB.
+/// The maximum length of a stored key, in bytes: 1 MiB.
 pub const VALUE_LEN_MAX: usize = 1 << 20;
 
 /// `SecretKey.type` of AES256.
@@ -35,13 +34,13 @@ const TYPE_CHACHA20: u32 = 2;
 /// `HmacKey.hash` of SHA-256.
 const HASH_SHA256: u32 = 1;
 
-/// Lenient about the bits that padding leaves over, as the writers of old records were.
+/// Base64 that ignores the unused bits before the padding, since older writers did not clear them.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// Writes a key as its store shall hold it: text of the second generation.
+/// Encodes a key as text of the second format, to be stored.
 pub fn encode(key: &Key) -> Secret {
     let created_at = key.created_at();
     let version = KeyVersion {
@@ -61,13 +60,13 @@ pub fn encode(key: &Key) -> Secret {
         }),
         created_by: key.created_by().unwrap_or_default(),
     };
-    // Large enough not to move, which would leave a copy of the keys behind.
+    // With enough capacity the message is not moved, which would leave a copy of the keys in memory.
     let mut message = Zeroizing::new(Vec::with_capacity(256 + version.created_by.len()));
     version.encode(&mut message);
     Secret::from(BASE64.encode(message.as_slice()))
 }
 
-/// Reads a stored key of either generation.
+/// Decodes a stored key of either format.
 pub fn decode(value: &[u8]) -> Result<Key, RecordError> {
     if value.len() > VALUE_LEN_MAX {
         Err(RecordError::TooLong)
@@ -80,30 +79,30 @@ pub fn decode(value: &[u8]) -> Result<Key, RecordError> {
     }
 }
 
-/// Why a stored value is not a key. It never says what the value is, which may be key material.
+/// The reasons why a stored value is not a key; they never contain the value, which may be key material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// It is longer than 1 MiB.
     #[error("the value is longer than 1 MiB")]
     TooLong,
-    /// It has no bytes at all.
+    /// It is empty.
     #[error("the value is empty")]
     Empty,
     /// It is JSON, but not an object with the fields of a key.
     #[error("the value is JSON but not a key: line {line}, column {column}")]
     Json {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
-        /// From 1.
+        /// The column, from 1.
         column: usize,
     },
     /// It is neither JSON nor base64, or its JSON field `bytes` is not base64.
     #[error("the value is not standard base64 with padding")]
     Base64,
-    /// It is base64 of something else.
+    /// It is base64, but not of a protobuf message.
     #[error("the value is not a protobuf message")]
     Proto(#[source] ProtoError),
-    /// It has no key.
+    /// It contains no key.
     #[error("the value holds no key")]
     NoKey,
     /// The key is not 32 bytes long.
@@ -112,21 +111,21 @@ pub enum RecordError {
     /// The HMAC key is not 32 bytes long.
     #[error("the HMAC key is {0} bytes long instead of 32")]
     HmacKeySize(usize),
-    /// The key is for a cipher of another name.
+    /// The name of the key's algorithm is not known.
     #[error("the key's algorithm is not supported")]
     Algorithm,
-    /// The key is for a cipher of another number.
+    /// The number of the key's algorithm is not known.
     #[error("the key's type {0} is not supported")]
     Type(u32),
-    /// The HMAC key is for another hash.
+    /// The hash of the HMAC key is not known.
     #[error("the HMAC key's hash {0} is not supported")]
     Hash(u32),
-    /// The creation time is none.
+    /// The creation time is not valid.
     #[error("the creation time cannot be read")]
     CreatedAt(#[source] InvalidTimestamp),
 }
 
-/// Decodes base64, line breaks left out.
+/// Decodes base64 and ignores line breaks.
 pub(crate) fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let decoded = if text.iter().any(is_break) {
@@ -139,11 +138,11 @@ pub(crate) fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     decoded.ok().map(Zeroizing::new)
 }
 
-/// Borrows the text where it has no escapes, so that no copy of it needs to be wiped.
+/// A text that is borrowed where it has no escapes, so that no copy of it has to be wiped.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The first generation. `null` equals missing; other fields are ignored.
+/// The first format. `null` equals missing; other fields are ignored.
 #[derive(Deserialize)]
 struct JsonKey<'a> {
     #[serde(borrow)]
@@ -157,12 +156,12 @@ struct JsonKey<'a> {
 }
 
 fn decode_json(value: &[u8]) -> Result<Key, RecordError> {
-    // The JSON error's own words can quote the value.
+    // The message of the JSON error can quote the value.
     let key: JsonKey<'_> = serde_json::from_slice(value)
         .map_err(|error| RecordError::Json { line: error.line(), column: error.column() })?;
     let bytes = key.bytes.ok_or(RecordError::NoKey)?;
     let bytes = decode_base64(bytes.0.as_bytes()).ok_or(RecordError::Base64)?;
-    let material = Material::copy_of(&bytes).ok_or(RecordError::KeySize(bytes.len()))?;
+    let material = KeyMaterial::copy_of(&bytes).ok_or(RecordError::KeySize(bytes.len()))?;
     let algorithm = match key.algorithm {
         None => Algorithm::Aes256,
         Some(name) if name.0.is_empty() => Algorithm::Aes256,
@@ -180,7 +179,7 @@ fn decode_proto(value: &[u8]) -> Result<Key, RecordError> {
     let message = decode_base64(value).ok_or(RecordError::Base64)?;
     let version = KeyVersion::decode(&message).map_err(RecordError::Proto)?;
     let key = version.key.ok_or(RecordError::NoKey)?;
-    let material = Material::copy_of(key.bytes).ok_or(RecordError::KeySize(key.bytes.len()))?;
+    let material = KeyMaterial::copy_of(key.bytes).ok_or(RecordError::KeySize(key.bytes.len()))?;
     let algorithm = match key.kind {
         TYPE_AES256 => Algorithm::Aes256,
         TYPE_CHACHA20 => Algorithm::ChaCha20,
@@ -190,7 +189,7 @@ fn decode_proto(value: &[u8]) -> Result<Key, RecordError> {
     let created_at = match version.created_at {
         None => Timestamp::ZERO,
         Some(time) => {
-            // A negative number becomes one that is out of range.
+            // A negative number becomes a number that is out of range.
             let nanos = time.nanos.cast_unsigned();
             Timestamp::from_unix(time.seconds, nanos).map_err(RecordError::CreatedAt)?
         }
@@ -203,6 +202,6 @@ fn decode_hmac_key(key: TypedKey<'_>) -> Result<HmacKey, RecordError> {
     if key.kind != HASH_SHA256 {
         return Err(RecordError::Hash(key.kind));
     }
-    let material = Material::copy_of(key.bytes);
+    let material = KeyMaterial::copy_of(key.bytes);
     material.map(HmacKey::new).ok_or(RecordError::HmacKeySize(key.bytes.len()))
 }

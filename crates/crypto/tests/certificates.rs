@@ -1,4 +1,4 @@
-//! Certificates made and read.
+//! Tests of issuing and reading certificates.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 

@@ -1,4 +1,4 @@
-//! What keys, records and credentials promise.
+//! Tests of keys, stored records and API keys.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -6,14 +6,14 @@ use std::cell::Cell;
 use std::sync::Mutex;
 
 use kes_crypto::{
-    ApiKey, CiphertextForm, ImportError, InvalidApiKey, Key, NotAuthentic, Random, RandomFailed,
-    RecordError, SealError, SystemRandom, ciphertext_form, preferred_algorithm, record,
+    ApiKey, CiphertextForm, ImportError, InvalidApiKey, Key, NotAuthentic, RecordError, SealError,
+    SystemRandom, ciphertext_form, preferred_algorithm, record,
 };
-use kes_types::{Algorithm, Secret, Timestamp};
+use kes_types::{Algorithm, Random, RandomFailed, Secret, Timestamp};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Aes256, Algorithm::ChaCha20];
 
-/// Counts upwards, and remembers how much was asked for at a time.
+/// A source of bytes that count upwards; it records the length of each request.
 #[derive(Debug, Default)]
 struct Counting(Mutex<(u8, Vec<usize>)>);
 
@@ -29,7 +29,7 @@ impl Random for Counting {
     }
 }
 
-/// Has nothing to give.
+/// A source that always fails.
 #[derive(Debug)]
 struct Broken;
 
@@ -135,7 +135,7 @@ fn imported_material_is_32_bytes() {
 }
 
 #[test]
-fn the_same_material_is_told_from_any_other() {
+fn the_same_material_is_reported_from_any_other() {
     let random = SystemRandom::new();
     let material = Secret::new(vec![7; 32]);
     let import =
@@ -160,12 +160,12 @@ fn the_same_material_is_told_from_any_other() {
 fn a_new_key_survives_its_record() {
     let created_at = Timestamp::from_unix(1_700_000_000, 5).unwrap();
     for algorithm in BOTH {
-        let key = Key::generate(algorithm, created_at, "somebody", &SystemRandom::new()).unwrap();
+        let key = Key::generate(algorithm, created_at, "creator", &SystemRandom::new()).unwrap();
         let again = record::decode(record::encode(&key).expose()).unwrap();
         assert!(again.same_material(&key));
         assert_eq!(again.algorithm(), algorithm);
         assert_eq!(again.created_at(), created_at);
-        assert_eq!(again.created_by(), Some("somebody"));
+        assert_eq!(again.created_by(), Some("creator"));
         assert_eq!(again.hmac(b"message"), key.hmac(b"message"));
     }
 }

@@ -1,4 +1,4 @@
-//! PEM files as OpenSSL writes them; see `fixtures/README.md`.
+//! Tests with PEM files that OpenSSL wrote; see `fixtures/README.md`.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kes_crypto::pem::{self, EncryptError, PemError, PrivateKeyKind};
-use kes_crypto::{ApiKey, Random, RandomFailed, SystemRandom};
-use kes_types::Secret;
+use kes_crypto::{ApiKey, SystemRandom};
+use kes_types::{Random, RandomFailed, Secret};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -52,8 +52,8 @@ fn encrypted_keys_need_their_password() {
 }
 
 #[test]
-fn a_wrong_password_is_told_from_a_right_one_even_where_the_padding_fits() {
-    // Some of 600 wrong passwords leave well-formed padding.
+fn a_wrong_password_is_reported_from_a_right_one_even_where_the_padding_fits() {
+    // Some of 600 wrong passwords give well-formed padding.
     for encrypted in ["rsa-legacy-aes128", "ec-legacy-aes256"] {
         let pem = fixture(encrypted);
         for wrong in 0..600 {
@@ -194,7 +194,7 @@ fn a_key_encrypts_in_the_legacy_form_and_decrypts_again() {
     }
 }
 
-/// Random bytes that are known.
+/// A source of fixed bytes.
 #[derive(Debug)]
 struct Fixed(Vec<u8>);
 

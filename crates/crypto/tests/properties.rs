@@ -1,4 +1,4 @@
-//! No input makes anything here panic, and what is sealed opens.
+//! Property tests: no input causes a panic, and encrypted texts can be decrypted.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 

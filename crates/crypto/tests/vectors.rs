@@ -1,4 +1,4 @@
-//! The recorded vectors: what existing data and clients look like.
+//! Tests with recorded vectors of stored keys, ciphertexts and API keys.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 

@@ -1,4 +1,4 @@
-//! The semaphore.
+//! The fair semaphore and its permits.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -9,40 +9,40 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-/// How much of a semaphore one client may hold.
+/// The share of a semaphore's permits that one client may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// All of it.
+    /// All permits.
     All,
-    /// So many times what it leaves free: with 7 a client that is alone holds up to seven eighths,
-    /// the next one seven eighths of the rest.
+    /// This many times the permits that stay free: with 7 a single client holds up to seven eighths, the
+    /// next one seven eighths of the rest.
     TimesFree(usize),
 }
 
-/// A counting semaphore whose permits are shared fairly between the clients `K`.
+/// A counting semaphore whose permits are shared fairly between clients, which `K` identifies.
 pub struct FairSemaphore<K: Eq + Hash + Clone> {
     state: Mutex<State<K>>,
     share: Share,
     waiting_max: usize,
 }
 
-/// The client already has as many requests waiting as it may.
+/// The error for a client that already has the maximum number of requests waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests of one client are waiting")]
 pub struct QueueFull;
 
 struct State<K: Eq + Hash + Clone> {
     free: usize,
-    /// Clients that hold permits or wait for some.
+    /// Clients that hold permits or wait for permits.
     clients: HashMap<K, Client<K>>,
-    /// Clients that wait, in the order of their turns; each once.
+    /// Waiting clients in the order of their turns; each occurs once.
     turns: VecDeque<K>,
 }
 
 struct Client<K: Eq + Hash + Clone> {
     held: usize,
     waiting: VecDeque<Waiter<K>>,
-    /// Whether it is among those that wait for their turn.
+    /// Whether the client is in `State::turns`.
     has_turn: bool,
 }
 
@@ -51,14 +51,14 @@ struct Waiter<K: Eq + Hash + Clone> {
     granted: oneshot::Sender<Permit<K>>,
 }
 
-/// Permits that a client holds; given back when dropped.
+/// Permits that a client holds, which are released when this is dropped.
 pub struct Permit<K: Eq + Hash + Clone> {
     semaphore: Arc<FairSemaphore<K>>,
     client: K,
     count: usize,
 }
 
-/// A request for permits. Dropping it leaves the queue.
+/// A future that waits for permits; dropping it removes the request from the queue.
 pub struct Acquire<K: Eq + Hash + Clone> {
     semaphore: Arc<FairSemaphore<K>>,
     pending: Pending<K>,
@@ -67,29 +67,29 @@ pub struct Acquire<K: Eq + Hash + Clone> {
 enum Pending<K: Eq + Hash + Clone> {
     Granted(Permit<K>),
     Waiting(oneshot::Receiver<Permit<K>>),
-    /// The permit was handed over, or the request is being dropped.
+    /// The permits were returned, or the request is being dropped.
     Ended,
 }
 
 impl<K: Eq + Hash + Clone> FairSemaphore<K> {
-    /// A semaphore with so many permits. Of each client at most `waiting_max` requests wait.
+    /// Makes a semaphore with `permits` permits, for which at most `waiting_max` requests of each client wait.
     pub fn new(permits: usize, share: Share, waiting_max: usize) -> Arc<Self> {
         let state = State { free: permits, clients: HashMap::new(), turns: VecDeque::new() };
         Arc::new(Self { state: Mutex::new(state), share, waiting_max })
     }
 
-    /// Asks for permits. More than a client may hold at all are never granted.
+    /// Requests `count` permits; more than a client may hold at all are never granted.
     ///
     /// # Errors
     ///
-    /// [`QueueFull`] if the client has as many requests waiting as it may.
+    /// [`QueueFull`] if the client has the maximum number of requests waiting.
     pub fn acquire(self: &Arc<Self>, client: &K, count: usize) -> Result<Acquire<K>, QueueFull> {
         let mut state = self.lock();
         let is_waiting = state.clients.get(client).is_some_and(|own| !own.waiting.is_empty());
-        // Clients that wait for their own share to shrink do not block others.
+        // A client that waits because of its own share does not block others.
         if !is_waiting
             && state.may_hold(self.share, client, count)
-            && !state.is_anyone_next(self.share)
+            && !state.has_precedence(self.share)
         {
             let permit = self.grant(&mut state, client, count);
             return Ok(self.request(Pending::Granted(permit)));
@@ -109,7 +109,7 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         Ok(self.request(Pending::Waiting(waiting)))
     }
 
-    /// Whether requests of this client wait.
+    /// Whether requests of this client are waiting.
     pub fn has_waiting(&self, client: &K) -> bool {
         let state = self.lock();
         let own = state.clients.get(client);
@@ -120,28 +120,28 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         Acquire { semaphore: Arc::clone(self), pending }
     }
 
-    /// Permits that are not held.
+    /// The number of free permits.
     pub fn free(&self) -> usize {
         self.lock().free
     }
 
-    /// Takes note of a grant. The caller has checked that it is possible.
+    /// Grants permits; the caller has checked that this is possible.
     fn grant(self: &Arc<Self>, state: &mut State<K>, client: &K, count: usize) -> Permit<K> {
         state.free -= count;
         state.clients.entry(client.clone()).or_default().held += count;
         Permit { semaphore: Arc::clone(self), client: client.clone(), count }
     }
 
-    /// Gives permits back, and out again to those who wait.
+    /// Releases permits and grants them to waiting requests.
     fn release(self: &Arc<Self>, client: &K, count: usize) {
         let mut state = self.lock();
         state.take_back(client, count);
         self.serve_waiting(&mut state);
     }
 
-    /// Hands out what is free, a request a turn.
+    /// Grants free permits to waiting clients, one request per turn.
     fn serve_waiting(self: &Arc<Self>, state: &mut State<K>) {
-        // Clients whose turn it is, but that may not have more now.
+        // The number of clients that were passed over because of their share.
         let mut passed = 0;
         while passed < state.turns.len() {
             let Some(next) = state.turns.pop_front() else { break };
@@ -152,10 +152,10 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
                     state.turns.push_back(next);
                     passed = 0;
                 }
-                // Smaller requests of others must not starve one that waits for room.
+                // Smaller requests of other clients must not starve a large one.
                 Some(count) if count > state.free => {
                     state.turns.push_front(next);
-                    // Those that were passed over keep their places behind it.
+                    // The clients that were passed over stay behind it.
                     break;
                 }
                 Some(_) => {
@@ -166,13 +166,13 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
         }
     }
 
-    /// Hands permits to the first request of a client that still wants them.
+    /// Grants permits to the first waiting request of a client.
     fn serve(self: &Arc<Self>, state: &mut State<K>, client: &K) {
         let waiter = state.clients.get_mut(client).and_then(|own| own.waiting.pop_front());
         let Some(Waiter { count, granted }) = waiter else { return };
         let permit = self.grant(state, client, count);
         if let Err(mut unwanted) = granted.send(permit) {
-            // Under the lock it must not be dropped as it is.
+            // The request was dropped meanwhile. Dropping the permit would take the lock again.
             let count = std::mem::take(&mut unwanted.count);
             state.take_back(client, count);
         }
@@ -184,7 +184,7 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
 }
 
 impl<K: Eq + Hash + Clone> State<K> {
-    /// Whether a client may have so many more.
+    /// Whether a client may hold `count` permits more.
     fn may_hold(&self, share: Share, client: &K, count: usize) -> bool {
         let Some(free) = self.free.checked_sub(count) else { return false };
         match share {
@@ -196,8 +196,9 @@ impl<K: Eq + Hash + Clone> State<K> {
         }
     }
 
-    /// How many permits the first request of a client wants; `None` if none is waiting. Requests
-    /// that were given up leave the queue.
+    /// The number of permits of a client's first waiting request; `None` if no request is waiting.
+    ///
+    /// Requests that were dropped are removed from the queue.
     fn next_count(&mut self, client: &K) -> Option<usize> {
         let own = self.clients.get_mut(client)?;
         while own.waiting.front().is_some_and(|waiter| waiter.granted.is_closed()) {
@@ -206,9 +207,9 @@ impl<K: Eq + Hash + Clone> State<K> {
         own.waiting.front().map(|waiter| waiter.count)
     }
 
-    /// Whether a waiting client is to be served before a newcomer: one that may have permits, or
-    /// waits for more than there are free.
-    fn is_anyone_next(&mut self, share: Share) -> bool {
+    /// Whether a waiting client has precedence over a new request: it may hold what it requests, or
+    /// requests more permits than are free.
+    fn has_precedence(&mut self, share: Share) -> bool {
         (0..self.turns.len()).any(|index| {
             let Some(client) = self.turns.get(index).cloned() else { return false };
             self.next_count(&client)
@@ -224,7 +225,7 @@ impl<K: Eq + Hash + Clone> State<K> {
         self.forget_if_idle(client);
     }
 
-    /// A client without requests waits for no turn.
+    /// Records that a client has no waiting requests any more.
     fn end_turns(&mut self, client: &K) {
         if let Some(own) = self.clients.get_mut(client) {
             own.has_turn = false;
@@ -247,12 +248,12 @@ impl<K: Eq + Hash + Clone> Default for Client<K> {
 }
 
 impl<K: Eq + Hash + Clone> Permit<K> {
-    /// How many permits.
+    /// The number of permits.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Gives some back, so that no more than `count` are left.
+    /// Releases permits so that at most `count` are left.
     pub fn shrink_to(&mut self, count: usize) {
         let excess = self.count.saturating_sub(count);
         if excess > 0 {
@@ -278,7 +279,7 @@ impl<K: Eq + Hash + Clone> Future for Acquire<K> {
             Pending::Granted(permit) => Poll::Ready(permit),
             Pending::Waiting(mut waiting) => match Pin::new(&mut waiting).poll(cx) {
                 Poll::Ready(Ok(permit)) => Poll::Ready(permit),
-                // A sender is dropped without a grant only when its request was given up.
+                // A sender is dropped without a grant only if its request was dropped.
                 Poll::Ready(Err(_)) => Poll::Pending,
                 Poll::Pending => {
                     self.pending = Pending::Waiting(waiting);
@@ -294,7 +295,7 @@ impl<K: Eq + Hash + Clone> Drop for Acquire<K> {
     fn drop(&mut self) {
         if let Pending::Waiting(waiting) = std::mem::replace(&mut self.pending, Pending::Ended) {
             drop(waiting);
-            // Others may have waited behind it.
+            // Other clients may have waited behind this request.
             let mut state = self.semaphore.lock();
             self.semaphore.serve_waiting(&mut state);
         }

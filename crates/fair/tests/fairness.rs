@@ -1,4 +1,4 @@
-//! Who gets permits, and when.
+//! Tests of the order in which permits are granted.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn semaphore(permits: usize) -> Semaphore {
 }
 
 fn ask(semaphore: &Semaphore, client: u8, count: usize) -> Acquire<u8> {
-    semaphore.acquire(&client, count).expect("the queue has room")
+    semaphore.acquire(&client, count).expect("the queue is not full")
 }
 
 #[test]
@@ -40,14 +40,14 @@ fn a_newcomer_is_served_before_the_backlog_of_another() {
     let semaphore = semaphore(1);
     let held = poll(&mut ask(&semaphore, 1, 1)).unwrap();
     let mut many: Vec<_> = (0..500).map(|_| ask(&semaphore, 1, 1)).collect();
-    let mut newcomer = ask(&semaphore, 2, 1);
+    let mut late = ask(&semaphore, 2, 1);
     let mut second = ask(&semaphore, 2, 1);
     drop(held);
     let first = many.iter_mut().find_map(poll).unwrap();
-    assert!(poll(&mut newcomer).is_none());
+    assert!(poll(&mut late).is_none());
     drop(first);
-    // One turn each, however many wait.
-    drop(poll(&mut newcomer).unwrap());
+    // One turn for each client, however many of its requests wait.
+    drop(poll(&mut late).unwrap());
     assert!(poll(&mut second).is_none());
     drop(many.iter_mut().skip(1).find_map(poll).unwrap());
     assert!(poll(&mut second).is_some());
@@ -99,7 +99,7 @@ fn a_full_queue_is_the_clients_own_and_has_room_for_what_was_given_up() {
 }
 
 #[test]
-fn a_grant_that_nobody_takes_comes_back() {
+fn a_grant_that_no_one_takes_comes_back() {
     let semaphore = semaphore(1);
     let held = poll(&mut ask(&semaphore, 1, 1)).unwrap();
     let first = ask(&semaphore, 1, 1);
@@ -139,8 +139,8 @@ fn a_share_is_left_for_others() {
 }
 
 proptest! {
-    /// Whatever clients do: never more is granted than there is, nothing is granted to one that waits
-    /// while another is next, and all comes back.
+    /// For any sequence of requests and releases: never more permits are granted than exist, no client is
+    /// served before its turn, and all permits are released at the end.
     #[test]
     fn permits_are_conserved(
         steps in prop::collection::vec((0u8..4, 1usize..5, 0usize..8, any::<bool>()), 1..200),

@@ -1,19 +1,20 @@
-//! What is kept of keys that were read, and for how long. Pure: time comes in as an argument.
+//! The cache of decoded keys: entries end by their age (TTL) or when they are unused, and the least recently
+//! used one is evicted when there are too many. Pure: the time is an argument.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher as _;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+use hashlink::LinkedHashMap;
 use kes_crypto::Key;
 use kes_types::KeyName;
 
 /// The longest a key in use goes without being read from the store again.
 const REFRESH_AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// By how much an entry may end early, so that keys read together do not end together: a
-/// sixteenth of its life.
+/// The jitter: by how much an entry may end early, so that keys that were read together do not end together: a
+/// sixteenth of its time to live.
 const JITTER_SHARE: u32 = 16;
 
 /// How long keys are kept.
@@ -32,7 +33,7 @@ impl CacheExpiry {
         (self.any / 2).min(REFRESH_AFTER_MAX)
     }
 
-    /// How often [`Cache::sweep`] is worth its while.
+    /// How often [`Cache::sweep`] has to run.
     pub(crate) fn sweep_every(&self) -> Duration {
         self.any.min(self.unused).clamp(Duration::from_secs(1), REFRESH_AFTER_MAX)
     }
@@ -43,8 +44,9 @@ impl CacheExpiry {
 pub(crate) struct Cache {
     expiry: CacheExpiry,
     entries_max: usize,
-    entries: HashMap<KeyName, Entry>,
-    jitter: RandomState,
+    /// The least recently used first. The hasher is std's, which resists names that are chosen to collide.
+    entries: LinkedHashMap<KeyName, Entry, RandomState>,
+    jitter: Rng,
 }
 
 #[derive(Debug)]
@@ -55,12 +57,12 @@ struct Entry {
     used_at: Instant,
 }
 
-/// What the cache knows of a name.
+/// The result of a lookup.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// The key.
     Hit(Arc<Key>),
-    /// The key, and it is the caller's turn to have it read again. Told once per interval.
+    /// The key, which is due to be read again: one caller for each interval gets this.
     Refresh(Arc<Key>),
     /// Nothing.
     Miss,
@@ -68,13 +70,14 @@ pub(crate) enum Lookup {
 
 impl Cache {
     pub(crate) fn new(expiry: CacheExpiry, entries_max: usize) -> Self {
-        Self { expiry, entries_max, entries: HashMap::new(), jitter: RandomState::new() }
+        let entries = LinkedHashMap::with_hasher(RandomState::new());
+        Self { expiry, entries_max, entries, jitter: Rng::new() }
     }
 
     /// Looks `name` up and counts as a use of it.
     pub(crate) fn lookup(&mut self, name: &KeyName, now: Instant) -> Lookup {
         let expiry = self.expiry;
-        let Some(entry) = self.entries.get_mut(name) else { return Lookup::Miss };
+        let Some(entry) = self.entries.to_back(name) else { return Lookup::Miss };
         if entry.has_ended(expiry, now) {
             self.entries.remove(name);
             return Lookup::Miss;
@@ -90,7 +93,7 @@ impl Cache {
     }
 
     /// Keeps a key that was just read; returns the one it replaces. Re-reading is not a use:
-    /// a key that nobody asks for any more still ends by `unused`.
+    /// a key that is not asked for any more still ends by `unused`.
     pub(crate) fn insert(
         &mut self,
         name: &KeyName,
@@ -100,7 +103,7 @@ impl Cache {
         if self.expiry.any.is_zero() || self.expiry.unused.is_zero() {
             return None;
         }
-        let ends_at = now + self.life_of(name);
+        let ends_at = now + self.time_to_live();
         let refresh_at = now + self.expiry.refresh_after();
         if let Some(entry) = self.entries.get_mut(name) {
             entry.ends_at = ends_at;
@@ -108,13 +111,14 @@ impl Cache {
             return Some(std::mem::replace(&mut entry.key, key));
         }
         if self.entries.len() >= self.entries_max {
-            self.evict_one(now);
+            // The least recently used.
+            self.entries.pop_front();
         }
         self.entries.insert(name.clone(), Entry { key, ends_at, refresh_at, used_at: now });
         None
     }
 
-    /// Drops what is known of `name`.
+    /// Drops the entry of `name`.
     pub(crate) fn remove(&mut self, name: &KeyName) {
         self.entries.remove(name);
     }
@@ -125,25 +129,10 @@ impl Cache {
         self.entries.retain(|_, entry| !entry.has_ended(expiry, now));
     }
 
-    /// `any`, shortened by a share that depends on the name.
-    fn life_of(&self, name: &KeyName) -> Duration {
-        let share = u32::try_from(self.jitter.hash_one(name) % 1024).unwrap_or(0);
-        let jitter = (self.expiry.any / JITTER_SHARE / 1024).saturating_mul(share);
+    /// `any`, less the jitter.
+    fn time_to_live(&mut self) -> Duration {
+        let jitter = (self.expiry.any / JITTER_SHARE).mul_f64(self.jitter.f64());
         self.expiry.any.saturating_sub(jitter)
-    }
-
-    /// Makes room: the entry that was not used for the longest time goes.
-    fn evict_one(&mut self, now: Instant) {
-        self.sweep(now);
-        if self.entries.len() >= self.entries_max
-            && let Some(name) = self
-                .entries
-                .iter()
-                .min_by_key(|(_, entry)| entry.used_at)
-                .map(|(name, _)| name.clone())
-        {
-            self.entries.remove(&name);
-        }
     }
 }
 
@@ -231,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_unused_entry_makes_room() {
+    fn the_least_recently_used_entry_is_evicted() {
         let (mut cache, start) = (cache(2), SystemClock.monotonic());
         cache.insert(&name("a"), key(), start);
         cache.insert(&name("b"), key(), start + Duration::from_secs(1));

@@ -13,12 +13,12 @@ const RESERVED: usize = 16;
 /// Calls that are kept for the store's status. There is one at a time, unless the store hangs.
 const STATUS: usize = 4;
 
-/// Whom a call to the key store is for.
+/// The client that a call to the key store is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
-    /// A caller.
+    /// An identity.
     Identity(Identity),
-    /// Callers on routes that ask for no policy, all together.
+    /// All callers of routes that ask for no policy, together.
     Open,
     /// The server itself.
     Server,
@@ -29,7 +29,7 @@ impl Client {
         match (permit.grant(), permit.identity()) {
             (Grant::Configuration, _) => Self::Server,
             (Grant::Admin | Grant::Policy(_), Some(identity)) => Self::Identity(*identity),
-            // Anybody can have as many identities as it likes where no policy is asked for.
+            // Where no policy is asked for, one client can use any number of identities.
             _ => Self::Open,
         }
     }
@@ -55,7 +55,7 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) struct SlotRequest {
     shared: Acquire<Client>,
-    /// Where the server's own calls find a slot as well.
+    /// Further slots, for the server's own calls.
     reserved: Option<Arc<Semaphore>>,
 }
 
@@ -74,7 +74,7 @@ impl Calls {
         }
     }
 
-    /// Asks for a slot: takes a place in the client's queue.
+    /// Requests a slot; the request waits in the client's queue.
     pub(crate) fn request(&self, client: Client) -> Result<SlotRequest, Busy> {
         let shared = self.shared.acquire(&client, 1).map_err(|_| Busy)?;
         let reserved = (client == Client::Server).then(|| Arc::clone(&self.reserved));
@@ -93,7 +93,7 @@ impl Calls {
 }
 
 impl SlotRequest {
-    /// Waits for the client's turn.
+    /// Waits for a slot; clients get them in round robin.
     pub(crate) async fn slot(self) -> Slot {
         let Some(reserved) = self.reserved else { return Slot::Shared(self.shared.await) };
         tokio::select! {

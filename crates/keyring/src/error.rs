@@ -1,9 +1,8 @@
-//! Why a key cannot be had.
+//! Errors of the keyring.
 
-use kes_crypto::RandomFailed;
 use kes_crypto::record::RecordError;
 use kes_store::StoreError;
-use kes_types::KeyName;
+use kes_types::{KeyName, RandomFailed};
 
 use crate::Busy;
 
@@ -16,8 +15,8 @@ pub enum GetError {
     /// The store has a value under the name that is not a key.
     #[error("the value stored under `{0}` is not a key")]
     Damaged(KeyName, #[source] RecordError),
-    /// The client has too many requests waiting, or waited for its turn in vain. The store was not
-    /// asked.
+    /// The client has too many requests waiting, or waited for a slot until its timeout. The store was not
+    /// called.
     #[error("key `{0}` was not read")]
     Busy(KeyName, #[source] Busy),
 }
@@ -40,7 +39,7 @@ pub enum CreateError {
     /// The store's answer; [`StoreError::Exists`] is definite.
     #[error("cannot write key `{0}` to the key store")]
     Store(KeyName, #[source] StoreError),
-    /// No randomness, no key.
+    /// The source of randomness failed.
     #[error("cannot make key `{0}`")]
     Random(KeyName, #[source] RandomFailed),
     /// As [`GetError::Busy`]: nothing was written.

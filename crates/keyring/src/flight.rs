@@ -1,7 +1,7 @@
 //! Single-flight: one store read per name at a time.
 //!
-//! A read that was asked for waits for a slot among the store's calls, once for every client that
-//! wants it. The first slot begins it, so that no client waits behind the queue of another.
+//! A read waits for a slot among the store's calls, in the queue of each client that has joined it. The first slot
+//! begins the read, so that no client waits in the queue of another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::GetError;
 use crate::calls::Client;
 
-/// The result of a store read; shared by everyone who waited for it.
+/// The result of a store read, shared by all callers that joined it.
 pub(crate) type ReadResult = Result<Arc<Key>, Arc<GetError>>;
 
 /// Numbers flights in the order of their start.
@@ -32,11 +32,11 @@ struct Entry {
     id: FlightId,
     result: Arc<watch::Sender<Option<ReadResult>>>,
     has_begun: bool,
-    /// For whom a slot is being waited for.
+    /// The clients in whose queues the read waits for a slot.
     waiting_for: Vec<Client>,
 }
 
-/// A read that is waited for.
+/// A read that a caller has joined.
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) id: FlightId,
@@ -50,7 +50,7 @@ pub(crate) struct Wanted {
     result: Arc<watch::Sender<Option<ReadResult>>>,
 }
 
-/// A running flight's obligation to end. Dropped without a result it ends as lost.
+/// The task that runs a flight. When it is dropped without a result, the flight ends as lost.
 #[derive(Debug)]
 pub(crate) struct Leader {
     pub(crate) id: FlightId,
@@ -59,8 +59,8 @@ pub(crate) struct Leader {
 }
 
 impl Flights {
-    /// The number from which on flights of that name begin after now: that of one which waits for its
-    /// slot, else that of the next.
+    /// The lowest number of a flight of that name that begins after now: that of the one which waits for its
+    /// slot, else the next.
     pub(crate) fn first_fresh(&self, name: &KeyName) -> FlightId {
         let waiting = self.under_way.get(name).filter(|entry| !entry.has_begun);
         waiting.map_or(FlightId(self.next), |entry| entry.id)
@@ -69,7 +69,7 @@ impl Flights {
     /// Joins the flight of that name, or starts one. The second value is there when a slot is to be
     /// waited for on behalf of `client`; [`Self::leave`] takes that back.
     pub(crate) fn join(&mut self, name: &KeyName, client: Client) -> (Flight, Option<Wanted>) {
-        // A flight that has a result and still stands here was lost.
+        // A flight that has a result and is still here was lost.
         if self.under_way.get(name).is_some_and(|entry| entry.result.borrow().is_some()) {
             self.under_way.remove(name);
         }
@@ -89,7 +89,7 @@ impl Flights {
         (flight, Some(wanted))
     }
 
-    /// Nothing waits for a slot on behalf of `client` any more.
+    /// Notes that the read waits for no slot in the queue of `client` any more.
     pub(crate) fn leave(&mut self, name: &KeyName, id: FlightId, client: Client) {
         if let Some(entry) = self.under_way.get_mut(name).filter(|entry| entry.id == id) {
             entry.waiting_for.retain(|other| *other != client);
@@ -134,12 +134,12 @@ impl Flights {
 }
 
 impl Wanted {
-    /// Waits until the flight is not waited for any more. A client may join it right after.
+    /// Waits until the flight is abandoned: no caller waits for it. A client may join it right after.
     pub(crate) async fn abandoned(&self) {
         self.result.closed().await;
     }
 
-    /// Whether it is not waited for.
+    /// Whether no caller waits for it.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.result.receiver_count() == 0
     }
@@ -154,7 +154,7 @@ impl Flight {
 }
 
 impl Leader {
-    /// Hands the result to all who wait. None may: a refresh in the background.
+    /// Completes the flight: hands the result to all callers that joined; a background refresh may have none.
     pub(crate) fn complete(self, result: ReadResult) {
         self.result.send_replace(Some(result));
     }

@@ -1,107 +1,94 @@
-//! The keyring.
+//! Decoded keys by name, in front of a key store.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kes_crypto::{ImportError, Key, Random, record};
+use kes_crypto::{ImportError, Key, record};
 use kes_policy::Permit;
-use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Algorithm, Clock, Identity, KeyName, Secret, Timestamp};
+use kes_store::{KeyStore, ListQuery, Page, StoreError};
+use kes_types::{Algorithm, Clock, Identity, KeyName, Random, Secret, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::{Cache, Lookup};
-use crate::calls::{Busy, Calls, Client, Slot, SlotRequest};
-use crate::flight::{Flight, FlightId, Flights, Leader, ReadResult, Wanted};
+use crate::cache::Cache;
+use crate::calls::{Busy, Calls, Client};
+use crate::flight::{FlightId, Flights, ReadResult};
 use crate::lock::lock;
 use crate::probe::Probe;
+use crate::read::Found;
+use crate::store_call::{NoAnswer, died};
 use crate::{CacheExpiry, CallError, CreateError, GetError, Health};
 
 /// The most keys kept at a time.
 const ENTRIES_MAX: usize = 100_000;
 
-/// Names are spread over this many locks.
+/// The number of shards, each with a lock of its own.
 const SHARDS: usize = 16;
-
-/// A store read that takes longer is not waited for, so that a caller gets an answer in time and
-/// the next one a read of its own. Stores that end their calls themselves take less, and say why.
-const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The longest that a key is waited for: for a read under way, and one after that, which a caller
 /// may need. Less than the routes allow, so that it is us who say why there is no answer.
-const GET_TIMEOUT: Duration = Duration::from_millis(14_500);
+pub(crate) const GET_TIMEOUT: Duration = Duration::from_millis(14_500);
 
-/// The longest that a write or a listing waits for its turn to call the store.
-const QUEUE_TIMEOUT: Duration = GET_TIMEOUT;
-
-/// What a keyring is made of.
+/// The dependencies and limits of a [`Keyring`].
 #[derive(Clone, Debug)]
-pub struct Parts {
-    /// Where keys lie.
+pub struct KeyringDeps {
+    /// The key store.
     pub store: Arc<dyn KeyStore>,
     /// How long keys are kept.
     pub expiry: CacheExpiry,
-    /// How often the store's health is looked at.
+    /// The interval of the store's health probe.
     pub probe_every: Duration,
-    /// Store calls for clients at a time. They go on when their callers have hung up, so that a
-    /// store which hangs gathers no more than these.
+    /// Concurrent store calls for clients. A call goes on when its caller has hung up, so this is also the
+    /// most calls that a store which hangs can hold.
     pub calls_max: usize,
-    /// Requests of one client that wait for such a call.
+    /// Requests of one client that wait for a slot among these calls.
     pub waiting_max: usize,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
-    /// Owner of store reads and writes, which go on when their caller hangs up.
+    /// Owns the tasks of store reads and writes, which go on when their caller hangs up.
     pub tasks: TaskTracker,
 }
 
-/// Decoded keys by name: cached for a while, one store read per name at a time.
+/// Decoded keys by name: cached, with single-flight reads from the key store.
 ///
 /// *Key does not exist* is never cached, and a created key is not cached before the store has
 /// been asked for it.
 #[derive(Debug)]
 pub struct Keyring {
-    parts: Parts,
+    pub(crate) deps: KeyringDeps,
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    calls: Calls,
-    probe: Probe,
+    pub(crate) calls: Calls,
+    pub(crate) probe: Probe,
 }
 
 #[derive(Debug)]
-struct Shard {
-    cache: Cache,
-    flights: Flights,
-}
-
-/// What is there of a name.
-enum Found {
-    /// Its key, kept from an earlier read.
-    Key(Arc<Key>),
-    /// A read of it; one before `first_fresh` had begun already.
-    Read { flight: Flight, first_fresh: FlightId },
+pub(crate) struct Shard {
+    pub(crate) cache: Cache,
+    pub(crate) flights: Flights,
 }
 
 impl Keyring {
     /// Puts a keyring in front of a store.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(deps: KeyringDeps) -> Self {
         let shards = std::array::from_fn(|_| {
-            let cache = Cache::new(parts.expiry, ENTRIES_MAX / SHARDS);
+            let cache = Cache::new(deps.expiry, ENTRIES_MAX / SHARDS);
             Mutex::new(Shard { cache, flights: Flights::default() })
         });
-        let calls = Calls::new(parts.calls_max, parts.waiting_max);
-        let probe = Probe::new(parts.probe_every, parts.clock.monotonic());
-        Self { parts, shards, hasher: RandomState::new(), calls, probe }
+        let calls = Calls::new(deps.calls_max, deps.waiting_max);
+        let probe = Probe::new(deps.probe_every, deps.clock.monotonic());
+        Self { deps, shards, hasher: RandomState::new(), calls, probe }
     }
 
     /// Returns the key of that name, from the cache or the store.
     ///
-    /// A caller that joined a read which another had started earlier does not take its *not found* for
-    /// an answer: the key may have been created since.
+    /// A caller that joined a read which had started earlier does not take its *not found* for the result:
+    /// the key may have been created since, so it reads again.
     pub async fn get(self: &Arc<Self>, permit: &Permit, name: &KeyName) -> ReadResult {
         let client = Client::of(permit);
         let (mut flight, first_fresh) = match self.find(name, client)? {
@@ -135,7 +122,7 @@ impl Keyring {
         })
     }
 
-    /// Whether requests of this identity wait for their turn to call the store.
+    /// Whether requests of this identity wait for a slot to call the store.
     pub fn has_waiting(&self, identity: Identity) -> bool {
         self.calls.has_waiting(&Client::Identity(identity))
     }
@@ -148,23 +135,23 @@ impl Keyring {
     ) -> Result<(), CreateError> {
         let key = Key::generate(
             kes_crypto::preferred_algorithm(),
-            Timestamp::from(self.parts.clock.now()),
+            Timestamp::from(self.deps.clock.now()),
             &creator(permit),
-            &*self.parts.random,
+            &*self.deps.random,
         );
         let key = key.map_err(|source| CreateError::Random(name.clone(), source))?;
         self.store(permit, name, &key).await
     }
 
-    /// Makes a key of given material: 32 bytes.
+    /// Makes a key of given material, 32 bytes; it is not stored yet.
     pub fn imported(
         &self,
         permit: &Permit,
         material: &Secret,
         algorithm: Algorithm,
     ) -> Result<Key, ImportError> {
-        let now = Timestamp::from(self.parts.clock.now());
-        Key::import(material, algorithm, now, &creator(permit), &*self.parts.random)
+        let now = Timestamp::from(self.deps.clock.now());
+        Key::import(material, algorithm, now, &creator(permit), &*self.deps.random)
     }
 
     /// Stores an imported key under a free name. The write goes on if the caller hangs up.
@@ -186,7 +173,7 @@ impl Keyring {
         let (keyring, name) = (Arc::clone(self), name.clone());
         let write = async move {
             keyring.forget(&name);
-            let result = keyring.parts.store.delete(&name).await;
+            let result = keyring.deps.store.delete(&name).await;
             // Again: a read that began before the delete may have come back meanwhile.
             keyring.forget(&name);
             result
@@ -201,7 +188,7 @@ impl Keyring {
         query: &ListQuery,
     ) -> Result<Page, CallError> {
         let (keyring, query) = (Arc::clone(self), query.clone());
-        let list = async move { keyring.parts.store.list(&query).await };
+        let list = async move { keyring.deps.store.list(&query).await };
         self.call(Client::of(permit), list).await
     }
 
@@ -209,14 +196,15 @@ impl Keyring {
     /// an answer.
     pub const PAGE_NAMES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(249_999);
 
-    /// Asks the store for a sign of life, once for everyone who asks at the same time.
+    /// Probes the store's health; concurrent callers share one probe (single-flight).
     pub async fn status(self: &Arc<Self>) -> Result<Duration, Arc<StoreError>> {
         let ask = || {
             let keyring = Arc::clone(self);
-            // Asked to the end, whoever waits: what is joined is never older than its question.
-            let asking = self.parts.tasks.spawn(async move {
+            // It runs to its end even if no caller waits, so that a result that is joined is never older than
+            // the call that joins it.
+            let asking = self.deps.tasks.spawn(async move {
                 let sign = keyring.ask_for_status().await.map_err(Arc::new);
-                keyring.probe.observe(&sign, keyring.parts.clock.monotonic());
+                keyring.probe.observe(&sign, keyring.deps.clock.monotonic());
                 sign
             });
             async { asking.await.unwrap_or_else(|error| Err(Arc::new(died(error)))) }
@@ -224,14 +212,14 @@ impl Keyring {
         self.probe.join(|| Box::pin(ask())).await
     }
 
-    /// What was last known of the store's health, now and whenever that changes.
+    /// The health state of the store, with a notification for each change.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.probe.health()
     }
 
-    /// Looks at the store's health regularly, and soon after a call to it failed, until `stop`.
+    /// Probes the store's health at an interval, and soon after a call to it failed, until `stop`.
     pub async fn probe_until(self: Arc<Self>, stop: CancellationToken) {
-        let clock = Arc::clone(&self.parts.clock);
+        let clock = Arc::clone(&self.deps.clock);
         let look = || async {
             self.probe.due(|| clock.monotonic()).await;
             // The probe has taken note.
@@ -240,16 +228,16 @@ impl Keyring {
         while stop.run_until_cancelled(look()).await.is_some() {}
     }
 
-    /// The randomness that keys and ciphertexts are made with.
+    /// The source of randomness for keys and ciphertexts.
     pub fn random(&self) -> &dyn Random {
-        &*self.parts.random
+        &*self.deps.random
     }
 
-    /// Wipes keys soon after they ended, until `stop`.
+    /// Removes expired keys from the cache, which wipes their material, until `stop`.
     pub async fn sweep_until(self: Arc<Self>, stop: CancellationToken) {
-        let every = self.parts.expiry.sweep_every();
+        let every = self.deps.expiry.sweep_every();
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            let now = self.parts.clock.monotonic();
+            let now = self.deps.clock.monotonic();
             for shard in &self.shards {
                 lock(shard).cache.sweep(now);
             }
@@ -260,7 +248,7 @@ impl Keyring {
         let Some(slot) = self.calls.status() else {
             return Err(StoreError::Unreachable(StatusHangs.into()));
         };
-        let store = Arc::clone(&self.parts.store);
+        let store = Arc::clone(&self.deps.store);
         self.read_in(slot, async move { store.status().await }).await
     }
 
@@ -273,7 +261,7 @@ impl Keyring {
         let (keyring, name) = (Arc::clone(self), name.clone());
         let (value, failed_name) = (record::encode(key), name.clone());
         let write = async move {
-            let result = keyring.parts.store.create(&name, value).await;
+            let result = keyring.deps.store.create(&name, value).await;
             // A read under way may have found nothing. What is cached stays: a create that failed
             // says nothing about a key that is there.
             keyring.shard(&name).flights.detach(&name);
@@ -285,141 +273,6 @@ impl Keyring {
         })
     }
 
-    /// Looks `name` up and, where it is not kept, joins its read. One look under one lock: between
-    /// two, a read could complete that the second would start again.
-    fn find(self: &Arc<Self>, name: &KeyName, client: Client) -> Result<Found, Arc<GetError>> {
-        let now = self.parts.clock.monotonic();
-        let mut shard = self.shard(name);
-        let (kept, client) = match shard.cache.lookup(name, now) {
-            Lookup::Hit(key) => return Ok(Found::Key(key)),
-            Lookup::Refresh(key) => (Some(key), Client::Server),
-            Lookup::Miss => (None, client),
-        };
-        let first_fresh = shard.flights.first_fresh(name);
-        let (flight, wanted) = shard.flights.join(name, client);
-        if let Some(wanted) = wanted {
-            match self.calls.request(client) {
-                Ok(request) => self.begin_later(name, client, wanted, request),
-                Err(busy) => {
-                    shard.flights.leave(name, wanted.id, client);
-                    if kept.is_none() {
-                        return Err(Arc::new(GetError::Busy(name.clone(), busy)));
-                    }
-                }
-            }
-        }
-        Ok(kept.map_or(Found::Read { flight, first_fresh }, Found::Key))
-    }
-
-    /// Waits for a slot on a task of its own, then begins the flight that it was asked for, unless
-    /// another client's slot has.
-    fn begin_later(
-        self: &Arc<Self>,
-        name: &KeyName,
-        client: Client,
-        wanted: Wanted,
-        request: SlotRequest,
-    ) {
-        let (keyring, name) = (Arc::clone(self), name.clone());
-        self.parts.tasks.spawn(async move {
-            let mut slot = std::pin::pin!(request.slot());
-            let slot = loop {
-                tokio::select! {
-                    biased;
-                    slot = &mut slot => break slot,
-                    // A refresh has no caller.
-                    () = wanted.abandoned(), if client != Client::Server => {
-                        let mut shard = keyring.shard(&name);
-                        if wanted.is_abandoned() {
-                            return shard.flights.leave(&name, wanted.id, client);
-                        }
-                    }
-                }
-            };
-            let leader = keyring.shard(&name).flights.begin(&name, wanted.id);
-            if let Some(leader) = leader {
-                keyring.lead(name, leader, slot).await;
-            }
-        });
-    }
-
-    /// Reads a key and completes the flight.
-    async fn lead(self: &Arc<Self>, name: KeyName, leader: Leader, slot: Slot) {
-        let result = self.read(&name, slot).await.map(Arc::new).map_err(Arc::new);
-        let mut shard = self.shard(&name);
-        let mut replaced = None;
-        if shard.flights.end(&name, leader.id) {
-            match &result {
-                Ok(key) => {
-                    let now = self.parts.clock.monotonic();
-                    replaced = shard.cache.insert(&name, Arc::clone(key), now);
-                }
-                Err(error) if is_final(error) => shard.cache.remove(&name),
-                Err(_) => {}
-            }
-        }
-        drop(shard);
-        if let (Some(old), Ok(new)) = (replaced, &result)
-            && !old.same_material(new)
-        {
-            tracing::error!(
-                key = name.as_str(),
-                "the key store now holds other key material under this name; it is used from now on"
-            );
-        }
-        leader.complete(result);
-    }
-
-    async fn read(self: &Arc<Self>, name: &KeyName, slot: Slot) -> Result<Key, GetError> {
-        let (keyring, wanted) = (Arc::clone(self), name.clone());
-        let read = async move { keyring.parts.store.get(&wanted).await };
-        let value = self.read_in(slot, read).await;
-        let value = value.map_err(|error| GetError::Store(name.clone(), error))?;
-        record::decode(value.expose()).map_err(|error| GetError::Damaged(name.clone(), error))
-    }
-
-    /// Waits for the client's turn, then runs a store call.
-    async fn call<T: Send + 'static>(
-        &self,
-        client: Client,
-        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, CallError> {
-        let slot = self.calls.request(client)?.slot();
-        let slot = tokio::time::timeout(QUEUE_TIMEOUT, slot).await.map_err(|_| Busy)?;
-        Ok(self.call_in(slot, call).await?)
-    }
-
-    /// Runs a store call on the tracker: to its end, even if its caller hangs up.
-    async fn call_in<T: Send + 'static>(
-        &self,
-        slot: Slot,
-        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let task = async move {
-            let result = call.await;
-            drop(slot);
-            result
-        };
-        let result = self.parts.tasks.spawn(task).await.unwrap_or_else(|error| Err(died(error)));
-        if matches!(result, Err(StoreError::Unreachable(_))) {
-            self.probe.call_failed();
-        }
-        result
-    }
-
-    /// The same, not waited for longer than a read may take.
-    async fn read_in<T: Send + 'static>(
-        &self,
-        slot: Slot,
-        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let result = tokio::time::timeout(READ_TIMEOUT, self.call_in(slot, call)).await;
-        result.unwrap_or_else(|_| {
-            self.probe.call_failed();
-            Err(StoreError::Unreachable(NoAnswer(READ_TIMEOUT).into()))
-        })
-    }
-
     /// Drops what is known of a name and keeps reads under way from bringing it back.
     fn forget(&self, name: &KeyName) {
         let mut shard = self.shard(name);
@@ -427,7 +280,7 @@ impl Keyring {
         shard.flights.detach(name);
     }
 
-    fn shard(&self, name: &KeyName) -> MutexGuard<'_, Shard> {
+    pub(crate) fn shard(&self, name: &KeyName) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or(0);
         lock(&self.shards[index])
     }
@@ -437,25 +290,9 @@ fn started_before(flight: FlightId, first_fresh: FlightId) -> bool {
     flight < first_fresh
 }
 
-/// Whether a failed re-read ends a kept key: a definite not-found or a refusal does; a store that
-/// cannot be reached or a value that cannot be decoded does not, the key lives on until `any`.
-fn is_final(error: &GetError) -> bool {
-    matches!(error, GetError::Store(_, StoreError::NotFound(_) | StoreError::Refused(_)))
-}
-
 fn creator(permit: &Permit) -> String {
     permit.identity().map(ToString::to_string).unwrap_or_default()
 }
-
-fn died(error: tokio::task::JoinError) -> StoreError {
-    let cause: BoxError = Box::new(error);
-    StoreError::Refused(cause)
-}
-
-/// The store took longer than it may.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer within {} s", .0.as_secs_f32())]
-struct NoAnswer(Duration);
 
 /// The store has not answered so many questions for its status that one more would only wait.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,11 @@ mod flight;
 mod keyring;
 mod lock;
 mod probe;
+mod read;
+mod store_call;
 
 pub use cache::CacheExpiry;
 pub use calls::Busy;
 pub use error::{CallError, CreateError, GetError};
-pub use keyring::{Keyring, Parts};
+pub use keyring::{Keyring, KeyringDeps};
 pub use probe::Health;

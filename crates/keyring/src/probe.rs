@@ -1,4 +1,4 @@
-//! The store's health: when it is looked at, and what is told about it.
+//! Health probes of the key store: their schedule, the health state, and the log lines about its changes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,32 +11,32 @@ use tokio::sync::{Notify, watch};
 
 use crate::lock::lock;
 
-/// However many calls fail, the store is not asked for its health more often than this.
-const PACE: Duration = Duration::from_secs(1);
+/// The shortest interval between two probes, however many calls fail.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The target of what an operator is told whatever the log level.
+/// The log target of notices, which are logged at every log level.
 const NOTICE: &str = "notice";
 
-/// What was last known of the store.
+/// The health state of the store, by its latest probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// Nobody has looked yet.
+    /// There was no probe yet.
     #[default]
     Unknown,
-    /// It answered.
+    /// The probe succeeded.
     Reachable,
-    /// It did not answer, or said that it cannot right now.
+    /// The store did not respond, or responded that it cannot serve at present.
     Unreachable,
-    /// It answered, and will not serve us.
+    /// The store responded, and refuses to serve this server.
     Refused,
 }
 
-/// A sign of life, or why there is none; shared by everyone who asked for it.
+/// The result of a probe, shared by all callers that joined it: the latency, or the error.
 pub(crate) type Sign = Result<Duration, Arc<StoreError>>;
 
-/// The health as a sequence of observations. Pure: time comes in as an argument.
+/// The health state machine. Pure: the time is an argument.
 #[derive(Debug)]
-struct Chart {
+struct HealthState {
     every: Duration,
     health: Health,
     since: Instant,
@@ -44,27 +44,27 @@ struct Chart {
     is_urgent: bool,
 }
 
-/// A change that is worth a line in the log.
+/// A change of the health state that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     None,
     Lost,
-    /// The store is back after so long.
+    /// The store is healthy again, after this outage.
     Back(Duration),
 }
 
-impl Chart {
+impl HealthState {
     fn new(every: Duration, now: Instant) -> Self {
         Self { every, health: Health::Unknown, since: now, looked_at: None, is_urgent: false }
     }
 
-    /// When to look next.
+    /// The time of the next probe.
     fn due_at(&self) -> Option<Instant> {
-        let wait = if self.is_urgent { PACE.min(self.every) } else { self.every };
+        let wait = if self.is_urgent { MIN_INTERVAL.min(self.every) } else { self.every };
         self.looked_at.map(|at| at + wait)
     }
 
-    /// A call to the store failed: its health is looked at soon.
+    /// Notes that a call to the store failed: the next probe is soon.
     fn call_failed(&mut self) {
         self.is_urgent = true;
     }
@@ -88,7 +88,7 @@ impl Chart {
             Health::Reachable | Health::Unknown => Change::None,
             Health::Unreachable | Health::Refused => Change::Lost,
         };
-        // From one trouble into another it has been lost since the first.
+        // From one kind of failure to another: the outage began with the first.
         if !(was_lost && change == Change::Lost) {
             self.since = now;
         }
@@ -96,57 +96,56 @@ impl Chart {
     }
 }
 
-/// Looks after the store's health.
+/// Probes the store's health: single-flight, with a state that can be watched.
 pub(crate) struct Probe {
-    chart: Mutex<Chart>,
+    state: Mutex<HealthState>,
     health: watch::Sender<Health>,
     wake: Notify,
-    /// The question that the store is being asked.
+    /// The probe that is running.
     asking: Mutex<Option<Shared<BoxFuture<'static, Sign>>>>,
 }
 
 impl Probe {
-    /// Looks every so often.
+    /// A probe at this interval.
     pub(crate) fn new(every: Duration, now: Instant) -> Self {
         Self {
-            chart: Mutex::new(Chart::new(every, now)),
+            state: Mutex::new(HealthState::new(every, now)),
             health: watch::Sender::default(),
             wake: Notify::new(),
             asking: Mutex::new(None),
         }
     }
 
-    /// What was last known, now and whenever it changes.
+    /// The health state, with a notification for each change.
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Joins the question that the store is being asked; where there is none, `ask` makes one.
+    /// Joins the running probe, or starts one with `ask`.
     pub(crate) fn join(
         &self,
         ask: impl FnOnce() -> BoxFuture<'static, Sign>,
     ) -> Shared<BoxFuture<'static, Sign>> {
         let mut asking = lock(&self.asking);
-        // One that ended without an observation has died.
+        // One that ended without a result panicked.
         match asking.as_ref().filter(|sign| sign.peek().is_none()) {
             Some(sign) => sign.clone(),
             None => asking.insert(ask().shared()).clone(),
         }
     }
 
-    /// A call to the store failed.
+    /// Notes that a call to the store failed.
     pub(crate) fn call_failed(&self) {
-        lock(&self.chart).call_failed();
+        lock(&self.state).call_failed();
         self.wake.notify_one();
     }
 
-    /// Takes note of the sign of life that was asked for, or its lack, and tells the log of a
-    /// change. Whoever asks from now on asks anew.
+    /// Takes the result of a probe, and logs a change of the state. Later callers start a new probe.
     pub(crate) fn observe(&self, sign: &Sign, now: Instant) {
         *lock(&self.asking) = None;
         let (change, health) = {
-            let mut chart = lock(&self.chart);
-            (chart.observe(sign, now), chart.health)
+            let mut state = lock(&self.state);
+            (state.observe(sign, now), state.health)
         };
         match (change, sign) {
             (Change::Lost, Err(error)) => {
@@ -163,10 +162,10 @@ impl Probe {
         self.wake.notify_one();
     }
 
-    /// Waits until it is time to look.
+    /// Waits until the next probe is due.
     pub(crate) async fn due(&self, now: impl Fn() -> Instant) {
         loop {
-            let due_at = lock(&self.chart).due_at();
+            let due_at = lock(&self.state).due_at();
             let left = due_at.map(|at| at.saturating_duration_since(now()));
             let Some(left) = left.filter(|left| !left.is_zero()) else { return };
             tokio::select! {
@@ -179,7 +178,7 @@ impl Probe {
 
 impl fmt::Debug for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probe").field("chart", &self.chart).finish_non_exhaustive()
+        f.debug_struct("Probe").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -204,38 +203,38 @@ mod tests {
     #[test]
     fn the_store_is_looked_at_regularly_and_sooner_when_a_call_failed() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.due_at(), None);
-        chart.observe(&ALIVE, now);
-        assert_eq!(chart.due_at(), Some(now + EVERY));
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.due_at(), None);
+        state.observe(&ALIVE, now);
+        assert_eq!(state.due_at(), Some(now + EVERY));
         for _ in 0..100 {
-            chart.call_failed();
-            assert_eq!(chart.due_at(), Some(now + PACE));
+            state.call_failed();
+            assert_eq!(state.due_at(), Some(now + MIN_INTERVAL));
         }
-        chart.observe(&ALIVE, now + PACE);
-        assert_eq!(chart.due_at(), Some(now + PACE + EVERY));
+        state.observe(&ALIVE, now + MIN_INTERVAL);
+        assert_eq!(state.due_at(), Some(now + MIN_INTERVAL + EVERY));
     }
 
     #[test]
-    fn changes_are_told_once() {
+    fn changes_are_reported_once() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.observe(&ALIVE, now), Change::None);
-        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
-        assert_eq!(chart.observe(&away(), now + S * 2), Change::None);
-        assert_eq!(chart.observe(&refused(), now + S * 3), Change::Lost);
-        assert_eq!(chart.observe(&refused(), now + S * 4), Change::None);
-        assert_eq!(chart.observe(&ALIVE, now + S * 5), Change::Back(S * 4));
-        assert_eq!(chart.observe(&ALIVE, now + S * 6), Change::None);
-        assert_eq!(chart.health, Health::Reachable);
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.observe(&ALIVE, now), Change::None);
+        assert_eq!(state.observe(&away(), now + S), Change::Lost);
+        assert_eq!(state.observe(&away(), now + S * 2), Change::None);
+        assert_eq!(state.observe(&refused(), now + S * 3), Change::Lost);
+        assert_eq!(state.observe(&refused(), now + S * 4), Change::None);
+        assert_eq!(state.observe(&ALIVE, now + S * 5), Change::Back(S * 4));
+        assert_eq!(state.observe(&ALIVE, now + S * 6), Change::None);
+        assert_eq!(state.health, Health::Reachable);
     }
 
     #[test]
-    fn a_store_that_was_never_there_is_told_of_too() {
+    fn a_store_that_was_never_there_is_reported_of_too() {
         let now = SystemClock.monotonic();
-        let mut chart = Chart::new(EVERY, now);
-        assert_eq!(chart.observe(&away(), now + S), Change::Lost);
-        assert_eq!(chart.observe(&ALIVE, now + S * 3), Change::Back(S * 2));
+        let mut state = HealthState::new(EVERY, now);
+        assert_eq!(state.observe(&away(), now + S), Change::Lost);
+        assert_eq!(state.observe(&ALIVE, now + S * 3), Change::Back(S * 2));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use kes_crypto::SystemRandom;
-use kes_keyring::{CacheExpiry, Health, Keyring, Parts};
+use kes_keyring::{CacheExpiry, Health, Keyring, KeyringDeps};
 use kes_policy::{Admin, Permit, PolicySet};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, KeyName, Secret};
@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const EVERY: Duration = Duration::from_secs(10);
-const PACE: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(12);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How the store is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
+enum Behavior {
     Well,
     Away,
     Hangs,
@@ -36,24 +36,24 @@ enum Mood {
 
 /// A store without keys.
 #[derive(Debug)]
-struct Moody {
-    mood: watch::Sender<Mood>,
+struct FaultyStore {
+    behavior: watch::Sender<Behavior>,
     looks: AtomicUsize,
 }
 
-impl Moody {
-    async fn answer(&self, hangs: &[Mood]) -> Result<(), StoreError> {
-        let mut mood = self.mood.subscribe();
-        let mood = *mood.wait_for(|mood| !hangs.contains(mood)).await.unwrap();
-        match mood {
-            Mood::Away => Err(StoreError::Unreachable("away".into())),
-            Mood::Refuses => Err(StoreError::Refused("no".into())),
-            Mood::Well | Mood::Hangs | Mood::HangsInCalls => Ok(()),
+impl FaultyStore {
+    async fn answer(&self, hangs: &[Behavior]) -> Result<(), StoreError> {
+        let mut behavior = self.behavior.subscribe();
+        let behavior = *behavior.wait_for(|behavior| !hangs.contains(behavior)).await.unwrap();
+        match behavior {
+            Behavior::Away => Err(StoreError::Unreachable("away".into())),
+            Behavior::Refuses => Err(StoreError::Refused("no".into())),
+            Behavior::Well | Behavior::Hangs | Behavior::HangsInCalls => Ok(()),
         }
     }
 
     async fn call(&self) -> Result<(), StoreError> {
-        self.answer(&[Mood::Hangs, Mood::HangsInCalls]).await
+        self.answer(&[Behavior::Hangs, Behavior::HangsInCalls]).await
     }
 
     fn looks(&self) -> usize {
@@ -62,10 +62,10 @@ impl Moody {
 }
 
 #[async_trait]
-impl KeyStore for Moody {
+impl KeyStore for FaultyStore {
     async fn status(&self) -> Result<Duration, StoreError> {
         self.looks.fetch_add(1, Ordering::SeqCst);
-        self.answer(&[Mood::Hangs]).await.map(|()| Duration::ZERO)
+        self.answer(&[Behavior::Hangs]).await.map(|()| Duration::ZERO)
     }
 
     async fn create(&self, _: &KeyName, _: Secret) -> Result<(), StoreError> {
@@ -102,19 +102,21 @@ impl Clock for Virtual {
     }
 }
 
-struct Scene {
-    store: Arc<Moody>,
+struct Fixture {
+    store: Arc<FaultyStore>,
     keyring: Arc<Keyring>,
     stop: CancellationToken,
     probing: JoinHandle<()>,
     health: watch::Receiver<Health>,
 }
 
-impl Scene {
+impl Fixture {
     /// A keyring whose probe has looked once.
     async fn new() -> Self {
-        let store =
-            Arc::new(Moody { mood: watch::Sender::new(Mood::Well), looks: AtomicUsize::new(0) });
+        let store = Arc::new(FaultyStore {
+            behavior: watch::Sender::new(Behavior::Well),
+            looks: AtomicUsize::new(0),
+        });
         let keyring = keyring(&store);
         let stop = CancellationToken::new();
         let probing = tokio::spawn(Arc::clone(&keyring).probe_until(stop.clone()));
@@ -148,8 +150,8 @@ impl Scene {
     }
 }
 
-fn keyring(store: &Arc<Moody>) -> Arc<Keyring> {
-    Arc::new(Keyring::new(Parts {
+fn keyring(store: &Arc<FaultyStore>) -> Arc<Keyring> {
+    Arc::new(Keyring::new(KeyringDeps {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: EVERY,
@@ -166,118 +168,118 @@ fn permit() -> Permit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_nobody_calls_is_looked_at_regularly() {
-    let mut scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Away);
-    let (health, after) = scene.change().await;
+async fn a_store_that_no_one_calls_is_looked_at_regularly() {
+    let mut fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Away);
+    let (health, after) = fixture.change().await;
     assert_eq!(health, Health::Unreachable);
-    assert!(after.abs_diff(EVERY) < PACE, "{after:?}");
-    scene.store.mood.send_replace(Mood::Refuses);
-    let (health, after) = scene.change().await;
+    assert!(after.abs_diff(EVERY) < MIN_INTERVAL, "{after:?}");
+    fixture.store.behavior.send_replace(Behavior::Refuses);
+    let (health, after) = fixture.change().await;
     assert_eq!(health, Health::Refused);
-    assert!(after.abs_diff(EVERY) < PACE, "{after:?}");
-    assert_eq!(scene.store.looks(), 3);
+    assert!(after.abs_diff(EVERY) < MIN_INTERVAL, "{after:?}");
+    assert_eq!(fixture.store.looks(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_fails_makes_the_store_be_looked_at_at_once_but_never_all_the_time() {
-    let mut scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Away);
-    scene.fails().await;
-    let (health, after) = scene.change().await;
+    let mut fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Away);
+    fixture.fails().await;
+    let (health, after) = fixture.change().await;
     assert_eq!(health, Health::Unreachable);
-    assert!(after <= PACE, "{after:?}");
+    assert!(after <= MIN_INTERVAL, "{after:?}");
     // However many fail: the next look is as far away, and they cost no other.
-    let looks = scene.store.looks();
+    let looks = fixture.store.looks();
     for _ in 0..1000 {
-        scene.fails().await;
+        fixture.fails().await;
     }
-    scene.store.mood.send_replace(Mood::Well);
-    let (health, after) = scene.change().await;
+    fixture.store.behavior.send_replace(Behavior::Well);
+    let (health, after) = fixture.change().await;
     assert_eq!(health, Health::Reachable);
-    assert!(after <= PACE, "{after:?}");
-    assert_eq!(scene.store.looks(), looks + 1);
+    assert!(after <= MIN_INTERVAL, "{after:?}");
+    assert_eq!(fixture.store.looks(), looks + 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_or_a_missing_key_is_no_reason_to_look() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let name = KeyName::parse("my-key").unwrap();
-    assert!(scene.keyring.get(&permit(), &name).await.unwrap_err().is_not_found());
-    scene.store.mood.send_replace(Mood::Refuses);
-    scene.fails().await;
-    let (health, after) = scene.change().await;
+    assert!(fixture.keyring.get(&permit(), &name).await.unwrap_err().is_not_found());
+    fixture.store.behavior.send_replace(Behavior::Refuses);
+    fixture.fails().await;
+    let (health, after) = fixture.change().await;
     assert_eq!(health, Health::Refused);
-    assert!(after > PACE, "{after:?}");
+    assert!(after > MIN_INTERVAL, "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_given_up_in_time_and_looked_at_again() {
-    let mut scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Hangs);
+    let mut fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Hangs);
     let start = Instant::now();
-    scene.fails().await;
-    assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
-    let (health, _) = scene.change().await;
+    fixture.fails().await;
+    assert_eq!(start.elapsed().as_secs(), READ_TIMEOUT.as_secs());
+    let (health, _) = fixture.change().await;
     assert_eq!(health, Health::Unreachable);
-    scene.store.mood.send_replace(Mood::Well);
-    assert_eq!(scene.change().await.0, Health::Reachable);
+    fixture.store.behavior.send_replace(Behavior::Well);
+    assert_eq!(fixture.change().await.0, Health::Reachable);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_makes_the_store_be_looked_at_too() {
-    let scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::HangsInCalls);
+    let fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::HangsInCalls);
     // The call is given up between the second and the third of the regular looks.
-    assert!(EVERY + PACE < PATIENCE && PATIENCE < EVERY * 2);
-    scene.fails().await;
-    scene.idle().await;
-    assert_eq!(scene.store.looks(), 3);
+    assert!(EVERY + MIN_INTERVAL < READ_TIMEOUT && READ_TIMEOUT < EVERY * 2);
+    fixture.fails().await;
+    fixture.idle().await;
+    assert_eq!(fixture.store.looks(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_ask_for_the_status_at_once_share_a_question() {
-    let scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Hangs);
-    let looks = scene.store.looks();
-    let asking: Vec<_> = (0..100).map(|_| scene.ask()).collect();
-    scene.idle().await;
-    scene.store.mood.send_replace(Mood::Well);
+    let fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Hangs);
+    let looks = fixture.store.looks();
+    let asking: Vec<_> = (0..100).map(|_| fixture.ask()).collect();
+    fixture.idle().await;
+    fixture.store.behavior.send_replace(Behavior::Well);
     for asked in asking {
         asked.await.unwrap().unwrap();
     }
-    assert_eq!(scene.store.looks(), looks + 1);
+    assert_eq!(fixture.store.looks(), looks + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_whose_asker_hung_up_is_answered_and_nobody_later_gets_its_answer() {
-    let mut scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Hangs);
-    let looks = scene.store.looks();
-    let asked = scene.ask();
-    scene.idle().await;
+async fn a_question_whose_asker_hung_up_is_answered_and_no_one_later_gets_its_answer() {
+    let mut fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Hangs);
+    let looks = fixture.store.looks();
+    let asked = fixture.ask();
+    fixture.idle().await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
-    scene.store.mood.send_replace(Mood::Away);
-    let (health, after) = scene.change().await;
-    assert_eq!((health, scene.store.looks()), (Health::Unreachable, looks + 1));
-    assert!(after <= PACE, "{after:?}");
-    scene.store.mood.send_replace(Mood::Well);
-    scene.keyring.status().await.unwrap();
-    assert_eq!(scene.store.looks(), looks + 2);
-    assert_eq!(*scene.health.borrow(), Health::Reachable);
+    fixture.store.behavior.send_replace(Behavior::Away);
+    let (health, after) = fixture.change().await;
+    assert_eq!((health, fixture.store.looks()), (Health::Unreachable, looks + 1));
+    assert!(after <= MIN_INTERVAL, "{after:?}");
+    fixture.store.behavior.send_replace(Behavior::Well);
+    fixture.keyring.status().await.unwrap();
+    assert_eq!(fixture.store.looks(), looks + 2);
+    assert_eq!(*fixture.health.borrow(), Health::Reachable);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_probe_ends_while_a_store_hangs() {
-    let scene = Scene::new().await;
-    scene.store.mood.send_replace(Mood::Hangs);
-    let looks = scene.store.looks();
-    while scene.store.looks() == looks {
+    let fixture = Fixture::new().await;
+    fixture.store.behavior.send_replace(Behavior::Hangs);
+    let looks = fixture.store.looks();
+    while fixture.store.looks() == looks {
         tokio::time::advance(EVERY).await;
     }
     let start = Instant::now();
-    scene.stop.cancel();
-    scene.probing.await.unwrap();
+    fixture.stop.cancel();
+    fixture.probing.await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }

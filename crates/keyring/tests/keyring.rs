@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use futures_util::poll;
 use kes_crypto::SystemRandom;
-use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, Parts};
+use kes_keyring::{CacheExpiry, CallError, CreateError, GetError, Keyring, KeyringDeps};
 use kes_policy::{Admin, Permit, PolicySet, RequestPath};
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
 use kes_types::{Clock, Identity, KeyName, Secret, SystemClock};
@@ -115,7 +115,7 @@ fn limited(
     calls_max: usize,
     waiting_max: usize,
 ) -> Arc<Keyring> {
-    Arc::new(Keyring::new(Parts {
+    Arc::new(Keyring::new(KeyringDeps {
         store: Arc::clone(store) as Arc<dyn KeyStore>,
         expiry: CacheExpiry { any: Duration::from_mins(5), unused: Duration::from_mins(1) },
         probe_every: Duration::from_secs(10),
@@ -190,7 +190,7 @@ async fn a_miss_while_the_read_lands_does_not_read_again() {
 }
 
 #[tokio::test]
-async fn whoever_joined_a_read_that_found_nothing_reads_again() {
+async fn any_client_joined_a_read_that_found_nothing_reads_again() {
     let store = Gated::new(false);
     let keyring = keyring(&store, &Hands::new());
     let (permit, name) = (permit(), name());
@@ -271,7 +271,7 @@ async fn a_key_in_use_is_read_again_in_the_background_and_its_end_is_noticed() {
     let old = keyring.get(&permit, &name).await.unwrap();
     store.wait_for_a_read().await;
 
-    // Somebody else replaces the key: the old one is served until the new one was read.
+    // Another writer replaces the key: the old one is served until the new one was read.
     store.values.lock().unwrap().clear();
     let other = self::keyring(&store, &Hands::new());
     other.create(&permit, &name).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_key_in_use_is_read_again_in_the_background_and_its_end_is_noticed() {
         tokio::task::yield_now().await;
     }
 
-    // Somebody else deletes it: it is gone as soon as that was noticed.
+    // Another writer deletes it: it is gone as soon as that was noticed.
     store.values.lock().unwrap().clear();
     clock.advance(Duration::from_secs(30));
     keyring.get(&permit, &name).await.unwrap();
@@ -328,7 +328,7 @@ async fn a_caller_with_many_missing_keys_delays_another_by_one_turn() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_crowd_waits_for_is_read_in_the_turn_of_whoever_comes_first() {
+async fn a_key_that_a_crowd_waits_for_is_read_in_the_turn_of_any_client_comes_first() {
     let store = Gated::new(false);
     let keyring = limited(&store, &Hands::new(), 1, 4096);
     let (crowd, other) = (permit_of(1), permit_of(2));
@@ -372,7 +372,7 @@ async fn a_full_queue_is_busy_for_its_client_alone_and_is_never_a_missing_key() 
     // The server's own calls have slots of their own.
     keyring.status().await.unwrap();
     keyring.create(&permit(), &name).await.unwrap();
-    // Whoever hangs up leaves the queue.
+    // A client that disconnects leaves the queue.
     drop(many.drain(1..));
     store.gate.add_permits(1);
     tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Why a request to another server brought no answer.
+//! Failures of requests to other servers.
 
 use std::error::Error;
 use std::fmt;
@@ -7,8 +7,10 @@ use std::io;
 use kes_tls::{Explanation, Side};
 use rustls::AlertDescription;
 
-/// A request that brought no whole answer. `Display` is for the log of an operator: for a failed TLS
-/// handshake what was wrong and what would cure it, else the HTTP library's words; never the URL.
+/// The failure of a request that got no complete response.
+///
+/// `Display` is for the log: for a failed TLS handshake the problem and what to do, otherwise the message of
+/// the HTTP library; never the URL.
 #[derive(Debug)]
 pub struct Failure {
     kind: FailureKind,
@@ -17,10 +19,10 @@ pub struct Failure {
     error: reqwest::Error,
 }
 
-/// What kind of failure it is.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Nothing listens at the address; nothing was sent.
+    /// The connection was refused; nothing was sent.
     Refused,
     /// There was no connection for another reason; nothing was sent.
     Connect,
@@ -28,14 +30,14 @@ pub enum FailureKind {
     Untrusted,
     /// The TLS handshake failed for another reason; no request was answered.
     Tls,
-    /// A time limit was reached.
+    /// A timeout expired.
     TimedOut,
     /// The request may have arrived.
     Interrupted,
 }
 
 impl Failure {
-    /// Looks into an error of the HTTP library; `side` names the settings that would cure it.
+    /// Classifies an error of the HTTP library; `side` names the settings for the explanation.
     pub fn new(error: reqwest::Error, side: Side) -> Self {
         let error = error.without_url();
         let found = kes_tls::tls_error(&error).cloned().or_else(|| kes_tls::alert_in_text(&error));
@@ -60,12 +62,12 @@ impl Failure {
         Self { kind, is_connect, explanation, error }
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// What was wrong with TLS, and what would cure it; none if it was not TLS that failed.
+    /// The explanation of a failed TLS handshake; `None` if TLS did not fail.
     pub fn explanation(&self) -> Option<&Explanation> {
         self.explanation.as_ref()
     }
@@ -87,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // What follows an explanation would be the library's own words for the same.
+        // The causes of an explained error would repeat it in the words of the library.
         if self.explanation.is_some() { None } else { self.error.source() }
     }
 }
@@ -96,8 +98,9 @@ fn is_refused(error: &reqwest::Error) -> bool {
     io_error(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// How a server refuses a client during the handshake. In TLS 1.3 the client is done with it by then,
-/// and finds the alert in place of an answer.
+/// The alerts by which a server refuses a client during the handshake.
+///
+/// In TLS 1.3 the client has finished the handshake by then, and reads the alert instead of a response.
 const REFUSALS: [AlertDescription; 10] = [
     AlertDescription::AccessDenied,
     AlertDescription::BadCertificate,
@@ -111,25 +114,17 @@ const REFUSALS: [AlertDescription; 10] = [
     AlertDescription::UnsupportedCertificate,
 ];
 
-/// The end of a connection that was there already: the server closed it during the handshake.
+/// Finds the error of a connection that the server closed during the handshake.
 fn closed_handshake(error: &reqwest::Error) -> Option<&io::Error> {
     io_error(error).filter(|error| {
         matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
     })
 }
 
-/// The operating system's error, or what stands for it, below those of the HTTP library.
+/// Finds the I/O error below those of the HTTP library.
 fn io_error(error: &reqwest::Error) -> Option<&io::Error> {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(mut error) = cause.downcast_ref::<io::Error>() {
-            // One I/O error in another is not its cause.
-            while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                error = inner;
-            }
-            return Some(error);
-        }
-        next = cause.source();
-    }
-    None
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let outer = causes.into_iter().find_map(|cause| cause.downcast_ref::<io::Error>());
+    // An I/O error in another one is not its source.
+    std::iter::successors(outer, |outer| outer.get_ref()?.downcast_ref()).last()
 }

@@ -1,4 +1,4 @@
-//! HTTP proxies, as `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name them.
+//! HTTP proxies of the variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
 
-/// The kinds of proxies, as Go's library knows them.
+/// The schemes of proxies that Go's library supports.
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
-/// This machine, which is never reached through a proxy, as Go has it.
+/// This machine, which is never reached through a proxy, as in Go.
 const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1/128";
 
-/// The proxies through which other servers are reached.
+/// The proxies that requests to other servers use.
 ///
-/// By the rules of Go's `golang.org/x/net/http/httpproxy`, but for ports in `NO_PROXY`: an entry with a
-/// port stands for all ports of its host. This machine is never reached through a proxy.
+/// They follow the rules of Go's `golang.org/x/net/http/httpproxy`, except for ports in `NO_PROXY`: an
+/// entry with a port applies to all ports of its host. This machine is never reached through a proxy.
 #[derive(Clone, Default)]
 pub struct Proxies {
     https: Option<String>,
     http: Option<String>,
-    /// What is reached directly: hosts, domains, addresses and networks, separated by commas.
+    /// Hosts, domains, addresses and networks that are reached directly, separated by commas.
     direct: String,
 }
 
-/// A variable names a proxy that cannot be used. The value is not shown: it may hold a password.
+/// The error for a variable with an unusable proxy; the value is not shown, since it may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{variable} is no usable proxy; it wants a URL like http://proxy.example.com:3128, with http://, \
@@ -35,7 +35,7 @@ pub struct InvalidProxy {
 }
 
 impl Proxies {
-    /// Takes the values of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; empty ones count as not set.
+    /// Makes proxies of the values of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; empty ones count as not set.
     pub fn new(https: &str, http: &str, no_proxy: &str) -> Self {
         let used = |value: &str| {
             let value = value.trim();
@@ -48,14 +48,14 @@ impl Proxies {
         }
     }
 
-    /// Whether a URL can be reached: an error if a proxy is in the way that cannot be used.
+    /// Checks whether a URL can be reached; fails if its proxy is unusable.
     pub fn check(&self, url: &str) -> Result<(), InvalidProxy> {
         let Ok(url) = url.parse::<Uri>() else { return Ok(()) };
         let (proxy, variable) = match url.scheme_str() {
             Some("http") => (&self.http, "HTTP_PROXY"),
             _ => (&self.https, "HTTPS_PROXY"),
         };
-        // Whether it is asked at all is not a question of its own form.
+        // Whether the proxy is used for this URL does not depend on the proxy's own URL.
         let any = Matcher::builder().all("http://127.0.0.1").no(self.direct.clone()).build();
         match proxy {
             Some(proxy) if !is_usable(proxy) && any.intercept(&url).is_some() => {
@@ -65,7 +65,7 @@ impl Proxies {
         }
     }
 
-    /// Reaches these directly too: hosts, domains, addresses and networks.
+    /// Adds hosts, domains, addresses and networks that are reached directly.
     #[must_use]
     pub fn and_direct(mut self, hosts: &[&str]) -> Self {
         for host in hosts {
@@ -75,14 +75,14 @@ impl Proxies {
         self
     }
 
-    /// Replaces what the HTTP library would take from the environment by itself.
+    /// Sets the proxies, instead of those that the HTTP library reads from the environment itself.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         let mut builder = builder.no_proxy();
         let usable = |proxy: &&String| is_usable(proxy);
         let https = self.https.as_ref().filter(usable).map(Proxy::https);
         let http = self.http.as_ref().filter(usable).map(Proxy::http);
         for proxy in [https, http] {
-            // What needs one that cannot be used is refused by `check`.
+            // `check` refuses URLs with an unusable proxy.
             if let Some(Ok(proxy)) = proxy {
                 builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.direct)));
             }
@@ -101,7 +101,7 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// Whether it is the URL of a proxy of a kind that is known; without a scheme it is `http://`.
+/// Whether a URL is that of a supported proxy; without a scheme it is `http://`.
 fn is_usable(url: &str) -> bool {
     let is_known = match url.split_once("://") {
         Some((scheme, _)) => SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()),
@@ -110,7 +110,7 @@ fn is_usable(url: &str) -> bool {
     is_known && Proxy::all(url).is_ok()
 }
 
-/// `NO_PROXY` in the library's spelling: without ports, brackets and the star of `*.example.com`.
+/// Converts `NO_PROXY` to the library's notation: without ports, brackets and the star of `*.example.com`.
 fn direct(no_proxy: &str) -> String {
     let entries = no_proxy.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let entries = entries.map(|entry| {

@@ -1,4 +1,4 @@
-//! What a decision costs: finding a caller's policy, and matching a path against its patterns.
+//! Benchmarks of authorization: looking up a caller's policy, and matching a path against its patterns.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use criterion::Criterion;
 use kes_policy::{Admin, Assignment, Pattern, Policy, PolicySet, RequestPath, Subject};
 use kes_types::{Identity, PolicyName};
 
-/// A policy for an object store; what it calls most often stands last, so every pattern is tried.
+/// A policy for an object store; the most frequent path is last, so every pattern is tried.
 const OBJECT_STORE: [&str; 11] = [
     "/v1/status",
     "/v1/metrics",
@@ -68,7 +68,7 @@ fn subject(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
         return Err("an identity is in no policy".into());
     }
 
-    // Each in turn: one alone would always find its entry in the nearest cache.
+    // Each identity in turn: the entry of a single one would always be in the CPU cache.
     let mut turns = callers.iter().cycle();
     criterion.bench_function("subject/1000_identities_200_policies", |bencher| {
         bencher.iter(|| turns.next().map(|caller| black_box(&set).subject(black_box(caller))));

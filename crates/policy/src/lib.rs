@@ -1,7 +1,7 @@
-//! Who may do what. Pure: no I/O, no HTTP.
+//! Authorization: decides which identities may call which paths.
 //!
-//! [`PolicySet::subject`] resolves an identity once per connection; [`Subject::authorize`] decides
-//! per request and returns a [`Permit`], which nothing else can make.
+//! [`PolicySet::subject`] looks up an identity once per connection. [`Subject::authorize`] decides each
+//! request and returns a [`Permit`], which only this crate can make. The crate is pure: no I/O, no HTTP.
 
 mod pattern;
 mod permit;

@@ -2,18 +2,20 @@
 
 use std::fmt;
 
-/// A path pattern: with a `*` at its end every path with that prefix, slashes included; otherwise
-/// that path alone. An empty pattern matches nothing. A `*` elsewhere is literal.
+/// A path pattern of a policy.
+///
+/// With a `*` at its end it matches every path with that prefix, slashes included; otherwise it matches
+/// exactly that path. An empty pattern matches nothing. A `*` elsewhere is literal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Takes any text as a pattern.
+    /// Makes a pattern; any text is one.
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// The pattern as written.
+    /// The pattern as configured.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The proof that a call was allowed.
+//! Permits: proofs that a request was authorized.
 
 use std::sync::Arc;
 
@@ -6,8 +6,10 @@ use kes_types::Identity;
 
 use crate::Policy;
 
-/// Who was allowed, and by what. Only this crate makes one, so code that asks for a `&Permit`
-/// cannot be reached without a decision.
+/// The proof that a request was authorized: the caller, and what allowed the request.
+///
+/// Only this crate makes permits, so a function with a `&Permit` argument cannot be called without
+/// authorization.
 #[derive(Clone, Debug)]
 pub struct Permit {
     pub(crate) identity: Option<Identity>,
@@ -15,27 +17,27 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The caller; none on a route that is open to callers without a certificate, and for the
-    /// server acting on its own configuration.
+    /// The caller's identity; `None` on a route that is open to callers without a certificate, and for
+    /// what the server does by its configuration if there is no admin.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// What allowed the call.
+    /// What allowed the request.
     pub fn grant(&self) -> &Grant {
         &self.grant
     }
 }
 
-/// What allowed a call.
+/// What allowed a request.
 #[derive(Clone, Debug)]
 pub enum Grant {
     /// The caller is the admin.
     Admin,
     /// A policy that the caller is assigned to.
     Policy(Arc<Policy>),
-    /// The route asks for no policy.
+    /// The route needs no policy.
     Open,
-    /// The server itself, carrying out its configuration file.
+    /// The server itself does what its configuration file says.
     Configuration,
 }

@@ -1,10 +1,12 @@
-//! A named set of rules.
+//! Policies: named sets of allow and deny patterns.
 
 use kes_types::PolicyName;
 
 use crate::{Pattern, RequestPath};
 
-/// A policy: what its identities may call. Deny wins over allow; no match is a refusal.
+/// A named set of allow and deny patterns for paths.
+///
+/// Deny takes precedence over allow; a path that matches neither is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     name: PolicyName,
@@ -13,7 +15,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Makes a policy from its patterns.
+    /// Makes a policy of its patterns.
     pub fn new(name: PolicyName, allow: Vec<Pattern>, deny: Vec<Pattern>) -> Self {
         Self { name, allow, deny }
     }
@@ -33,8 +35,10 @@ impl Policy {
         &self.deny
     }
 
-    /// Whether the policy allows a request for that path: no deny pattern matches any of the paths
-    /// that ask for the same, and an allow pattern matches the one that is written.
+    /// Whether the policy allows a request for that path.
+    ///
+    /// An allow pattern has to match the path as written, and no deny pattern may match any of the
+    /// equivalent paths.
     pub fn allows(&self, path: &RequestPath<'_>) -> bool {
         let is_denied = |pattern: &Pattern| path.spellings().any(|path| pattern.matches(path));
         let is_allowed = |pattern: &Pattern| pattern.matches(path.as_str());

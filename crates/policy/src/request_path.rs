@@ -1,12 +1,11 @@
-//! Paths of requests, as the patterns of policies match them.
+//! Paths of requests, in the forms that policy patterns match.
 
 use kes_types::ListPattern;
 
-/// The path of a request, percent-decoded and without its query, and the other paths that ask for
-/// the same.
+/// The path of a request, percent-decoded and without its query, and its equivalent paths.
 ///
-/// Allow patterns match the path as it is written. Deny patterns match the others too: what a rule
-/// forbids is forbidden however it is written.
+/// Allow patterns match the path as written. Deny patterns match the equivalent paths too, so that a deny
+/// rule cannot be avoided by writing the path in another way.
 #[derive(Clone, Debug)]
 pub struct RequestPath<'a> {
     path: &'a str,
@@ -14,12 +13,12 @@ pub struct RequestPath<'a> {
 }
 
 impl<'a> RequestPath<'a> {
-    /// A path that is the only one of its request.
+    /// Makes a path without equivalent paths.
     pub fn exact(path: &'a str) -> Self {
         Self { path, equivalents: Vec::new() }
     }
 
-    /// The path of a listing: `route`, which ends in a slash, and a listing pattern.
+    /// Makes the path of a listing: `route`, which ends in a slash, and a listing pattern.
     ///
     /// A pattern lists the same names with and without its star, so both are equivalent. For the
     /// listing of all names the route without its last slash is a third path; allow patterns match
@@ -28,7 +27,7 @@ impl<'a> RequestPath<'a> {
         let bare = route.strip_suffix('/').unwrap_or(route);
         let path = if path == bare { route } else { path };
         let argument = path.strip_prefix(route).map(ListPattern::parse);
-        // What is no pattern lists nothing.
+        // A text that is not a pattern lists nothing.
         let Some(Ok(pattern)) = argument else { return Self::exact(path) };
         let prefix = pattern.prefix();
         let mut equivalents = vec![format!("{route}{prefix}"), format!("{route}{prefix}*")];

@@ -1,4 +1,4 @@
-//! Identities and their policies.
+//! The policies of a server and the identities assigned to them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use kes_types::{Identity, PolicyName};
 
 use crate::{Grant, Permit, Policy, RequestPath};
 
-/// The configured admin.
+/// The admin identity as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     text: String,
@@ -15,7 +15,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Takes the configured text; one that is not 64 hex digits (`disabled`, say) never matches.
+    /// Makes an admin of the configured text; a text that is not an identity, such as `disabled`, matches no
+    /// caller.
     pub fn new(text: &str) -> Self {
         match text.parse::<Identity>() {
             Ok(identity) => Self { text: identity.to_string(), identity: Some(identity) },
@@ -23,12 +24,12 @@ impl Admin {
         }
     }
 
-    /// The configured text, an identity in lower case.
+    /// The configured text; an identity is in lower case.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The admin's identity, unless it is disabled.
+    /// The admin's identity; `None` if it is disabled.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
@@ -43,7 +44,7 @@ pub struct Assignment {
     pub identities: Vec<Identity>,
 }
 
-/// All policies of a server and who is assigned to them; immutable.
+/// All policies of a server and the identities assigned to them; immutable.
 #[derive(Clone, Debug)]
 pub struct PolicySet {
     admin: Admin,
@@ -51,7 +52,7 @@ pub struct PolicySet {
     identities: HashMap<Identity, Arc<Policy>>,
 }
 
-/// Why policies cannot stand together.
+/// The reasons why policies contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// The admin is assigned to a policy.
@@ -62,9 +63,9 @@ pub enum Conflict {
     TwoPolicies {
         /// The identity.
         identity: Identity,
-        /// The policy that came first.
+        /// The first of the two policies.
         first: PolicyName,
-        /// The policy that came second.
+        /// The second of the two policies.
         second: PolicyName,
     },
     /// Two policies have one name.
@@ -73,7 +74,7 @@ pub enum Conflict {
 }
 
 impl PolicySet {
-    /// Puts policies and their identities together.
+    /// Makes a set of policies and their identities, if they do not contradict each other.
     pub fn new(admin: Admin, assignments: Vec<Assignment>) -> Result<Self, Conflict> {
         let mut set = Self { admin, policies: BTreeMap::new(), identities: HashMap::new() };
         for Assignment { policy, identities } in assignments {
@@ -97,7 +98,7 @@ impl PolicySet {
         Ok(set)
     }
 
-    /// The configured admin.
+    /// The admin identity as configured.
     pub fn admin(&self) -> &Admin {
         &self.admin
     }
@@ -107,7 +108,7 @@ impl PolicySet {
         self.policies.get(name)
     }
 
-    /// All policies, by name.
+    /// All policies, ordered by name.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.values()
     }
@@ -117,7 +118,7 @@ impl PolicySet {
         self.identities.keys().chain(self.admin.identity()).copied().collect()
     }
 
-    /// What an identity is here: the admin, assigned to a policy, or neither.
+    /// Looks up an identity: the admin, assigned to a policy, or neither.
     pub fn subject(&self, identity: &Identity) -> Subject {
         if self.admin.identity() == Some(identity) {
             Subject::Admin(*identity)
@@ -129,37 +130,37 @@ impl PolicySet {
         }
     }
 
-    /// The permit of a route that asks for no policy; `identity` is the caller's, if it has one.
-    #[expect(clippy::unused_self, reason = "who holds the policies hands out permits")]
+    /// Makes the permit of a route that needs no policy; `identity` is the caller's, if it has one.
+    #[expect(clippy::unused_self, reason = "permits are made only with access to the policies")]
     pub fn open(&self, identity: Option<Identity>) -> Permit {
         Permit { identity, grant: Grant::Open }
     }
 
-    /// The permit of the server itself for what its configuration file orders, predefined keys
-    /// say; it acts in the admin's name.
+    /// Makes the permit of the server itself for what its configuration file says, such as predefined
+    /// keys; it acts as the admin.
     pub fn configuration(&self) -> Permit {
         Permit { identity: self.admin.identity().copied(), grant: Grant::Configuration }
     }
 }
 
-/// An identity as a policy set sees it; resolved once per connection and generation.
+/// The role of an identity in a policy set, looked up once per connection and snapshot.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// The admin: may do everything.
+    /// The admin, who may call every path.
     Admin(Identity),
-    /// Assigned to exactly one policy.
+    /// An identity that is assigned to exactly one policy.
     Assigned(Identity, Arc<Policy>),
-    /// In no policy: may do nothing.
+    /// An identity without a policy, which may call no path that needs one.
     WithoutPolicy(Identity),
 }
 
-/// The caller may not do this.
+/// The error for a request that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not authorized")]
 pub struct Denied;
 
 impl Subject {
-    /// Who it is.
+    /// The identity.
     pub fn identity(&self) -> &Identity {
         match self {
             Self::Admin(identity) | Self::Assigned(identity, _) | Self::WithoutPolicy(identity) => {
@@ -168,12 +169,12 @@ impl Subject {
         }
     }
 
-    /// Whether the set knows the identity, as the admin or through a policy.
+    /// Whether the identity is the admin or has a policy.
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::WithoutPolicy(_))
     }
 
-    /// Decides whether the subject may call a path.
+    /// Decides whether the identity may call a path.
     pub fn authorize(&self, path: &RequestPath<'_>) -> Result<Permit, Denied> {
         let grant = match self {
             Self::Admin(_) => Grant::Admin,
@@ -183,7 +184,7 @@ impl Subject {
         Ok(Permit { identity: Some(*self.identity()), grant })
     }
 
-    /// The permit of a route that asks for a known caller but for no policy.
+    /// Makes the permit of a route that needs a caller with an identity, but no policy.
     pub fn introduce(&self) -> Permit {
         Permit { identity: Some(*self.identity()), grant: Grant::Open }
     }
@@ -227,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_admin_matches_nobody() {
+    fn a_disabled_admin_matches_no_identity() {
         let set = PolicySet::new(Admin::new("disabled"), Vec::new()).unwrap();
         assert!(!set.subject(&identity(0)).is_known());
         assert!(set.identities().is_empty());
     }
 
     #[test]
-    fn an_identity_stands_in_one_policy_and_the_admin_in_none() {
+    fn an_identity_has_one_policy_and_the_admin_none() {
         let twice = set(vec![assignment("a", &[], &[], &[1]), assignment("b", &[], &[], &[1])]);
         assert!(matches!(twice, Err(Conflict::TwoPolicies { .. })));
         let admin = set(vec![assignment("a", &[], &[], &[0])]);

@@ -1,4 +1,4 @@
-//! Listings: what a deny rule forbids is forbidden under every path that lists the same names.
+//! Property tests of listings: a deny rule covers every path that lists the same names.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 
@@ -23,13 +23,13 @@ fn may_list_keys(allow: &str, deny: &str, path: &str) -> bool {
     may_list(&[allow.to_owned()], &[deny.to_owned()], path::KEY_LIST, path)
 }
 
-/// What a path lists: a prefix, or nothing where the text is no listing pattern.
+/// The prefix that a path lists; `None` where the text is not a listing pattern.
 fn prefix_of(route: &str, path: &str) -> Option<String> {
     let argument = path.strip_prefix(route).unwrap_or_default();
     ListPattern::parse(argument).ok().map(|pattern| pattern.prefix().to_owned())
 }
 
-/// Whether a pattern matches a path, in the words of its definition.
+/// Whether a pattern matches a path, computed by its definition.
 fn matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => path.starts_with(prefix),
@@ -82,7 +82,7 @@ fn allow_patterns_match_the_path_that_is_written() {
     }
 }
 
-/// Few characters, so that patterns and paths meet.
+/// Few characters, so that patterns often match paths.
 fn argument() -> impl Strategy<Value = String> {
     "[ab]{0,3}\\*{0,2}"
 }
@@ -127,7 +127,7 @@ proptest! {
         }
         let prefixes: Vec<_> = paths.iter().map(|path| prefix_of(route, path)).collect();
         prop_assert!(prefixes.iter().all(|prefix| prefix.as_deref() == Some(argument.as_str())));
-        // Forbidden in one spelling is forbidden in all of them, and nothing else is.
+        // All equivalent paths are denied, and no other path.
         let is_denied =
             deny.iter().any(|pattern| paths.iter().any(|path| matches(pattern, path)));
         for path in &paths {
@@ -135,8 +135,8 @@ proptest! {
         }
     }
 
-    /// Without deny patterns a request is allowed if the path that is written matches, where a list
-    /// route without its last slash counts as with it; deny patterns take away and never add.
+    /// Without deny patterns a request is allowed if the path as written matches, where a list route
+    /// without its last slash counts as with it; deny patterns never allow a request.
     #[test]
     fn allow_is_as_written_and_deny_only_takes_away(
         (route, allow, deny) in rules(),
@@ -157,7 +157,7 @@ proptest! {
         }
     }
 
-    /// Any text can be asked for, whatever its characters.
+    /// Any text can be a path.
     #[test]
     fn no_text_is_allowed_against_a_deny_of_all_listings(text in any::<String>()) {
         for route in ROUTES {

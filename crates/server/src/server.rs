@@ -1,4 +1,4 @@
-//! From a configuration to a running server.
+//! Builds a server from a configuration, and runs it until it is stopped.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use kes_config::Limits;
 use kes_keyring::Keyring;
 use kes_types::{Clock, Timestamp};
@@ -17,7 +18,7 @@ use crate::connection::listener;
 use crate::http::service;
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
-use crate::limit::handshakes::Turns;
+use crate::limit::handshakes::HandshakeLimiter;
 use crate::log::audit::AuditLog;
 use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
@@ -31,10 +32,10 @@ use crate::state::shutdown::Stop;
 use crate::state::snapshot::{Live, Snapshot, SnapshotError};
 use crate::state::system::System;
 
-/// How long the end of the server waits for what is left when all connections are gone.
+/// How long a shutdown waits for remaining tasks when all connections have ended.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// What a server is made of.
+/// The dependencies and limits of a [`Server`].
 pub struct ServerDeps {
     /// What a reload may replace: policies, TLS, API settings, log levels.
     pub live: kes_config::Live,
@@ -50,7 +51,7 @@ pub struct ServerDeps {
     pub stop: Stop,
     /// Owner of every task; shared with the keyring, whose writes outlive their callers.
     pub tasks: TaskTracker,
-    /// What `/version` tells.
+    /// The build that `/version` reports.
     pub build: BuildInfo,
     /// What clients may hold, and the time that they may take.
     pub limits: Limits,
@@ -113,7 +114,9 @@ impl Server {
                 deps.stop.clone(),
             ),
             accounts: Accounts::new(limits.requests, limits.requests_per_identity),
-            handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+            handshakes: HandshakeLimiter::new(
+                std::thread::available_parallelism().map_or(1, NonZero::get),
+            ),
             started: deps.clock.monotonic(),
             clock: deps.clock,
             stop: deps.stop,
@@ -141,7 +144,14 @@ impl Bound {
 
     /// Serves until the server is stopped: then accepts nothing more, answers what was accepted
     /// and writes its audit log to the end. Returns whether everything ended in time.
-    pub async fn run(self) -> bool {
+    ///
+    /// The future is boxed so that the code of connections and requests is compiled in this crate, at
+    /// its optimisation level: that of an `async fn` is compiled in the crate that awaits it.
+    pub fn run(self) -> BoxFuture<'static, bool> {
+        Box::pin(self.serve())
+    }
+
+    async fn serve(self) -> bool {
         let Server { app, tasks } = self.server;
         let connections = TaskTracker::new();
         let snapshot = app.live.load();
@@ -184,7 +194,7 @@ impl Bound {
         app.failures.finish();
         drop(app);
         tasks.close();
-        // Writes go on when nobody waits for them.
+        // Writes continue when no request waits for them.
         let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
         if !written {
             tracing::error!(

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// An action on a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct AwsCall {
     /// The action as policies name it: `secretsmanager:GetSecretValue`.
     pub(crate) action: &'static str,
     /// What it is done to: a name or an ARN.
     pub(crate) resource: String,
 }
 
-impl Call {
+impl AwsCall {
     pub(crate) fn new(action: &'static str, resource: &str) -> Self {
         Self { action, resource: resource.to_owned() }
     }
@@ -22,7 +22,7 @@ impl Call {
     }
 }
 
-impl fmt::Display for Call {
+impl fmt::Display for AwsCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.action, self.resource)
     }

@@ -3,10 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::auth::session;
 use crate::error::AwsError;
-use crate::manager::{INVALID, Manager, NOT_FOUND};
-use crate::refusal::Refusal;
-use crate::session::Deadline;
+use crate::error::refusal::Refusal;
+use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
+use kes_store::Deadline;
 
 /// How long a good answer is good for, unless a call fails.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ struct Good {
 impl Health {
     /// Asks Secrets Manager for something that only who is known gets. Returns how long the answer
     /// took.
-    pub(crate) async fn check(&self, manager: &Manager) -> Result<Duration, AwsError> {
+    pub(crate) async fn check(&self, manager: &SecretsManager) -> Result<Duration, AwsError> {
         let session = &manager.session;
         let start = session.now();
         let is_in_doubt = session.take_doubt();
@@ -36,7 +37,7 @@ impl Health {
         if let Some(good) = known.filter(is_good).filter(|_| !is_in_doubt) {
             return Ok(good.latency);
         }
-        let deadline = Deadline::of_operation();
+        let deadline = session::deadline();
         let verdict = match manager.ping(deadline).await {
             Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
                 self.can_read(manager, deadline).await
@@ -51,16 +52,16 @@ impl Health {
 
     /// Who may not list is known all the same. Of the secrets that could be read one must be so
     /// still: one alone may be denied for reasons of its own.
-    async fn can_read(&self, manager: &Manager, deadline: Deadline) -> Result<(), AwsError> {
+    async fn can_read(&self, manager: &SecretsManager, deadline: Deadline) -> Result<(), AwsError> {
         let mut denied = None;
         for secret in manager.session.read() {
             match manager.current(&secret, deadline).await {
                 Ok(_) => return Ok(()),
-                // It was deleted: AWS told us so.
+                // It was deleted, as AWS has responded.
                 Err(error) if error.has_code(NOT_FOUND) || error.has_code(INVALID) => {
                     return Ok(());
                 }
-                Err(error) if error.is_passing() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => denied = denied.or(Some(error)),
             }
         }

@@ -18,7 +18,7 @@ use kes_outbound::{Failure, FailureKind, Proxies};
 use kes_tls::{ClientConfig, ClientTlsError, ServerTrust, Side};
 use reqwest::{Body, Client, Request};
 
-use crate::sanitized::SanitizedError;
+use crate::error::sanitized::SanitizedError;
 
 /// The settings that would cure a failed handshake.
 const SIDE: Side = Side::Client {
@@ -149,7 +149,7 @@ fn failed(error: reqwest::Error) -> ConnectorError {
     }
 }
 
-/// Somebody waits for an answer.
+/// A request waits for its response.
 #[derive(Debug)]
 struct Wait {
     is_suspect: Arc<AtomicBool>,

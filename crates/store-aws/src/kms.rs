@@ -1,19 +1,20 @@
 //! The KMS key that new secrets are encrypted under, looked at before it is needed, and from time
-//! to time; nobody waits for that but a start.
+//! to time; only a start waits for that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
+use kes_store::Deadline;
 use tokio_util::sync::CancellationToken;
 
 use crate::NOTICE;
-use crate::call::Call;
+use crate::auth::session::{self, AwsSession};
+use crate::call::AwsCall;
 use crate::error::AwsError;
-use crate::session::{Deadline, Session};
 
 /// How long a KMS that never answered keeps us from being ready.
-const PATIENCE: Duration = Duration::from_mins(1);
+const OUTAGE_MAX: Duration = Duration::from_mins(1);
 
 /// Looks after the key of the configuration.
 #[derive(Debug)]
@@ -105,20 +106,20 @@ impl KmsKey {
     }
 
     /// Looks at the key now.
-    pub(crate) async fn look(&self, session: &Session, deadline: Deadline) {
+    pub(crate) async fn look(&self, session: &AwsSession, deadline: Deadline) {
         let looked = self.ask(session, deadline).await;
         let mut seen = self.seen();
         *seen = weigh(&seen, looked, session.now());
     }
 
     /// Looks from time to time, until `stop`.
-    pub(crate) async fn watch(self: Arc<Self>, session: Arc<Session>, stop: CancellationToken) {
+    pub(crate) async fn watch(self: Arc<Self>, session: Arc<AwsSession>, stop: CancellationToken) {
         let look = async {
             loop {
                 let look_in = self.seen().look_in();
                 tokio::time::sleep(look_in).await;
                 let was_hidden = self.hidden().is_some();
-                self.look(&session, Deadline::of_operation()).await;
+                self.look(&session, session::deadline()).await;
                 if let Some(error) = self.hidden().filter(|_| !was_hidden) {
                     let (key, cause) = (&self.key, &error as &dyn std::error::Error);
                     tracing::warn!(target: NOTICE, key, cause, "the KMS key cannot be seen");
@@ -132,8 +133,8 @@ impl KmsKey {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, session: &Session, deadline: Deadline) -> Result<(), AwsError> {
-        let call = Call::new("kms:DescribeKey", &self.key);
+    async fn ask(&self, session: &AwsSession, deadline: Deadline) -> Result<(), AwsError> {
+        let call = AwsCall::new("kms:DescribeKey", &self.key);
         let send = || session.kms.describe_key().key_id(&self.key).send();
         let problem = match session.ask(&call, deadline, send).await {
             Ok(answer) => match answer.key_metadata() {
@@ -166,12 +167,12 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
     };
     match before {
         _ if matches!(*error, AwsError::Key { .. }) => Seen::Unusable(error),
-        _ if !error.is_passing() => Seen::Hidden(error),
+        _ if !error.is_transient() => Seen::Hidden(error),
         // It could not be used for the moment, and that moment may be over.
-        Seen::Unusable(known) if known.is_passing() => Seen::Trouble { since: now, error },
+        Seen::Unusable(known) if known.is_transient() => Seen::Trouble { since: now, error },
         // KMS answered once: that it does not now says nothing about the key.
         Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
-        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= PATIENCE => {
+        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= OUTAGE_MAX => {
             Seen::Hidden(error)
         }
         Seen::Trouble { since, .. } => Seen::Trouble { since: *since, error },
@@ -225,14 +226,14 @@ mod tests {
     use kes_types::{Clock as _, SystemClock};
 
     use super::*;
-    use crate::refusal::Refusal;
-    use crate::sanitized::SanitizedError;
+    use crate::error::refusal::Refusal;
+    use crate::error::sanitized::SanitizedError;
 
     #[test]
     fn only_what_is_said_about_the_key_speaks_against_it() {
         let now = SystemClock.monotonic();
         let after = |seconds| now + Duration::from_secs(seconds);
-        let call = || Call::new("kms:DescribeKey", "k");
+        let call = || AwsCall::new("kms:DescribeKey", "k");
         let refused = |code: &str| {
             let refusal = Refusal::new(call(), 400, Some(code.to_owned()), "", None);
             Err(AwsError::Refused(Box::new(refusal)))

@@ -1,25 +1,41 @@
-//! Keys as secrets of AWS Secrets Manager.
+//! A key store in AWS Secrets Manager and AWS KMS.
 //!
-//! A key is the current value of the secret `<prefix>/<name>`, encrypted by Secrets Manager under a
-//! key of AWS KMS. `keys.rs` says what Secrets Manager's answers mean, `refusal.rs` what its errors
-//! do, `credential_refresher.rs` when credentials are replaced.
+//! A key is the current value of the secret `<prefix>/<name>`, encrypted by Secrets Manager under a key of AWS KMS.
+//!
+//! The files, in the order in which all stores have them:
+//!
+//! - `lib.rs`: opens the store, and implements [`KeyStore`];
+//! - `error/`: what can go wrong. AWS errors are classified by their codes, never by HTTP statuses; a response
+//!   without a code is not from AWS. Errors of the SDK are sanitized, because some contain the whole request;
+//! - `http.rs`: the HTTP client of the SDK, on `kes-outbound`;
+//! - `auth/`: the sources of credentials, their refresh, and requests that are signed with them;
+//! - `key/`: reading, creating, deleting and listing of secrets;
+//! - `health.rs`, `kms.rs`: the health probe, and whether the KMS key can be used;
+//! - `fake.rs`: a manual clock and a fake source of credentials for the crate's own tests.
+//!
+//! Decisions:
+//!
+//! - *Not found* is believed when AWS says it twice. The code `ResourceNotFoundException` stands for three states,
+//!   so `DescribeSecret` is asked too.
+//! - Secrets are created by a retry loop of this crate (`key/create.rs`), not by the retries of the SDK: an attempt
+//!   that is ambiguous is observed before it is sent again, with the same idempotency token. A secret counts as
+//!   created when its value was read back, because the value alone tells which writer created it.
+//! - A secret is deleted by its ARN, which names this secret and no later one of the same name.
+//! - Only what KMS itself says about the key makes the store unhealthy (`kms.rs`). Secrets Manager uses the key on its
+//!   own, and KMS may be hidden from this server, in another place, or out of reach. Only a start waits for KMS.
+//! - Credentials are refreshed in the background by this crate (`auth/refresher.rs`). The cache of the SDK loads them
+//!   while a request waits, and a credential chain remembers rotated files, ended sessions and expired credentials;
+//!   so each refresh uses a new chain. The chain reads the environment and `~/.aws` itself.
 
-mod backoff;
+mod auth;
 mod call;
-#[cfg(test)]
-mod canned;
-mod credential_refresher;
 mod error;
+#[cfg(test)]
+mod fake;
 mod health;
 mod http;
-mod keys;
+mod key;
 mod kms;
-mod manager;
-mod refusal;
-mod sanitized;
-mod secret;
-mod session;
-mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,33 +44,35 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::types::Tag;
 use kes_config::AwsKeystore;
 use kes_outbound::Proxies;
-use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Clock, KeyName, Secret};
+use kes_store::{BoxError, KeyStore, ListQuery, OpenFuture, Page, StoreError};
+use kes_types::{Clock, KeyName, Random, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::OpenError;
 
+use crate::auth::session::{self, AwsSession};
 use crate::error::AwsError;
+use crate::error::refusal::Refusal;
 use crate::health::Health;
 use crate::http::Http;
-use crate::keys::Creation;
+use crate::key::create::Creation;
+use crate::key::secret::Names;
+use crate::key::secrets_manager::SecretsManager;
+use crate::key::versions::Versions;
 use crate::kms::KmsKey;
-use crate::manager::Manager;
-use crate::refusal::Refusal;
-use crate::secret::Names;
-use crate::session::{Deadline, Session};
-use crate::versions::Versions;
 
 /// What an AWS store is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct AwsStoreDeps {
     /// Where AWS is, and what is ours in it.
     pub settings: AwsKeystore,
     /// The proxies through which AWS is reached.
     pub proxies: Proxies,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Randomness of idempotency tokens.
+    pub random: Arc<dyn Random>,
     /// Owner of the task that replaces credentials, and of looks in the background.
     pub tasks: TaskTracker,
     /// Ends them.
@@ -66,7 +84,7 @@ pub struct Parts {
 /// Every operation ends within 10 s, whatever AWS does.
 #[derive(Debug)]
 pub struct AwsStore {
-    manager: Arc<Manager>,
+    manager: Arc<SecretsManager>,
     kms_key: Option<Arc<KmsKey>>,
     health: Health,
     versions: Versions,
@@ -79,16 +97,20 @@ impl AwsStore {
     /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
     /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
     /// refuses and a key that cannot be used are errors.
-    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let Parts { settings, proxies, clock, tasks, stop } = parts;
+    pub fn open(deps: AwsStoreDeps) -> OpenFuture<Self, OpenError> {
+        Box::pin(Self::connect(deps))
+    }
+
+    async fn connect(deps: AwsStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let AwsStoreDeps { settings, proxies, clock, random, tasks, stop } = deps;
         let http = Http::new(&settings.endpoint, proxies).map_err(OpenError::Tls)?;
-        let session = Session::new(&settings, http, clock, tasks.clone(), stop.clone());
+        let session = AwsSession::new(&settings, http, clock, tasks.clone(), stop.clone());
         let session = Arc::new(session);
         let refresher = Arc::clone(&session.refresher);
         let names = Names::new(&settings.prefix);
         let tags = settings.tags.as_deref().map(tags);
         let kms_key = settings.kms_key.clone();
-        let manager = Arc::new(Manager::new(session, names, kms_key.clone(), tags));
+        let manager = Arc::new(SecretsManager::new(session, names, kms_key.clone(), tags, random));
         let store = Self {
             manager,
             kms_key: kms_key.map(|key| Arc::new(KmsKey::new(key, settings.region))),
@@ -106,10 +128,10 @@ impl AwsStore {
 
     async fn first_look(&self) -> Result<Vec<BoxError>, OpenError> {
         let session = &self.manager.session;
-        if let Err(error) = session.refresher.ready(Deadline::of_operation()).await {
+        if let Err(error) = session.refresher.ready(session::deadline()).await {
             return Ok(vec![Warning::NotNow(error).into()]);
         }
-        let deadline = Deadline::of_operation();
+        let deadline = session::deadline();
         let key = async {
             if let Some(key) = &self.kms_key {
                 key.look(session, deadline).await;
@@ -134,7 +156,7 @@ impl AwsStore {
         }
         let Some(key) = &self.kms_key else { return Ok(warnings) };
         match (key.verdict(), key.hidden()) {
-            (Err(error), _) if error.is_passing() => {
+            (Err(error), _) if error.is_transient() => {
                 warnings.push(Warning::UnseenKey(key.name().to_owned(), error).into());
             }
             (Err(error), _) => return Err(OpenError::Key(error.into())),
@@ -158,14 +180,14 @@ impl KeyStore for AwsStore {
     }
 
     async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
-        match self.manager.create(name, &value, Deadline::of_operation()).await? {
+        match self.manager.create(name, &value, session::deadline()).await? {
             Creation::Done => Ok(()),
             Creation::Exists => Err(StoreError::Exists(name.clone())),
         }
     }
 
     async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
-        match self.manager.read(name, Deadline::of_operation()).await? {
+        match self.manager.read(name, session::deadline()).await? {
             Some(value) => {
                 self.versions.read(&self.manager, name);
                 Ok(value)
@@ -175,12 +197,12 @@ impl KeyStore for AwsStore {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
-        let is_removed = self.manager.delete(name, Deadline::of_operation()).await?;
+        let is_removed = self.manager.delete(name, session::deadline()).await?;
         if is_removed { Ok(()) } else { Err(StoreError::NotFound(name.clone())) }
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        Ok(self.manager.page(query, Deadline::of_operation()).await?)
+        Ok(self.manager.page(query, session::deadline()).await?)
     }
 }
 
@@ -211,5 +233,5 @@ enum Warning {
     UnseenKey(String, #[source] AwsError),
 }
 
-/// The target of what an operator is told whatever the log level.
+/// The log target of notices, which are logged at every log level.
 const NOTICE: &str = "notice";

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
+use kes_crypto::SystemRandom;
 use kes_harness::aws::{Ministack, Moto, is_action, ministack, moto};
 use kes_harness::proxy::Proxy;
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
-use kes_store_aws::{AwsStore, Parts};
+use kes_store_aws::{AwsStore, AwsStoreDeps};
 use kes_types::SystemClock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,10 +62,11 @@ async fn examine(proxy: &Proxy, layout: Layout) {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut stores = Vec::new();
     for _ in 0..layout.servers {
-        let opened = AwsStore::open(Parts {
+        let opened = AwsStore::open(AwsStoreDeps {
             proxies: kes_outbound::Proxies::default(),
             settings: settings(proxy, layout),
             clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom::new()),
             tasks: tasks.clone(),
             stop: stop.clone(),
         });

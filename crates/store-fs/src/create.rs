@@ -9,11 +9,11 @@
 //! | 5. unlink the dot name | |
 //!
 //! The mark is the file's second name. Between 3 and 4 a crash could still undo the link, so a
-//! read that meets the mark syncs the directory itself before it hands the key out: nobody seals
+//! read that meets the mark syncs the directory itself before it returns the key: no client seals
 //! data with a key that may not be there tomorrow.
 //!
 //! After step 3 others may have read the key and sealed data with it, so an error in step 4 does
-//! not take it away again. The caller is told that the outcome is not known, and the mark stays.
+//! not take it away again. The caller gets the error that the outcome is not known, and the mark stays.
 
 use kes_store::{StoreError, VALUE_LEN_MAX};
 use kes_types::{KeyName, Secret};

@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kes_types::Random;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
@@ -16,11 +18,17 @@ pub(crate) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     pub(crate) syscalls: Box<dyn Syscalls>,
+    /// Of the names of files that are not keys yet.
+    pub(crate) random: Arc<dyn Random>,
 }
 
 impl Directory {
     /// Opens a directory; makes it and the directories above it when they are missing.
-    pub(crate) fn open(path: &Path, syscalls: Box<dyn Syscalls>) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        path: &Path,
+        syscalls: Box<dyn Syscalls>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.to_owned(), source };
         // A daemon that changes its working directory later still means the same one.
         let path = std::path::absolute(path).map_err(failed)?;
@@ -28,7 +36,7 @@ impl Directory {
             Err(Errno::NOENT) => make(&path)?,
             result => result.map_err(|errno| failed(errno.into()))?,
         };
-        Ok(Self { path, fd, syscalls })
+        Ok(Self { path, fd, syscalls, random })
     }
 
     /// The path of the directory.

@@ -1,231 +1,23 @@
 //! What the store does when the disk fails between two steps.
 
-use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, StoreError};
-use kes_types::{KeyName, Secret, SystemClock};
-use rustix::fs::{Dir, OFlags};
+use kes_types::{Secret, SystemClock};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::directory::Directory;
-use crate::syscalls::{Kernel, Syscalls};
-use crate::{FsStore, create, delete, read, staging};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    Write,
-    SyncFile,
-    Link,
-    Rename,
-    Unlink,
-    SyncDirectory,
-    ReadDirectory,
-    OpenBeneath,
-}
-
-/// How a call goes wrong.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fault {
-    /// It does nothing, or half of what it should, and fails.
-    Fails(Errno),
-    /// It does what it should, and fails all the same.
-    FailsAfterwards(Errno),
-}
-
-/// The kernel, with faults and interruptions; notes down the calls that change something.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    calls: Vec<Call>,
-    fault: Option<(Call, Fault)>,
-    interruptions: Vec<(Call, Box<dyn FnOnce() + Send>)>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("calls", &self.calls).finish_non_exhaustive()
-    }
-}
-
-impl Disk {
-    pub(crate) fn breaks(&self, call: Call, fault: Fault) {
-        self.0.lock().unwrap().fault = Some((call, fault));
-    }
-
-    pub(crate) fn heals(&self) {
-        self.0.lock().unwrap().fault = None;
-    }
-
-    /// Runs `work` before the next `call` that nothing runs before yet.
-    pub(crate) fn interrupts(&self, call: Call, work: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap().interruptions.push((call, Box::new(work)));
-    }
-
-    pub(crate) fn take_calls(&self) -> Vec<Call> {
-        std::mem::take(&mut self.0.lock().unwrap().calls)
-    }
-
-    fn change(&self, call: Call, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.0.lock().unwrap().calls.push(call);
-        match self.begin(call) {
-            None => work(),
-            Some(Fault::Fails(errno)) => Err(errno.into()),
-            Some(Fault::FailsAfterwards(errno)) => work().and_then(|()| Err(errno.into())),
-        }
-    }
-
-    fn find<T>(&self, call: Call, work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-        match self.begin(call) {
-            None => work(),
-            Some(Fault::Fails(errno) | Fault::FailsAfterwards(errno)) => Err(errno),
-        }
-    }
-
-    fn begin(&self, call: Call) -> Option<Fault> {
-        let interruption = {
-            let interruptions = &mut self.0.lock().unwrap().interruptions;
-            let next = interruptions.iter().position(|(at, _)| *at == call);
-            next.map(|index| interruptions.remove(index))
-        };
-        if let Some((_, work)) = interruption {
-            work();
-        }
-        let state = self.0.lock().unwrap();
-        state.fault.filter(|(broken, _)| *broken == call).map(|(_, fault)| fault)
-    }
-}
-
-impl Syscalls for Disk {
-    fn write_all(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
-        self.change(Call::Write, || Kernel.write_all(file, bytes)).inspect_err(|_| {
-            Kernel.write_all(file, &bytes[..bytes.len() / 2]).unwrap();
-        })
-    }
-
-    fn sync_file(&self, file: &File) -> io::Result<()> {
-        self.change(Call::SyncFile, || Kernel.sync_file(file))
-    }
-
-    fn link(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
-        self.change(Call::Link, || Kernel.link(directory, from, to))
-    }
-
-    fn rename(&self, directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
-        self.change(Call::Rename, || Kernel.rename(directory, from, to))
-    }
-
-    fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-        self.change(Call::Unlink, || Kernel.unlink(directory, name))
-    }
-
-    fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
-        self.change(Call::SyncDirectory, || Kernel.sync_directory(directory))
-    }
-
-    fn read_directory(&self, directory: BorrowedFd<'_>) -> Result<Dir, Errno> {
-        self.find(Call::ReadDirectory, || Kernel.read_directory(directory))
-    }
-
-    fn open_beneath(
-        &self,
-        directory: BorrowedFd<'_>,
-        path: &str,
-        flags: OFlags,
-    ) -> Result<OwnedFd, Errno> {
-        self.find(Call::OpenBeneath, || Kernel.open_beneath(directory, path, flags))
-    }
-}
-
-pub(crate) struct Bench {
-    pub(crate) disk: Disk,
-    pub(crate) directory: Directory,
-    pub(crate) folder: TempDir,
-}
-
-impl Bench {
-    pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let disk = Disk::default();
-        let directory = Directory::open(folder.path(), Box::new(disk.clone())).unwrap();
-        Self { disk, directory, folder }
-    }
-
-    pub(crate) fn create(&self, value: &str) -> Result<(), StoreError> {
-        create::create(&self.directory, &key(), &Secret::new(value.as_bytes().to_vec()))
-    }
-
-    pub(crate) fn get(&self) -> Result<Secret, StoreError> {
-        read::read(&self.directory, &key())
-    }
-
-    pub(crate) fn delete(&self) -> Result<(), StoreError> {
-        delete::delete(&self.directory, &key())
-    }
-
-    pub(crate) fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-pub(crate) fn key() -> KeyName {
-    KeyName::parse("my-key").unwrap()
-}
-
-/// The error and its causes, as the log shows them.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
-}
-
-#[track_caller]
-pub(crate) fn assert_refused<T: std::fmt::Debug>(
-    result: Result<T, StoreError>,
-    bench: &Bench,
-    why: &str,
-) {
-    match result {
-        Err(error @ StoreError::Refused(_)) => assert_explained(&error, bench, why),
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
-#[track_caller]
-pub(crate) fn assert_unreachable<T: std::fmt::Debug>(
-    result: Result<T, StoreError>,
-    bench: &Bench,
-    why: &str,
-) {
-    match result {
-        Err(error @ StoreError::Unreachable(_)) => assert_explained(&error, bench, why),
-        other => panic!("not unreachable: {other:?}"),
-    }
-}
-
-#[track_caller]
-fn assert_explained(error: &StoreError, bench: &Bench, why: &str) {
-    let chain = chain(error);
-    assert!(chain.contains(bench.folder.path().to_str().unwrap()), "no path in: {chain}");
-    assert!(chain.contains(why), "no cause in: {chain}");
-}
+use crate::fake::{Bench, Disk, Fault, Syscall, assert_refused, assert_unreachable, chain, key};
+use crate::{FsStore, create, staging};
 
 #[test]
 fn a_key_is_synced_before_it_is_linked_and_its_name_before_it_is_confirmed() {
@@ -233,24 +25,24 @@ fn a_key_is_synced_before_it_is_linked_and_its_name_before_it_is_confirmed() {
     bench.create("value").unwrap();
     assert_eq!(
         bench.disk.take_calls(),
-        [Call::Write, Call::SyncFile, Call::Link, Call::SyncDirectory, Call::Unlink]
+        [Syscall::Write, Syscall::SyncFile, Syscall::Link, Syscall::SyncDirectory, Syscall::Unlink]
     );
     assert_eq!(bench.get().unwrap().expose(), b"value");
     assert_eq!(bench.disk.take_calls(), [], "a confirmed key costs a read no sync");
     bench.delete().unwrap();
-    assert_eq!(bench.disk.take_calls(), [Call::Unlink, Call::SyncDirectory]);
+    assert_eq!(bench.disk.take_calls(), [Syscall::Unlink, Syscall::SyncDirectory]);
 }
 
 #[test]
 fn an_error_before_the_link_leaves_nothing() {
     for (call, errno, why) in [
-        (Call::Write, Errno::NOSPC, "No space left on device"),
-        (Call::Write, Errno::DQUOT, "quota exceeded"),
-        (Call::SyncFile, Errno::IO, "Input/output error"),
-        (Call::SyncFile, Errno::NOSPC, "No space left on device"),
-        (Call::Link, Errno::ACCESS, "Permission denied"),
-        (Call::Link, Errno::PERM, "hard-link"),
-        (Call::Link, Errno::ROFS, "Read-only file system"),
+        (Syscall::Write, Errno::NOSPC, "No space left on device"),
+        (Syscall::Write, Errno::DQUOT, "quota exceeded"),
+        (Syscall::SyncFile, Errno::IO, "Input/output error"),
+        (Syscall::SyncFile, Errno::NOSPC, "No space left on device"),
+        (Syscall::Link, Errno::ACCESS, "Permission denied"),
+        (Syscall::Link, Errno::PERM, "hard-link"),
+        (Syscall::Link, Errno::ROFS, "Read-only file system"),
     ] {
         let bench = Bench::new();
         bench.disk.breaks(call, Fault::Fails(errno));
@@ -266,7 +58,7 @@ fn an_error_before_the_link_leaves_nothing() {
 #[test]
 fn a_network_disk_that_does_not_answer_is_unreachable() {
     for errno in [Errno::STALE, Errno::TIMEDOUT] {
-        for call in [Call::Write, Call::SyncFile, Call::Link, Call::SyncDirectory] {
+        for call in [Syscall::Write, Syscall::SyncFile, Syscall::Link, Syscall::SyncDirectory] {
             let bench = Bench::new();
             bench.disk.breaks(call, Fault::Fails(errno));
             assert_unreachable(bench.create("value"), &bench, "");
@@ -279,16 +71,16 @@ fn a_link_that_was_made_in_spite_of_its_error_counts() {
     // A repeated NFS request finds the name taken, by the first one.
     for errno in [Errno::EXIST, Errno::TIMEDOUT, Errno::IO] {
         let bench = Bench::new();
-        bench.disk.breaks(Call::Link, Fault::FailsAfterwards(errno));
+        bench.disk.breaks(Syscall::Link, Fault::FailsAfterwards(errno));
         bench.create("value").unwrap();
         assert_eq!(bench.files(), ["my-key"]);
         assert_eq!(bench.get().unwrap().expose(), b"value");
-        assert!(bench.disk.take_calls().contains(&Call::SyncDirectory));
+        assert!(bench.disk.take_calls().contains(&Syscall::SyncDirectory));
     }
 }
 
 #[test]
-fn a_name_that_somebody_else_took_is_left_to_them() {
+fn a_name_that_another_else_took_is_left_to_them() {
     // Their link comes between the first look and ours.
     let bench = Bench::new();
     let theirs = bench.folder.path().join("my-key");
@@ -299,7 +91,7 @@ fn a_name_that_somebody_else_took_is_left_to_them() {
     assert_eq!(bench.files(), ["my-key"]);
 
     assert!(matches!(bench.create("ours"), Err(StoreError::Exists(_))));
-    bench.disk.breaks(Call::Link, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::Link, Fault::Fails(Errno::IO));
     assert!(matches!(bench.create("ours"), Err(StoreError::Exists(_))));
     assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
 }
@@ -307,7 +99,7 @@ fn a_name_that_somebody_else_took_is_left_to_them() {
 #[test]
 fn an_unconfirmed_key_stays_and_is_confirmed_before_it_is_read() {
     let bench = Bench::new();
-    bench.disk.breaks(Call::SyncDirectory, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::SyncDirectory, Fault::Fails(Errno::IO));
     assert_unreachable(bench.create("value"), &bench, "Input/output error");
     assert_eq!(fs::read(bench.folder.path().join("my-key")).unwrap(), b"value");
     assert_refused(bench.get(), &bench, "Input/output error");
@@ -315,14 +107,14 @@ fn an_unconfirmed_key_stays_and_is_confirmed_before_it_is_read() {
     bench.disk.heals();
     bench.disk.take_calls();
     assert_eq!(bench.get().unwrap().expose(), b"value");
-    assert_eq!(bench.disk.take_calls(), [Call::SyncDirectory]);
+    assert_eq!(bench.disk.take_calls(), [Syscall::SyncDirectory]);
     assert!(matches!(bench.create("other"), Err(StoreError::Exists(_))));
 }
 
 #[test]
 fn a_leftover_goes_only_when_its_key_is_durable() {
     let bench = Bench::new();
-    bench.disk.breaks(Call::SyncDirectory, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::SyncDirectory, Fault::Fails(Errno::IO));
     bench.create("value").unwrap_err();
     let later = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::MAX >> 8);
 
@@ -331,7 +123,7 @@ fn a_leftover_goes_only_when_its_key_is_durable() {
     assert!(chain(&warnings[0]).contains("Input/output error"));
     assert_eq!(bench.files().len(), 2);
 
-    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::ROFS));
+    bench.disk.breaks(Syscall::Unlink, Fault::Fails(Errno::ROFS));
     let warnings = staging::sweep(&bench.directory, later);
     assert!(chain(&warnings[0]).contains("Read-only file system"), "{warnings:?}");
     assert!(chain(&warnings[0]).contains(".kes-"), "{warnings:?}");
@@ -339,7 +131,7 @@ fn a_leftover_goes_only_when_its_key_is_durable() {
     bench.disk.heals();
     bench.disk.take_calls();
     assert!(staging::sweep(&bench.directory, later).is_empty());
-    assert_eq!(bench.disk.take_calls(), [Call::Rename, Call::SyncDirectory, Call::Unlink]);
+    assert_eq!(bench.disk.take_calls(), [Syscall::Rename, Syscall::SyncDirectory, Syscall::Unlink]);
     assert_eq!(bench.files(), ["my-key"]);
     assert_eq!(bench.get().unwrap().expose(), b"value");
 }
@@ -347,7 +139,7 @@ fn a_leftover_goes_only_when_its_key_is_durable() {
 #[test]
 fn a_durable_key_whose_leftover_cannot_be_removed_is_confirmed() {
     let bench = Bench::new();
-    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::Unlink, Fault::Fails(Errno::IO));
     bench.create("value").unwrap();
     bench.disk.heals();
     assert_eq!(bench.get().unwrap().expose(), b"value");
@@ -362,11 +154,11 @@ fn a_durable_key_whose_leftover_cannot_be_removed_is_confirmed() {
 fn a_deletion_that_is_not_durable_is_not_confirmed() {
     let bench = Bench::new();
     bench.create("value").unwrap();
-    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::ROFS));
+    bench.disk.breaks(Syscall::Unlink, Fault::Fails(Errno::ROFS));
     assert_refused(bench.delete(), &bench, "Read-only file system");
     assert_eq!(bench.get().unwrap().expose(), b"value");
 
-    bench.disk.breaks(Call::SyncDirectory, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::SyncDirectory, Fault::Fails(Errno::IO));
     assert_unreachable(bench.delete(), &bench, "Input/output error");
 }
 
@@ -400,11 +192,12 @@ fn gated(path: &Path) -> (FsStore, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (reached, is_reached) = mpsc::channel();
     let (opener, open) = mpsc::channel();
     let disk = Disk::default();
-    disk.interrupts(Call::Write, move || {
+    disk.interrupts(Syscall::Write, move || {
         reached.send(()).unwrap();
         open.recv().unwrap();
     });
-    let directory = Arc::new(Directory::open(path, Box::new(disk)).unwrap());
+    let directory =
+        Arc::new(Directory::open(path, Box::new(disk), Arc::new(SystemRandom::new())).unwrap());
     (FsStore { directory, clock: Arc::new(SystemClock) }, is_reached, opener)
 }
 

@@ -4,65 +4,65 @@ use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use kes_crypto::SystemRandom;
 use kes_store::{ListQuery, StoreError};
 use kes_types::{KeyName, Secret};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::directory::Directory;
-use crate::faults::{Bench, Call, Disk, Fault, assert_refused, key};
+use crate::fake::{Bench, Fault, Syscall, assert_refused, key};
 use crate::syscalls::Kernel;
 use crate::{create, delete, list, read, staging};
 
-const INSIDE: &str = "value inside of the key directory";
-const OUTSIDE: &str = "value outside of the key directory";
+pub(crate) const INSIDE: &str = "value inside of the key directory";
+pub(crate) const OUTSIDE: &str = "value outside of the key directory";
 
 /// How `openat2` fails where it is missing, and that it does not.
-const KERNELS: [Option<Errno>; 3] = [None, Some(Errno::NOSYS), Some(Errno::PERM)];
+pub(crate) const KERNELS: [Option<Errno>; 3] = [None, Some(Errno::NOSYS), Some(Errno::PERM)];
 
-fn bench_on(kernel: Option<Errno>) -> Bench {
+pub(crate) fn bench_on(kernel: Option<Errno>) -> Bench {
     let bench = Bench::new();
     if let Some(errno) = kernel {
-        bench.disk.breaks(Call::OpenBeneath, Fault::Fails(errno));
+        bench.disk.breaks(Syscall::OpenBeneath, Fault::Fails(errno));
     }
     bench
 }
 
-fn read(directory: &Directory, name: &str) -> Result<String, StoreError> {
+pub(crate) fn read(directory: &Directory, name: &str) -> Result<String, StoreError> {
     let value = read::read(directory, &KeyName::parse(name).unwrap())?;
     Ok(String::from_utf8(value.expose().to_vec()).unwrap())
 }
 
-fn create(directory: &Directory, name: &str, value: &str) -> Result<(), StoreError> {
+pub(crate) fn create(directory: &Directory, name: &str, value: &str) -> Result<(), StoreError> {
     let value = Secret::new(value.as_bytes().to_vec());
     create::create(directory, &KeyName::parse(name).unwrap(), &value)
 }
 
-fn delete(directory: &Directory, name: &str) -> Result<(), StoreError> {
+pub(crate) fn delete(directory: &Directory, name: &str) -> Result<(), StoreError> {
     delete::delete(directory, &KeyName::parse(name).unwrap())
 }
 
-fn names(directory: &Directory) -> Result<Vec<String>, StoreError> {
+pub(crate) fn names(directory: &Directory) -> Result<Vec<String>, StoreError> {
     let limit = NonZeroUsize::new(1000).unwrap();
     let query = ListQuery { prefix: String::new(), from: None, limit };
     Ok(list::list(directory, &query)?.names.iter().map(ToString::to_string).collect())
 }
 
-fn another_server(path: &Path) -> Directory {
-    Directory::open(path, Box::new(Kernel)).unwrap()
+pub(crate) fn another_server(path: &Path) -> Directory {
+    Directory::open(path, Box::new(Kernel), Arc::new(SystemRandom::new())).unwrap()
 }
 
 /// A time at which every file is old.
-fn much_later() -> SystemTime {
+pub(crate) fn much_later() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::MAX >> 8)
 }
 
-fn contents(folder: &Path) -> Vec<(String, String)> {
+pub(crate) fn contents(folder: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -95,7 +95,7 @@ fn a_deletion_never_takes_a_new_file_for_the_one_that_had_its_number() {
         eprintln!("SKIPPED: this file system does not reuse inode numbers");
         return;
     }
-    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::Unlink, Fault::Fails(Errno::IO));
     bench.create("value").unwrap();
     bench.disk.heals();
     assert_eq!(bench.files().len(), 2, "the key is not marked");
@@ -104,7 +104,7 @@ fn a_deletion_never_takes_a_new_file_for_the_one_that_had_its_number() {
     // creates this one again.
     let others: Vec<_> = (0..32).map(|number| format!(".kes-{number:016x}.tmp")).collect();
     let (new, names) = (path.clone(), others.clone());
-    bench.disk.interrupts(Call::ReadDirectory, move || {
+    bench.disk.interrupts(Syscall::ReadDirectory, move || {
         for entry in fs::read_dir(&new).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
@@ -120,10 +120,10 @@ fn a_deletion_never_takes_a_new_file_for_the_one_that_had_its_number() {
 #[test]
 fn a_deletion_that_cannot_find_what_else_holds_the_value_changes_nothing() {
     let bench = Bench::new();
-    bench.disk.breaks(Call::Unlink, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::Unlink, Fault::Fails(Errno::IO));
     bench.create("value").unwrap();
     let before = bench.files();
-    bench.disk.breaks(Call::ReadDirectory, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::ReadDirectory, Fault::Fails(Errno::IO));
     assert_refused(bench.delete(), &bench, "Input/output error");
     assert_eq!(bench.files(), before);
     assert_refused(names(&bench.directory), &bench, "Input/output error");
@@ -135,7 +135,9 @@ fn a_deletion_that_cannot_find_what_else_holds_the_value_changes_nothing() {
 /// This server was suspended for more than an hour, or the clock of one that starts is ahead.
 #[test]
 fn a_creation_succeeds_although_another_server_sweeps_its_file_away() {
-    for call in [Call::Write, Call::SyncFile, Call::Link, Call::SyncDirectory, Call::Unlink] {
+    for call in
+        [Syscall::Write, Syscall::SyncFile, Syscall::Link, Syscall::SyncDirectory, Syscall::Unlink]
+    {
         let bench = Bench::new();
         let other = another_server(bench.folder.path());
         bench.disk.interrupts(call, move || {
@@ -151,17 +153,17 @@ fn a_creation_whose_files_are_always_swept_away_fails_as_unreachable() {
     let bench = Bench::new();
     for _ in 0..10 {
         let other = another_server(bench.folder.path());
-        bench.disk.interrupts(Call::Link, move || {
+        bench.disk.interrupts(Syscall::Link, move || {
             staging::sweep(&other, much_later());
         });
     }
-    crate::faults::assert_unreachable(bench.create("value"), &bench, "was removed before");
+    crate::fake::assert_unreachable(bench.create("value"), &bench, "was removed before");
     assert_eq!(bench.files(), [""; 0]);
 }
 
 #[test]
 fn a_file_that_is_being_swept_cannot_become_a_key_without_a_mark() {
-    for call in [Call::SyncDirectory, Call::Unlink] {
+    for call in [Syscall::SyncDirectory, Syscall::Unlink] {
         let bench = Bench::new();
         let path = bench.folder.path().to_owned();
         let other = another_server(&path);
@@ -191,9 +193,9 @@ fn a_key_that_comes_and_goes_while_it_is_read_does_not_exist() {
     let file = bench.folder.path().join("my-key");
     fs::write(&file, "value").unwrap();
     // The first attempt is before it came, the second after it went.
-    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::NOENT));
-    bench.disk.interrupts(Call::OpenBeneath, || {});
-    bench.disk.interrupts(Call::OpenBeneath, move || fs::remove_file(file).unwrap());
+    bench.disk.breaks(Syscall::OpenBeneath, Fault::Fails(Errno::NOENT));
+    bench.disk.interrupts(Syscall::OpenBeneath, || {});
+    bench.disk.interrupts(Syscall::OpenBeneath, move || fs::remove_file(file).unwrap());
     assert!(matches!(bench.get(), Err(StoreError::NotFound(_))));
 }
 
@@ -203,10 +205,10 @@ fn a_link_whose_target_is_in_doubt_fails_the_listing() {
     bench.create("value").unwrap();
     symlink("my-key", bench.folder.path().join("alias")).unwrap();
     assert_eq!(names(&bench.directory).unwrap(), ["alias", "my-key"]);
-    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::IO));
+    bench.disk.breaks(Syscall::OpenBeneath, Fault::Fails(Errno::IO));
     assert_refused(names(&bench.directory), &bench, "Input/output error");
-    bench.disk.breaks(Call::OpenBeneath, Fault::Fails(Errno::MFILE));
-    crate::faults::assert_unreachable(names(&bench.directory), &bench, "Too many open files");
+    bench.disk.breaks(Syscall::OpenBeneath, Fault::Fails(Errno::MFILE));
+    crate::fake::assert_unreachable(names(&bench.directory), &bench, "Too many open files");
 }
 
 #[test]
@@ -293,114 +295,4 @@ fn a_path_without_end_is_refused_without_openat2() {
     fs::write(bench.folder.path().join("other"), INSIDE).unwrap();
     assert_refused(bench.get(), &bench, "symbolic links");
     assert_eq!(read(&bench.directory, "many-dots").unwrap(), INSIDE);
-}
-
-/// Exchanges two paths for as long as `work` runs, and after it until they are as they were.
-fn while_exchanging<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T {
-    struct DoneOnDrop<'a>(&'a AtomicBool);
-
-    impl Drop for DoneOnDrop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
-    let exchange = || renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
-    let is_done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_done.load(Ordering::Relaxed) {
-                exchange();
-                thread::yield_now();
-                exchange();
-                thread::yield_now();
-            }
-        });
-        let _done = DoneOnDrop(&is_done);
-        work()
-    })
-}
-
-#[test]
-fn a_folder_that_is_exchanged_for_a_link_never_leads_outside() {
-    const ROUNDS: usize = 20_000;
-    for kernel in KERNELS {
-        let outside = TempDir::new().unwrap();
-        fs::write(outside.path().join("my-key"), OUTSIDE).unwrap();
-        let bench = bench_on(kernel);
-        let path = bench.folder.path();
-        let (data, link) = (path.join("..data"), path.join("..link"));
-        fs::create_dir(&data).unwrap();
-        fs::write(data.join("my-key"), INSIDE).unwrap();
-        symlink(outside.path(), &link).unwrap();
-        symlink("..data/my-key", path.join("my-key")).unwrap();
-        symlink(data.join("my-key"), path.join("absolute")).unwrap();
-        symlink("..data/../..data/my-key", path.join("roundabout")).unwrap();
-
-        let directory = &bench.directory;
-        let (mut inside, mut refused) = (0, 0);
-        while_exchanging(&data, &link, || {
-            for round in 0..ROUNDS {
-                let name = ["my-key", "absolute", "roundabout"][round % 3];
-                match read(directory, name) {
-                    Ok(value) => {
-                        assert_eq!(value, INSIDE, "{kernel:?}: {name} in round {round}");
-                        inside += 1;
-                    }
-                    Err(StoreError::Refused(_)) => refused += 1,
-                    Err(error) => panic!("{error:?}"),
-                }
-                if round % 100 == 0 {
-                    let created = create(directory, name, "other");
-                    assert!(matches!(created, Err(StoreError::Exists(_))), "{created:?}");
-                    create(directory, "other", "other").unwrap();
-                    names(directory).unwrap();
-                    delete(directory, "other").unwrap();
-                }
-            }
-        });
-        assert!(inside > 0 && refused > 0, "{inside} read, {refused} refused: no exchange");
-        delete(directory, "my-key").unwrap();
-        assert_eq!(contents(outside.path()), [("my-key".to_owned(), OUTSIDE.to_owned())]);
-        assert_eq!(contents(&data), [("my-key".to_owned(), INSIDE.to_owned())]);
-    }
-}
-
-#[test]
-fn a_key_directory_that_is_exchanged_for_another_leaves_that_one_as_it_is() {
-    const ROUNDS: usize = 300;
-    let folder = TempDir::new().unwrap();
-    let (keys, other) = (folder.path().join("keys"), folder.path().join("other"));
-    for path in [&keys, &other] {
-        fs::create_dir(path).unwrap();
-    }
-    fs::write(other.join("theirs"), OUTSIDE).unwrap();
-    let directory = Directory::open(&keys, Box::new(Disk::default())).unwrap();
-
-    let passes = |error: &StoreError| matches!(error, StoreError::Unreachable(_));
-    while_exchanging(&keys, &other, || {
-        for round in 0..ROUNDS {
-            let name = format!("ours-{}", round % 3);
-            match create(&directory, &name, INSIDE) {
-                Ok(()) | Err(StoreError::Exists(_)) => {}
-                Err(error) => assert!(passes(&error), "{error:?}"),
-            }
-            match read(&directory, &name) {
-                Ok(value) => assert_eq!(value, INSIDE),
-                Err(StoreError::NotFound(_)) => {}
-                Err(error) => assert!(passes(&error), "{error:?}"),
-            }
-            match delete(&directory, &name) {
-                Ok(()) | Err(StoreError::NotFound(_)) => {}
-                Err(error) => assert!(passes(&error), "{error:?}"),
-            }
-            match read(&directory, "theirs") {
-                Ok(value) => panic!("read from another directory: {value}"),
-                Err(StoreError::NotFound(_)) => {}
-                Err(error) => assert!(passes(&error), "{error:?}"),
-            }
-            assert!(!names(&directory).is_ok_and(|names| names.contains(&"theirs".to_owned())));
-        }
-    });
-    assert_eq!(contents(&other), [("theirs".to_owned(), OUTSIDE.to_owned())]);
 }

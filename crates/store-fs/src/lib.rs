@@ -1,13 +1,32 @@
-//! Keys as files: `<directory>/<name>`, one a key, mode 0600, the value and nothing else.
+//! A key store in a directory: one file `<directory>/<name>` for each key, with mode 0600 and the value alone.
 //!
-//! Any number of servers may share the directory. A key is written aside, synced, and linked into
-//! place, so that a name is there with its whole value or not at all; see `create.rs` for the
-//! order of steps and what a crash or an error between two of them leaves behind.
+//! Any number of servers may share the directory. A key is written to a file of another name, synced, and linked
+//! into place, so that a name has its whole value or does not exist; `create.rs` has the order of the steps and what a
+//! crash or an error between two of them leaves behind.
+//!
+//! The files: `lib.rs` (opens the store, and implements [`KeyStore`]), `error.rs`, one file for each operation (`create.rs`,
+//! `read.rs`, `delete.rs`, `list.rs`), `directory.rs` and `staging.rs` (files that are not keys yet), `resolve.rs`,
+//! `identity.rs`, `syscalls.rs`; for tests alone `fake.rs` (a kernel with faults), `faults.rs`, `interleavings.rs`,
+//! `exchanges.rs`.
+//!
+//! Decisions:
+//!
+//! - A path in the key directory is resolved and opened in one call (`resolve.rs`): `openat2` with `RESOLVE_BENEATH` and
+//!   `RESOLVE_NO_MAGICLINKS`, and step by step through open directories where the kernel or a filter has no `openat2`,
+//!   and for absolute links, which may lead back. A path that is checked first and opened later can be exchanged in
+//!   between.
+//! - A file is identified by an open descriptor (`identity.rs`), never by an inode number that was read earlier: file
+//!   systems reuse them at once. Leftovers are removed by their names, which are random and used once, and renamed
+//!   first, so that a server which still works on one can no longer link it.
 
 mod create;
 mod delete;
 mod directory;
 mod error;
+#[cfg(test)]
+mod exchanges;
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod faults;
 mod identity;
@@ -25,7 +44,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_store::{KeyStore, ListQuery, Page, StoreError};
-use kes_types::{Clock, KeyName, Secret};
+use kes_types::{Clock, KeyName, Random, Secret};
 use tokio::task;
 
 pub use error::{OpenError, OpenWarning};
@@ -54,8 +73,12 @@ impl FsStore {
     /// sweeps away what crashed servers left behind more than an hour ago by `clock`.
     ///
     /// Blocks on the disk. The warnings are for the operator's log.
-    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<(Self, Vec<OpenWarning>), OpenError> {
-        let directory = Directory::open(path, Box::new(Kernel))?;
+    pub fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<(Self, Vec<OpenWarning>), OpenError> {
+        let directory = Directory::open(path, Box::new(Kernel), random)?;
         let mut warnings = Vec::new();
         warnings.extend(directory.open_to_others()?);
         warnings.extend(staging::sweep(&directory, clock.now()));

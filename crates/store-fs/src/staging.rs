@@ -4,12 +4,11 @@
 //! leads to this file or to none, and is safe to remove or to rename by.
 
 use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use kes_types::KeyName;
+use kes_types::{KeyName, Random};
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
@@ -48,7 +47,8 @@ impl<'a> Staging<'a> {
         value: &[u8],
     ) -> Result<Self, FsError> {
         let target = directory.path_of(target.as_str());
-        let name = fresh_name();
+        let name = fresh_name(&*directory.random)
+            .map_err(|error| FsError::io("make up a name for", &target, error))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = retry_on_intr(|| rustix::fs::openat(directory.fd(), name.as_str(), flags, mode))
@@ -133,9 +133,12 @@ pub(crate) fn sweep(directory: &Directory, now: SystemTime) -> Vec<OpenWarning> 
     let mut warnings = Vec::new();
     let mut renamed = Vec::new();
     for name in old {
-        let fresh = fresh_name();
-        match directory.syscalls.rename(directory.fd(), &name, &fresh) {
-            Ok(()) => renamed.push(fresh),
+        let fresh = fresh_name(&*directory.random).and_then(|fresh| {
+            directory.syscalls.rename(directory.fd(), &name, &fresh)?;
+            Ok(fresh)
+        });
+        match fresh {
+            Ok(fresh) => renamed.push(fresh),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => warnings.push(warning(directory.path_of(&name), error)),
         }
@@ -193,10 +196,10 @@ const LEFTOVER_AGE_MIN: Duration = Duration::from_hours(1);
 const HEAD: &str = ".kes-";
 const TAIL: &str = ".tmp";
 
-/// Unique, not secret: [`RandomState`] draws new keys from the system's randomness per process and
-/// counts on from there, and the file is opened exclusively.
-fn fresh_name() -> String {
-    format!("{HEAD}{:016x}{TAIL}", RandomState::new().hash_one(()))
+/// A name that no other file has, nor had.
+fn fresh_name(random: &dyn Random) -> Result<String, io::Error> {
+    let id = random.identifier::<8>().map_err(io::Error::other)?;
+    Ok(format!("{HEAD}{id}{TAIL}"))
 }
 
 fn is_staging_name(name: &str) -> bool {

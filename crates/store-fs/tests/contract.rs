@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use kes_crypto::SystemRandom;
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
 use kes_store_fs::FsStore;
@@ -14,7 +15,8 @@ use kes_types::SystemClock;
 use tempfile::TempDir;
 
 fn open(path: &Path) -> Arc<dyn KeyStore> {
-    let (store, warnings) = FsStore::open(path, Arc::new(SystemClock)).unwrap();
+    let (store, warnings) =
+        FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     Arc::new(store)
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 use kes_store_fs::{FsStore, OpenError, OpenWarning};
 use kes_types::{Clock, KeyName, Secret, SystemClock};
@@ -18,9 +19,9 @@ use tempfile::TempDir;
 
 /// A wall clock that stands still.
 #[derive(Debug)]
-struct Standing(SystemTime);
+struct FixedClock(SystemTime);
 
-impl Clock for Standing {
+impl Clock for FixedClock {
     fn now(&self) -> SystemTime {
         self.0
     }
@@ -31,7 +32,7 @@ impl Clock for Standing {
 }
 
 fn open(path: &Path) -> FsStore {
-    FsStore::open(path, Arc::new(SystemClock)).unwrap().0
+    FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap().0
 }
 
 fn folder() -> TempDir {
@@ -77,7 +78,8 @@ fn assert_refused(result: Result<Secret, StoreError>, why: &str) {
 async fn a_key_is_one_private_file_with_the_value_and_nothing_else() {
     let folder = folder();
     let path = folder.path().join("new/keys");
-    let (store, warnings) = FsStore::open(&path, Arc::new(SystemClock)).unwrap();
+    let (store, warnings) =
+        FsStore::open(&path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(mode(&path), 0o700);
     assert_eq!(mode(&folder.path().join("new")), 0o700);
@@ -110,8 +112,8 @@ async fn leftovers_are_invisible_and_swept_after_an_hour() {
         fs::File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
     }
     let open_at = |seconds| {
-        let clock = Standing(written + Duration::from_secs(seconds));
-        FsStore::open(folder.path(), Arc::new(clock)).unwrap().0
+        let clock = FixedClock(written + Duration::from_secs(seconds));
+        FsStore::open(folder.path(), Arc::new(clock), Arc::new(SystemRandom::new())).unwrap().0
     };
     for age in [0, 3600] {
         let store = open_at(age);
@@ -119,8 +121,8 @@ async fn leftovers_are_invisible_and_swept_after_an_hour() {
         assert_eq!(names(&store).await, [""; 0]);
     }
     // A clock that is behind makes nothing old.
-    let clock = Standing(SystemTime::UNIX_EPOCH);
-    FsStore::open(folder.path(), Arc::new(clock)).unwrap();
+    let clock = FixedClock(SystemTime::UNIX_EPOCH);
+    FsStore::open(folder.path(), Arc::new(clock), Arc::new(SystemRandom::new())).unwrap();
     assert!(leftover.exists());
 
     open_at(3601);
@@ -243,7 +245,9 @@ fn a_directory_open_to_others_is_warned_about() {
     let folder = folder();
     for (bits, warned) in [(0o700, false), (0o750, true), (0o701, true), (0o705, true)] {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(bits)).unwrap();
-        let (_, warnings) = FsStore::open(folder.path(), Arc::new(SystemClock)).unwrap();
+        let (_, warnings) =
+            FsStore::open(folder.path(), Arc::new(SystemClock), Arc::new(SystemRandom::new()))
+                .unwrap();
         match warnings.as_slice() {
             [] => assert!(!warned, "{bits:o}"),
             [warning @ OpenWarning::OpenToOthers { mode, .. }] => {
@@ -260,7 +264,9 @@ fn a_path_that_cannot_be_a_directory_says_why() {
     let folder = folder();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    let open = |path: &Path| FsStore::open(path, Arc::new(SystemClock)).unwrap_err();
+    let open = |path: &Path| {
+        FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap_err()
+    };
     assert!(matches!(open(&file), OpenError::Open { path, .. } if path == file));
     let error = open(&file.join("keys"));
     assert!(error.to_string().contains("file/keys"), "{error}");

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, ListQuery, Page, StoreError};
 use kes_store_fs::FsStore;
 use kes_types::{KeyName, Secret, SystemClock};
@@ -23,7 +24,7 @@ use rustix::mount::{
 use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 
-const NOBODY: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
 /// Runs `body` on a thread that sees its own mounts.
 fn with_own_mounts(body: impl AsyncFnOnce(&Path) + Send + 'static) {
@@ -38,10 +39,10 @@ fn with_own_mounts(body: impl AsyncFnOnce(&Path) + Send + 'static) {
 }
 
 /// Runs `body` on a thread that belongs to a user without privileges.
-fn as_nobody(body: impl AsyncFnOnce(&Path) + Send + 'static) {
+fn as_no_one(body: impl AsyncFnOnce(&Path) + Send + 'static) {
     on_a_thread(
         || {
-            let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+            let (user, group) = (Uid::from_raw(OTHER_USER), Gid::from_raw(OTHER_USER));
             set_thread_groups(&[])?;
             set_thread_res_gid(group, group, group)?;
             set_thread_res_uid(user, user, user)
@@ -80,7 +81,7 @@ fn tmpfs(path: &Path, options: &str) {
 }
 
 fn open(path: &Path) -> FsStore {
-    FsStore::open(path, Arc::new(SystemClock)).unwrap().0
+    FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap().0
 }
 
 fn key(name: &str) -> KeyName {
@@ -166,7 +167,8 @@ fn a_read_only_disk_is_read_and_not_written() {
         fs::File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
         mount_remount(path, MountFlags::RDONLY, "").unwrap();
 
-        let (store, warnings) = FsStore::open(path, Arc::new(SystemClock)).unwrap();
+        let (store, warnings) =
+            FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert_eq!(store.get(&key("my-key")).await.unwrap(), secret(10));
         assert_eq!(store.list(&everything()).await.unwrap().names, [key("my-key")]);
@@ -226,14 +228,21 @@ fn permission_denied_is_an_error_and_never_an_absent_key() {
     fs::set_permissions(keys.join("theirs"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o555)).unwrap();
     let path = keys.clone();
-    as_nobody(async move |_| {
+    as_no_one(async move |_| {
         let store = open(&path);
         let why = "Permission denied";
         assert_refused(store.create(&key("ours"), secret(10)).await, &path, why);
         assert_refused(store.get(&key("theirs")).await, &path, why);
         assert_refused(store.delete(&key("theirs")).await, &path, why);
         assert!(matches!(store.get(&key("ours")).await, Err(StoreError::NotFound(_))));
-        assert!(FsStore::open(&path.join("below"), Arc::new(SystemClock)).is_err());
+        assert!(
+            FsStore::open(
+                &path.join("below"),
+                Arc::new(SystemClock),
+                Arc::new(SystemRandom::new())
+            )
+            .is_err()
+        );
     });
     assert_eq!(fs::read(keys.join("theirs")).unwrap(), b"value");
 }
@@ -245,11 +254,11 @@ fn a_directory_that_may_no_longer_be_entered_is_an_error_and_never_an_absent_key
     let keys = folder.path().join("keys");
     fs::create_dir(&keys).unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o700)).unwrap();
-    if chown(&keys, Some(NOBODY), Some(NOBODY)).is_err() {
+    if chown(&keys, Some(OTHER_USER), Some(OTHER_USER)).is_err() {
         skip("needs root: cannot give a directory away");
         return;
     }
-    as_nobody(async move |_| {
+    as_no_one(async move |_| {
         let store = open(&keys);
         store.create(&key("my-key"), secret(10)).await.unwrap();
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o000)).unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use kes_crypto::SystemRandom;
 use kes_store::{KeyStore as _, StoreError};
 use kes_store_fs::FsStore;
 use kes_types::{KeyName, Secret, SystemClock};
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 fn open(path: &Path) -> FsStore {
-    FsStore::open(path, Arc::new(SystemClock)).unwrap().0
+    FsStore::open(path, Arc::new(SystemClock), Arc::new(SystemRandom::new())).unwrap().0
 }
 
 fn runtime() -> Runtime {

@@ -8,38 +8,43 @@ use kes_outbound::Failure;
 use kes_store::{StoreError, VALUE_LEN_MAX, on_a_line};
 use kes_tls::ClientTlsError;
 
-use crate::call::Target;
+use crate::http::request::RequestTarget;
 
 /// Why a call to Vault did not bring what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
     /// No whole answer came back.
     #[error("no answer to {0}")]
-    Transport(Target, #[source] Failure),
+    Transport(RequestTarget, #[source] Failure),
     /// The time for the operation is over.
     #[error("no answer to {target} within {} s", .within.as_secs())]
-    TimedOut { target: Target, within: Duration },
+    TimedOut { target: RequestTarget, within: Duration },
     /// The answer is longer than any that Vault has reason to give.
     #[error("the answer to {target} is longer than {bytes_max} bytes")]
-    TooLong { target: Target, bytes_max: usize },
+    TooLong { target: RequestTarget, bytes_max: usize },
     /// Vault has no keys to decrypt its storage with.
     #[error("Vault is sealed")]
     Sealed,
     /// Vault was never initialised.
     #[error("Vault is not initialised")]
     NotInitialised,
-    /// The node takes part in replication, but serves nobody.
+    /// The node takes part in replication, but serves no clients.
     #[error("this Vault node is a secondary for disaster recovery and answers no requests")]
     DisasterRecoverySecondary,
     /// Vault said that it cannot right now.
     #[error("{target} was answered with HTTP {status}: {}", words(.errors))]
-    Unavailable { target: Target, status: u16, errors: Vec<String>, retry_after: Option<Duration> },
+    Unavailable {
+        target: RequestTarget,
+        status: u16,
+        errors: Vec<String>,
+        retry_after: Option<Duration>,
+    },
     /// The answer of something between us and Vault.
     #[error("{target} was answered with HTTP {status} by something that is not Vault")]
-    Foreign { target: Target, status: u16 },
+    Foreign { target: RequestTarget, status: u16 },
     /// The token was replaced while a request was under way that must not be sent twice.
     #[error("{0} was not accepted with a token that is being replaced")]
-    TokenReplaced(Target),
+    TokenReplaced(RequestTarget),
     /// There is no token to ask with.
     #[error("there is no valid token for Vault")]
     NoToken(#[source] Arc<Self>),
@@ -55,10 +60,10 @@ pub(crate) enum VaultError {
         "{target} was redirected to {location}, which is neither Vault's endpoint nor its active \
          node (api_addr of that node)"
     )]
-    Redirected { target: Target, location: String },
+    Redirected { target: RequestTarget, location: String },
     /// The login was refused.
     #[error("Vault refused {target} with HTTP {status}: {}", words(.errors))]
-    LoginRefused { target: Target, status: u16, errors: Vec<String> },
+    LoginRefused { target: RequestTarget, status: u16, errors: Vec<String> },
     /// The service account's token cannot be read.
     #[error("cannot read the service account's token '{}'", .0.display())]
     Jwt(PathBuf, #[source] std::io::Error),
@@ -156,11 +161,11 @@ pub(crate) enum VaultError {
     TransitUnsound(String),
     /// An answer that fits nothing we know.
     #[error("{target} was answered with HTTP {status}: {}", words(.errors))]
-    Unexpected { target: Target, status: u16, errors: Vec<String> },
+    Unexpected { target: RequestTarget, status: u16, errors: Vec<String> },
     /// An answer that is not what Vault's documentation says.
     #[error("the answer to {target} cannot be understood")]
     NotUnderstood {
-        target: Target,
+        target: RequestTarget,
         #[source]
         source: Option<serde_json::Error>,
     },
@@ -175,7 +180,7 @@ const UNDONE_WAIT: Duration = Duration::from_millis(500);
 impl VaultError {
     /// Whether waiting helps: Vault did not answer, or said that it cannot right now. Everything
     /// else is its definite word, or a mistake that a person has to mend.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport(..)
             | Self::TimedOut { .. }
@@ -191,14 +196,14 @@ impl VaultError {
             | Self::Jwt(..)
             | Self::JwtMalformed(_)
             | Self::LoginPending { .. } => true,
-            Self::NoToken(cause) => cause.is_passing(),
+            Self::NoToken(cause) => cause.is_transient(),
             _ => false,
         }
     }
 
-    /// Whether a server should not even start with it: somebody has to mend something.
+    /// Whether a server must not start with it: an operator has to correct something.
     pub(crate) fn is_misconfiguration(&self) -> bool {
-        !self.is_passing() || matches!(self, Self::Jwt(..) | Self::JwtMalformed(_))
+        !self.is_transient() || matches!(self, Self::Jwt(..) | Self::JwtMalformed(_))
     }
 
     /// How long Vault asked us to wait.
@@ -224,7 +229,7 @@ impl VaultError {
 
 impl From<VaultError> for StoreError {
     fn from(error: VaultError) -> Self {
-        Self::of(error.is_passing(), error)
+        Self::of(error.is_transient(), error)
     }
 }
 

@@ -8,11 +8,12 @@ use kes_types::Clock;
 use serde::Deserialize;
 use vaultrs::api::sys::requests::ReadHealthRequest;
 
-use crate::answer::Answer;
-use crate::call::Call;
+use crate::auth::session::VaultSession;
 use crate::error::VaultError;
-use crate::session::Session;
-use crate::transport::Sender;
+use crate::http;
+use crate::http::Sender;
+use crate::http::request::VaultRequest;
+use crate::http::response::VaultResponse;
 
 /// Watches over Vault's health.
 #[derive(Debug)]
@@ -36,9 +37,9 @@ impl Health {
     /// Asks for a sign of life, without a token and outside of any namespace, and demands a valid
     /// token: without one there are no keys, however healthy Vault is. Returns how long the answer
     /// took.
-    pub(crate) async fn check(&self, session: &Session) -> Result<Duration, VaultError> {
-        let deadline = session.deadline();
-        let call = Call::of(&ReadHealthRequest::default())?;
+    pub(crate) async fn check(&self, session: &VaultSession) -> Result<Duration, VaultError> {
+        let deadline = http::deadline();
+        let call = VaultRequest::of(&ReadHealthRequest::default())?;
         let start = self.clock.monotonic();
         let answer = session.transport.send(&call, Sender::default(), deadline).await;
         let verdict = answer.and_then(|answer| judge(&answer));
@@ -55,7 +56,7 @@ impl Health {
 
 /// A node that is active (200), a standby (429) or a performance standby (473) serves requests: it
 /// answers them or passes them on.
-fn judge(answer: &Answer) -> Result<(), VaultError> {
+fn judge(answer: &VaultResponse) -> Result<(), VaultError> {
     let report: Report = answer.parse().unwrap_or_default();
     if report.initialized == Some(false) || answer.status == 501 {
         return Err(VaultError::NotInitialised);
@@ -77,31 +78,31 @@ fn judge(answer: &Answer) -> Result<(), VaultError> {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
+    use ::http::Method;
     use kes_types::SystemClock;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::call::Target;
-    use crate::canned::{self, Server};
+    use crate::fake::{self, Server};
+    use crate::http::request::RequestTarget;
 
     #[tokio::test]
     async fn a_vault_that_is_healthy_again_ends_every_wait_for_a_login() {
         let sealed = r#"{"initialized":true,"sealed":true,"errors":["Vault is sealed"]}"#;
         let server = Server::start(move |line, before| match (line, before) {
             ("GET /v1/sys/health" | "PUT /v1/auth/approle/login", 0) => {
-                canned::json(429, "Retry-After: 3600\r\n", sealed)
+                fake::json(429, "Retry-After: 3600\r\n", sealed)
             }
-            ("PUT /v1/auth/approle/login", _) => canned::token(),
-            _ => canned::json(200, "", r#"{"initialized":true,"sealed":false}"#),
+            ("PUT /v1/auth/approle/login", _) => fake::token(),
+            _ => fake::json(200, "", r#"{"initialized":true,"sealed":false}"#),
         })
         .await;
         let (session, health) = (server.session(), Health::new(Arc::new(SystemClock)));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         assert!(session.refresher.attempt().await.is_err());
         tasks.spawn(Arc::clone(&session.refresher).run(stop.clone()));
-        assert!(health.check(&session).await.unwrap_err().is_passing());
+        assert!(health.check(&session).await.unwrap_err().is_transient());
         health.check(&session).await.unwrap();
         stop.cancel();
         tasks.close();
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_serves_requests_is_healthy() {
+    fn any_client_serves_requests_is_healthy() {
         let good = r#"{"initialized":true,"sealed":false}"#;
         for (status, body, words) in [
             (200, good, ""),
@@ -126,8 +127,8 @@ mod tests {
             ),
             (502, "<html>", "GET sys/health was answered with HTTP 502: no reason given"),
         ] {
-            let answer = Answer {
-                target: Target { method: Method::GET, path: "sys/health".to_owned() },
+            let answer = VaultResponse {
+                target: RequestTarget { method: Method::GET, path: "sys/health".to_owned() },
                 status,
                 retry_after: None,
                 body: body.to_owned().into(),

@@ -1,27 +1,39 @@
-//! Keys as entries of a K/V engine of `HashiCorp` Vault or `OpenBao`.
+//! A key store in a K/V engine of `HashiCorp` Vault or `OpenBao`.
 //!
-//! `<engine>/<prefix>/<name>` holds one field, named as the key, with the stored key as a text;
-//! with transit, encrypted once more. `kv1.rs` and `kv2.rs` say what an engine's answers mean,
-//! `token_state.rs` when the token is renewed.
+//! `<engine>/<prefix>/<name>` has one field, named as the key, with the stored key as a text; with transit, it is
+//! encrypted once more.
+//!
+//! The files, in the order in which all stores have them:
+//!
+//! - `lib.rs`: opens the store, and implements [`KeyStore`];
+//! - `error.rs`: what can go wrong;
+//! - `http/`: requests, responses, and redirects to the active node;
+//! - `auth/`: login, the token and its renewal, and requests that carry it;
+//! - `key/`: entries of K/V version 1 and 2, transit, and the mount that they are in;
+//! - `health.rs`: the health probe;
+//! - `fake.rs`: a fake Vault for the crate's own tests.
+//!
+//! Decisions:
+//!
+//! - `vaultrs` knows what requests to Vault look like; `http/` sends them. The client of `vaultrs` drops
+//!   `Retry-After`, logs every 404 as an error with the key's name, and follows redirects to any host with the token.
+//! - A 404 is believed only after the mount was checked. An engine of the other version, or no engine, responds with
+//!   *not found* to a read of any key, and so does a standby node that lags behind: the mount is read, and the active
+//!   node is asked. That costs two or three more calls, and only when a key does not exist.
+//! - A request that changes something is sent once, after a check of what is there. When Vault asks for a retry,
+//!   the check is repeated first.
+//! - One task logs in and renews (`auth/token_refresher.rs`); a state machine without I/O decides when
+//!   (`auth/token_state.rs`). Requests wait for a login, and fail at once with its last error while it backs off.
+//! - A server starts although Vault is away: it is not ready, and creates the keys of its configuration later. Wrong
+//!   credentials and a wrong engine end the start.
 
-mod answer;
-mod call;
-#[cfg(test)]
-mod canned;
-mod entry;
+mod auth;
 mod error;
+#[cfg(test)]
+mod fake;
 mod health;
-mod kv;
-mod kv1;
-mod kv2;
-mod login;
-mod mount;
-mod session;
-mod tls;
-mod token_refresher;
-mod token_state;
-mod transit;
-mod transport;
+mod http;
+mod key;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,26 +41,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kes_config::{KvVersion, VaultKeystore};
 use kes_outbound::Proxies;
-use kes_store::{BoxError, KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
+use kes_store::{
+    BoxError, Deadline, KeyStore, ListQuery, OpenFuture, Page, StoreError, VALUE_LEN_MAX,
+};
 use kes_types::{Clock, KeyName, Secret};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::OpenError;
 
+use crate::auth::login::Login;
+use crate::auth::session::VaultSession;
+use crate::auth::token_refresher::TokenRefresher;
 use crate::error::VaultError;
 use crate::health::Health;
-use crate::kv::{Creation, Kv};
-use crate::login::Login;
-use crate::mount::{Finding, Mount};
-use crate::session::Session;
-use crate::token_refresher::TokenRefresher;
-use crate::transit::Transit;
-use crate::transport::{Deadline, Transport};
+use crate::http::Transport;
+use crate::key::mount::{Finding, Mount};
+use crate::key::transit::Transit;
+use crate::key::{Creation, Kv};
 
 /// What a Vault store is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct VaultStoreDeps {
     /// Where Vault is, and what is ours in it.
     pub settings: VaultKeystore,
     /// The proxies through which Vault is reached.
@@ -67,7 +81,7 @@ pub struct Parts {
 /// takes half a second longer than Vault does.
 #[derive(Debug)]
 pub struct VaultStore {
-    session: Arc<Session>,
+    session: Arc<VaultSession>,
     health: Health,
     kv: Kv,
     transit: Option<Transit>,
@@ -79,15 +93,20 @@ impl VaultStore {
     /// A Vault that does not answer, is sealed or says "later" is no error: the store is there,
     /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
     /// that is not the one of the settings are errors.
-    pub async fn open(parts: Parts) -> Result<(Self, Vec<BoxError>), OpenError> {
-        let Parts { settings, proxies, clock, tasks, stop } = parts;
+    pub fn open(deps: VaultStoreDeps) -> OpenFuture<Self, OpenError> {
+        Box::pin(Self::connect(deps))
+    }
+
+    async fn connect(deps: VaultStoreDeps) -> Result<(Self, Vec<BoxError>), OpenError> {
+        let VaultStoreDeps { settings, proxies, clock, tasks, stop } = deps;
         let unusable = |error: VaultError| OpenError::Engine(error.into());
-        let transport = Arc::new(Transport::new(&settings, &proxies, Arc::clone(&clock))?);
+        let transport = Arc::new(Transport::new(&settings, &proxies)?);
         let login = Login::new(&settings.login).map_err(unusable)?;
         let refresher =
             Arc::new(TokenRefresher::new(Arc::clone(&transport), login, Arc::clone(&clock)));
-        let namespace = login::namespace(settings.namespace.as_deref()).map_err(unusable)?;
-        let session = Arc::new(Session { transport, refresher: Arc::clone(&refresher), namespace });
+        let namespace = auth::login::namespace(settings.namespace.as_deref()).map_err(unusable)?;
+        let session =
+            Arc::new(VaultSession { transport, refresher: Arc::clone(&refresher), namespace });
         let mount = Arc::new(Mount::new(
             Arc::clone(&session),
             settings.engine.clone(),
@@ -123,12 +142,12 @@ impl VaultStore {
             }
             return Err(OpenError::Login { fields: refresher.fields(), source: error.into() });
         }
-        match self.kv.mount.check(self.session.deadline()).await {
+        match self.kv.mount.check(http::deadline()).await {
             Ok(Finding::Fits) => {}
             Ok(Finding::Unknown) => {
                 warnings.push(Warning::Unchecked(settings.engine.clone()).into());
             }
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 warnings.push(Warning::NotNow(Arc::new(error)).into());
             }
             Err(error) => return Err(OpenError::Engine(error.into())),
@@ -144,7 +163,7 @@ impl VaultStore {
         deadline: Deadline,
     ) -> Result<Secret, VaultError> {
         let text = std::str::from_utf8(value.expose()).ok();
-        let Some(ciphertext) = text.filter(|text| transit::is_sealed(text)) else {
+        let Some(ciphertext) = text.filter(|text| key::transit::is_sealed(text)) else {
             return Ok(value);
         };
         match &self.transit {
@@ -164,7 +183,11 @@ impl VaultStore {
             return transit.seal(value, deadline).await;
         }
         let text = std::str::from_utf8(value.expose()).map_err(|_| VaultError::NotText)?;
-        if transit::is_sealed(text) { Err(VaultError::LooksSealed) } else { Ok(text.to_owned()) }
+        if key::transit::is_sealed(text) {
+            Err(VaultError::LooksSealed)
+        } else {
+            Ok(text.to_owned())
+        }
     }
 }
 
@@ -175,7 +198,7 @@ impl KeyStore for VaultStore {
     }
 
     async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
-        let deadline = self.session.deadline();
+        let deadline = http::deadline();
         let value = self.sealed(&value, deadline).await?;
         match self.kv.create(name, &value, deadline).await? {
             Creation::Done => Ok(()),
@@ -184,7 +207,7 @@ impl KeyStore for VaultStore {
     }
 
     async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
-        let deadline = self.session.deadline();
+        let deadline = http::deadline();
         match self.kv.read(name, deadline).await? {
             Some(value) => Ok(self.opened(name, value, deadline).await?),
             None => Err(StoreError::NotFound(name.clone())),
@@ -192,12 +215,12 @@ impl KeyStore for VaultStore {
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
-        let is_removed = self.kv.delete(name, self.session.deadline()).await?;
+        let is_removed = self.kv.delete(name, http::deadline()).await?;
         if is_removed { Ok(()) } else { Err(StoreError::NotFound(name.clone())) }
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        Ok(self.kv.list(query, self.session.deadline()).await?)
+        Ok(self.kv.list(query, http::deadline()).await?)
     }
 }
 

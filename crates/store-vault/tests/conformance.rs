@@ -9,7 +9,7 @@ use kes_config::{KvVersion, VaultCredentials, VaultKeystore, VaultLogin, VaultTr
 use kes_harness::vault::{Api, Bao, Kv, Role, bao, rule};
 use kes_store::conformance::{self, Profile};
 use kes_store::{Fleet, KeyStore};
-use kes_store_vault::{Parts, VaultStore};
+use kes_store_vault::{VaultStore, VaultStoreDeps};
 use kes_types::SystemClock;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ async fn examine(layout: Layout) {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut stores = Vec::new();
     for _ in 0..layout.servers.max(1) {
-        let opened = VaultStore::open(Parts {
+        let opened = VaultStore::open(VaultStoreDeps {
             proxies: kes_outbound::Proxies::default(),
             settings: settings(&bao, layout, &role),
             clock: Arc::new(SystemClock),

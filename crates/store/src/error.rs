@@ -25,7 +25,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What a backend's error means: it passes by itself, or somebody has to mend something.
+    /// Classifies a backend's error: it is transient, or an operator has to correct something.
     pub fn of(is_passing: bool, cause: impl Into<BoxError>) -> Self {
         if is_passing { Self::Unreachable(cause.into()) } else { Self::Refused(cause.into()) }
     }

@@ -1,7 +1,9 @@
 //! Durable storage for keys: one small trait, many backends.
 
+mod backoff;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod deadline;
 mod error;
 #[cfg(feature = "conformance")]
 mod fleet;
@@ -10,17 +12,26 @@ mod metered;
 mod page;
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kes_types::{KeyName, Secret};
 
+pub use backoff::{Backoff, Retries};
+pub use deadline::Deadline;
 pub use error::{BoxError, StoreError, on_a_line};
 #[cfg(feature = "conformance")]
 pub use fleet::Fleet;
 pub use memory::MemoryStore;
 pub use metered::{Metered, Observer, Operation, Outcome};
 pub use page::{ListQuery, Page};
+
+/// The boxed future of opening a store: the store with warnings for the operator, or why it cannot be opened.
+///
+/// It is boxed so that its code is compiled in the store's crate, at that crate's optimisation level: the body of
+/// an `async fn` is compiled in the crate that awaits it.
+pub type OpenFuture<S, E> = Pin<Box<dyn Future<Output = Result<(S, Vec<BoxError>), E>> + Send>>;
 
 /// The longest value that a store keeps, in bytes.
 pub const VALUE_LEN_MAX: usize = 1 << 20;
@@ -34,7 +45,7 @@ pub const VALUE_LEN_MAX: usize = 1 << 20;
 /// - A `create` that succeeded is durable, and the value is readable by every server that shares
 ///   the backend.
 /// - A `create` that failed leaves no part of a value under the name, and never removes what
-///   somebody else created there.
+///   another writer created there.
 /// - `get` returns, byte for byte, what `create` was given.
 /// - [`StoreError::NotFound`] is only ever the backend's own, definite answer about that name.
 ///   Every doubt is [`StoreError::Refused`] or [`StoreError::Unreachable`].

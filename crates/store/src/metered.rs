@@ -17,7 +17,7 @@ pub struct Metered {
     clock: Arc<dyn Clock>,
 }
 
-/// Is told of every call to a [`Metered`] store when the call is over.
+/// Observes every call to a [`Metered`] store when the call has ended.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Takes note of a call: what was asked, how it ended, how long it took.
     ///

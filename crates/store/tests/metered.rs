@@ -138,7 +138,7 @@ async fn every_call_is_forwarded_and_reported_once() {
 }
 
 #[tokio::test]
-async fn refusals_and_silence_are_told_apart() {
+async fn refusals_and_silence_are_reported_apart() {
     for (broken, want) in
         [(Broken::Refusing, Outcome::Refused), (Broken::Unreachable, Outcome::Unreachable)]
     {

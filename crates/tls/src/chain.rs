@@ -1,4 +1,4 @@
-//! Whether a peer's certificate is trusted: directly, or by a path to a trusted issuer.
+//! Decides whether a peer's certificate is trusted, directly or by a path to a trusted issuer.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::path;
 use crate::purpose::Purpose;
 use crate::trust_store::TrustStore;
 
-/// What a certificate is judged by.
+/// The rules that a peer's certificate is verified by.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) trust: TrustStore,
@@ -23,8 +23,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Verifies a peer's certificate for `now`; `presented` are the further ones that it sent. Names
-    /// are not looked at.
+    /// Verifies a peer's certificate at the time `now`; names are not checked.
+    ///
+    /// `presented` are the other certificates that the peer sent.
     pub(crate) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -51,7 +52,7 @@ impl Rules {
             path.map(drop)
         });
         let checked = match checked {
-            // Go takes both, webpki neither: the one has no extensions, the other is marked CA.
+            // Go accepts both, webpki neither: the first has no extensions, the second is marked CA.
             Err(Error::UnsupportedCertVersion | Error::CaUsedAsEndEntity) => {
                 path::verify(self, leaf, presented, now)
             }
@@ -63,7 +64,7 @@ impl Rules {
         })
     }
 
-    /// Verifies a certificate that stands in the list itself: its dates and its key usage.
+    /// Verifies the dates and the key usage of a certificate that is in the list of trusted ones.
     fn verify_listed(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
         let certificate = parse(leaf)?;
         path::check_validity(&certificate, now)?;
@@ -71,13 +72,13 @@ impl Rules {
     }
 }
 
-/// An authority above a peer's certificate is not valid now, while that certificate is.
+/// The error for an issuing CA that is not valid now, while the peer's certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthorityError {
-    /// It was valid until then.
+    /// It was valid until this time.
     #[error("expired")]
     Expired(UnixTime),
-    /// It is valid from then on.
+    /// It is valid from this time on.
     #[error("not valid yet")]
     NotValidYet(UnixTime),
 }
@@ -92,7 +93,7 @@ fn of_authority(error: &Error, leaf: &CertificateDer<'_>, now: UnixTime) -> Opti
     is_leaf_valid.then_some(authority)
 }
 
-/// Reads a whole certificate.
+/// Parses a certificate, which must be the whole input.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
@@ -100,7 +101,7 @@ pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'
     }
 }
 
-/// Reads a server's certificate for its names; version 1 has none.
+/// Parses a server's certificate for its names; certificates of version 1 have none.
 pub(crate) fn parse_names<'a>(
     certificate: &'a CertificateDer<'_>,
 ) -> Result<ParsedCertificate<'a>, rustls::Error> {
@@ -110,7 +111,7 @@ pub(crate) fn parse_names<'a>(
     }
 }
 
-/// The TLS library's word for a path error, which chooses the alert that the peer is sent.
+/// Converts a path error to the TLS library's error, which selects the alert that is sent to the peer.
 pub(crate) fn certificate_error(error: Error) -> CertificateError {
     match error {
         Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => CertificateError::BadEncoding,

@@ -1,4 +1,4 @@
-//! The TLS configuration of everything that is a client here.
+//! The TLS configuration of all clients in this process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::provider::provider;
 use crate::server_verifier::ServerVerifier;
 use crate::trust_store::{TrustStore, TrustStoreError};
 
-/// What a client shows of itself: a certificate chain and the private key of its first certificate.
+/// The credentials of a TLS client: a certificate chain and the private key of its first certificate.
 #[derive(Clone)]
 pub struct ClientIdentity {
     chain: Vec<Vec<u8>>,
@@ -21,8 +21,8 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Takes DER: the certificates, the client's own first, and its private key as PKCS#8, PKCS#1 or
-    /// SEC1. What is wrong with them shows in [`client_config`].
+    /// Makes an identity of DER: the certificates, the client's own first, and its private key as PKCS#8,
+    /// PKCS#1 or SEC1. [`client_config`] checks them.
     pub fn new(chain: Vec<Vec<u8>>, key: Secret) -> Self {
         Self { chain, key }
     }
@@ -34,39 +34,40 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// Which servers a client trusts.
+/// The servers that a client trusts.
 #[derive(Clone, Debug)]
 pub enum ServerTrust {
-    /// Those that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace its list.
+    /// Servers that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace its list.
     SystemRoots,
-    /// Those that the operating system trusts, and those of a list as in
-    /// [`Certificates`](Self::Certificates). The system need not trust any.
+    /// Servers that the operating system trusts, if it has a list, and those of
+    /// [`Certificates`](Self::Certificates).
     SystemRootsAnd(Vec<Vec<u8>>),
-    /// Those whose certificate is one of these, or was issued by one of them, in DER.
+    /// Servers whose certificate is in this list, or was issued by a certificate of it; in DER.
     Certificates(Vec<Vec<u8>>),
-    /// Any. The connection is encrypted, but to whom is not known.
+    /// Any server: the connection is encrypted, but the server is not authenticated.
     Insecure,
 }
 
-/// Why there is no TLS configuration of a client.
+/// The reasons why the TLS configuration of a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientTlsError {
-    /// There is nothing to trust.
+    /// There are no trusted certificates.
     #[error("there are no trusted certificates to verify the server with")]
     Trust(#[source] TrustStoreError),
-    /// The private key is of a form that is not known.
+    /// The private key has an unknown format.
     #[error("the client's private key cannot be used: {0}")]
     Key(&'static str),
-    /// The certificate and the private key do not belong together, or cannot be used.
+    /// The certificate and the private key do not match, or cannot be used.
     #[error("the client's certificate and private key cannot be used")]
     Identity(#[source] rustls::Error),
-    /// The TLS library refuses its settings.
+    /// The TLS library does not accept the settings.
     #[error("TLS cannot be set up")]
     Settings(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3, h2 before HTTP/1.1, no session resumption: every connection shows the client's
-/// certificate.
+/// Makes the TLS configuration of a client: TLS 1.2 and 1.3, h2 before HTTP/1.1, no session resumption.
+///
+/// Without resumption every connection sends the client's certificate.
 pub fn client_config(
     trust: &ServerTrust,
     identity: Option<&ClientIdentity>,

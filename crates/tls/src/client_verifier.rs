@@ -1,42 +1,41 @@
-//! Clients of the server: whose certificate is checked (`tls.auth: on`), or not.
+//! Verifies the clients of the server, with or without their certificates (`tls.auth`).
 
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{DistinguishedName, Error};
 
 use crate::chain::Rules;
 use crate::purpose::Purpose;
 use crate::signature;
 use crate::trust_store::TrustStore;
 
-/// Verifies clients: the handshake's signature always, the certificate by the rules that there are.
+/// Verifies the handshake signature of a client, and its certificate unless any is accepted.
 #[derive(Debug)]
 pub struct ClientVerifier {
-    /// None accepts any certificate, expired or self-signed.
+    /// `None` accepts any certificate, also an expired or self-signed one.
     rules: Option<Rules>,
     algorithms: WebPkiSupportedAlgorithms,
     is_mandatory: bool,
 }
 
 impl ClientVerifier {
-    /// Accepts clients whose certificate is trusted itself or issued by a trusted authority, valid now
-    /// and usable for client authentication. Without `is_mandatory` a client may show none at all.
+    /// Makes a verifier of certificates: trusted or issued by a trusted CA, valid now, and for client
+    /// authentication. Without `is_mandatory` a client may send no certificate.
     pub fn new(trust: TrustStore, provider: &CryptoProvider, is_mandatory: bool) -> Self {
         let algorithms = provider.signature_verification_algorithms;
         let rules = Rules { trust, algorithms, purpose: Purpose::Client };
         Self { rules: Some(rules), algorithms, is_mandatory }
     }
 
-    /// Accepts clients with any certificate: the identity is its public key, and the proof is the
-    /// handshake's signature. Without `is_mandatory` a client may show none at all.
+    /// Makes a verifier that accepts any certificate: the public key is the identity, which the handshake
+    /// signature proves. Without `is_mandatory` a client may send no certificate.
     pub fn any(provider: &CryptoProvider, is_mandatory: bool) -> Self {
         let algorithms = provider.signature_verification_algorithms;
         Self { rules: None, algorithms, is_mandatory }
     }
 
-    /// Verifies a chain that was not shown in a handshake, in DER, the client's own certificate first.
+    /// Verifies a chain that was not sent in a handshake, in DER, the client's own certificate first.
     pub fn verify_chain(&self, chain: &[Vec<u8>], now: UnixTime) -> Result<(), Error> {
         let mut chain = chain.iter().map(|der| CertificateDer::from(der.as_slice()));
         let leaf = chain.next().ok_or(Error::NoCertificatesPresented)?;
@@ -62,7 +61,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.is_mandatory
     }
 
-    /// No hints: a client that has one certificate shows it whatever they say.
+    /// Returns no hints: a client with one certificate sends it in any case.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -76,25 +75,5 @@ impl ClientCertVerifier for ClientVerifier {
         self.verify(leaf, intermediates, now).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls12(&self.algorithms, message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls13(&self.algorithms, message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signature::verify_signatures!();
 }

@@ -1,10 +1,17 @@
-//! TLS for the server and for everything that is a TLS client here: the cryptography, which peers
-//! are trusted, and what a failed handshake means to an operator.
+//! TLS for the server and for all clients in this process: the crypto provider, verification of
+//! certificates, and explanations of failed handshakes.
 //!
-//! Certificates are judged by the rules of Go's `crypto/x509`, which the users of this protocol know,
-//! in one place for all: [`ServerVerifier`] for Vault, AWS and key servers, [`ClientVerifier`] for
-//! clients under `tls.auth: on`. webpki builds and checks the path; what Go accepts and webpki does
-//! not is added in `chain.rs` and `path.rs`.
+//! Certificates are verified by the rules of Go's `crypto/x509`, which the users of this protocol know:
+//! [`ServerVerifier`] for Vault, AWS and key servers, [`ClientVerifier`] for clients under `tls.auth: on`.
+//! A certificate that is in the list of trusted ones is trusted as a peer, byte for byte. As an issuer it
+//! is trusted only if it may issue certificates.
+//!
+//! webpki builds and checks paths. It does not accept leaf certificates of version 1 and those that are
+//! marked CA, which Go does. For these `path.rs` has a path search that is stricter than RFC 5280: no name
+//! constraints, no unknown critical extensions. Names, dates and key usages are checked in every case.
+//!
+//! There is no session resumption: every connection sends its certificate, so that a replaced or revoked
+//! identity is seen at once.
 
 mod chain;
 mod client;
@@ -29,5 +36,5 @@ pub use provider::provider;
 pub use server_verifier::ServerVerifier;
 pub use trust_store::{TrustStore, TrustStoreError};
 
-/// The TLS configuration of a client, as [`client_config`] makes it.
+/// The TLS configuration of a client, which [`client_config`] makes.
 pub use rustls::ClientConfig;

@@ -1,8 +1,8 @@
-//! Certification paths of the certificates that webpki does not take at their beginning: those of
-//! version 1, and those that are marked CA.
+//! Verifies certification paths of leaf certificates that webpki does not accept: those of version 1, and
+//! those that are marked CA.
 //!
-//! Source: RFC 5280, section 6.1, as far as it applies here. What is stricter: an issuer with name
-//! constraints is never used, and extensions that are critical and not known end the path.
+//! Source: RFC 5280, section 6.1, as far as it applies here. It is stricter in two points: an issuer with
+//! name constraints is never used, and an unknown critical extension ends the path.
 
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
@@ -15,11 +15,11 @@ use x509_parser::x509::X509Version;
 use crate::chain::{Rules, parse};
 use crate::trust_store;
 
-/// The most certificates between the peer's own and the trusted issuer.
+/// The maximum number of certificates between the peer's own and the trusted issuer.
 const INTERMEDIATES_MAX: usize = 6;
-/// The most signatures that are verified for one peer.
+/// The maximum number of signatures that are verified for one peer.
 const SIGNATURES_MAX: usize = 100;
-/// The most further certificates of a peer that are looked at.
+/// The maximum number of other certificates of a peer that are used.
 const PRESENTED_MAX: usize = 32;
 
 /// Verifies a peer's certificate: dates, key usage, and a path of signatures to a trusted issuer.
@@ -31,14 +31,14 @@ pub(crate) fn verify(
 ) -> Result<(), Error> {
     let leaf = parse(leaf)?;
     check_certificate(rules, &leaf, now)?;
-    // One that cannot be read is of no use, and harms nobody.
+    // Certificates that cannot be read are skipped.
     let presented: Vec<_> =
         presented.iter().take(PRESENTED_MAX).filter_map(|der| parse(der).ok()).collect();
     let mut search = Search { rules, presented: &presented, now, signatures_left: SIGNATURES_MAX };
     search.find_issuer(&leaf, 0)
 }
 
-/// The dates of a certificate.
+/// Checks the dates of a certificate.
 pub(crate) fn check_validity(
     certificate: &X509Certificate<'_>,
     now: UnixTime,
@@ -47,7 +47,7 @@ pub(crate) fn check_validity(
     trust_store::check_dates(not_before, not_after, now)
 }
 
-/// What every certificate of a path must fulfil by itself.
+/// Checks a certificate of a path without its issuer.
 fn check_certificate(
     rules: &Rules,
     certificate: &X509Certificate<'_>,
@@ -58,8 +58,9 @@ fn check_certificate(
     rules.purpose.check(certificate)
 }
 
-/// Extensions that are there twice or cannot be read, and critical ones that are not known, are
-/// errors. Version 1 has none.
+/// Refuses extensions that occur twice or cannot be read, and unknown critical ones.
+///
+/// Certificates of version 1 have no extensions.
 fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), Error> {
     certificate.extensions_map().map_err(|_| Error::MalformedExtensions)?;
     for extension in certificate.extensions() {
@@ -77,7 +78,7 @@ fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A search for a path, depth first, within limits.
+/// A depth-first search for a path, with limits.
 struct Search<'a> {
     rules: &'a Rules,
     presented: &'a [X509Certificate<'a>],
@@ -86,8 +87,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Finds a path from a certificate, with so many between it and the peer's own, to a trusted
-    /// issuer.
+    /// Finds a path from a certificate to a trusted issuer; `depth` is the number of certificates between it
+    /// and the peer's own.
     fn find_issuer(&mut self, child: &X509Certificate<'_>, depth: usize) -> Result<(), Error> {
         let mut failed = Error::UnknownIssuer;
         let rules = self.rules;
@@ -153,9 +154,9 @@ impl Search<'_> {
     }
 }
 
-/// Whether a certificate that a peer sent may issue another that has so many below it.
+/// Checks whether a certificate that a peer sent may issue one with `depth` certificates below it.
 fn check_may_issue(issuer: &X509Certificate<'_>, depth: usize) -> Result<(), Error> {
-    // Only a trusted certificate may be of a version that cannot say that it is a CA's.
+    // Certificates of versions without extensions cannot be marked CA; only trusted ones may issue.
     if issuer.version() != X509Version::V3 || !trust_store::may_issue(issuer) {
         return Err(Error::EndEntityUsedAsCa);
     }
@@ -176,8 +177,8 @@ fn is_subject(anchor: &TrustAnchor<'_>, child: &X509Certificate<'_>) -> bool {
     DistinguishedName::in_sequence(&anchor.subject).as_ref() == child.issuer().as_raw()
 }
 
-/// The `AlgorithmIdentifier` behind the part of a certificate that is signed: the contents of its
-/// sequence, as webpki names algorithms.
+/// Returns the contents of the `AlgorithmIdentifier` after the signed part of a certificate, by which
+/// webpki identifies algorithms.
 fn signature_algorithm<'a>(certificate: &X509Certificate<'a>) -> Result<&'a [u8], Error> {
     let (_, whole) =
         x509_parser::asn1_rs::Any::from_der(certificate.as_raw()).map_err(|_| Error::BadDer)?;

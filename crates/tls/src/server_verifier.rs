@@ -1,35 +1,36 @@
-//! Servers that we are a client of: Vault, AWS, proxies, key servers.
+//! Verifies the servers that this process connects to: Vault, AWS, proxies, key servers.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::Error;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::chain::{self, Rules};
 use crate::purpose::Purpose;
 use crate::signature;
 use crate::trust_store::TrustStore;
 
-/// Verifies servers: the handshake's signature always, the certificate by the rules that there are.
+/// Verifies the handshake signature of a server, and its certificate unless any is accepted.
 #[derive(Debug)]
 pub struct ServerVerifier {
-    /// None accepts any certificate, for any name.
+    /// `None` accepts any certificate for any name.
     rules: Option<Rules>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerVerifier {
-    /// Accepts servers whose certificate is trusted itself or issued by a trusted authority, valid
-    /// now, usable for server authentication, and of the name that was asked for.
+    /// Makes a verifier of certificates: trusted or issued by a trusted CA, valid now, for server
+    /// authentication, and for the requested name.
     pub fn new(trust: TrustStore, provider: &CryptoProvider) -> Self {
         let algorithms = provider.signature_verification_algorithms;
         let rules = Rules { trust, algorithms, purpose: Purpose::Server };
         Self { rules: Some(rules), algorithms }
     }
 
-    /// Accepts any server that has the private key of the certificate that it shows: the connection
-    /// is encrypted, but to whom is not known.
+    /// Makes a verifier that accepts any certificate whose private key the server has.
+    ///
+    /// The connection is encrypted, but the server is not authenticated.
     pub fn any(provider: &CryptoProvider) -> Self {
         Self { rules: None, algorithms: provider.signature_verification_algorithms }
     }
@@ -51,25 +52,5 @@ impl ServerCertVerifier for ServerVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls12(&self.algorithms, message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify_tls13(&self.algorithms, message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signature::verify_signatures!();
 }

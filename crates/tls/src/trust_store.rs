@@ -1,4 +1,4 @@
-//! The certificates that are trusted: as issuers of others, and as peers themselves.
+//! Lists of trusted certificates: as issuers of others, and as peers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,18 +15,19 @@ use crate::purpose::Purpose;
 
 /// A list of trusted certificates.
 ///
-/// By the rules of Go's `x509.CertPool`: a certificate of the list is trusted when a peer shows that
-/// very certificate, whoever signed it and whether or not it is marked CA. It is trusted as an issuer
-/// only if it may issue: of version 1, or marked CA, and not limited to other uses.
+/// It follows the rules of Go's `x509.CertPool`: a certificate of the list is trusted when a peer sends
+/// exactly this certificate, whatever signed it and whether or not it is marked CA. It is trusted as an
+/// issuer only if it may issue certificates: it has version 1, or is marked CA, and is not restricted to
+/// other uses.
 pub struct TrustStore {
     /// SHA-256 of the DER of each certificate.
     listed: HashSet<[u8; 32]>,
     issuers: Vec<TrustAnchor<'static>>,
-    /// What the issuers' certificates say about themselves; webpki keeps none of it.
+    /// The validity and uses of the issuers, in the same order; webpki does not keep them.
     terms: Vec<Terms>,
 }
 
-/// For when and for what a trusted certificate may be used as an issuer.
+/// The validity and the uses of a trusted certificate as an issuer.
 #[derive(Clone, Copy, Debug)]
 struct Terms {
     not_before: UnixTime,
@@ -35,7 +36,7 @@ struct Terms {
     for_clients: bool,
 }
 
-/// Why there is no list of trusted certificates.
+/// The reasons why a list of trusted certificates cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustStoreError {
     /// A certificate of the list cannot be read.
@@ -47,24 +48,25 @@ pub enum TrustStoreError {
 }
 
 impl TrustStore {
-    /// The certificates of a list, in DER.
+    /// Makes a list of DER certificates.
     pub fn of(certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
         Self::empty().with(certificates)
     }
 
-    /// The certificates that the operating system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
-    /// them. Those that cannot be read are passed over.
+    /// Makes a list of the certificates that the operating system trusts.
+    ///
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them. Certificates that cannot be read are skipped.
     pub fn system() -> Result<Self, TrustStoreError> {
         let (store, error) = Self::native();
         if store.listed.is_empty() { Err(TrustStoreError::NoSystemRoots(error)) } else { Ok(store) }
     }
 
-    /// The certificates that the operating system trusts, if any, and those of a list, in DER.
+    /// Makes a list of the certificates that the operating system trusts, if any, and of DER certificates.
     pub fn system_and(certificates: &[Vec<u8>]) -> Result<Self, TrustStoreError> {
         Self::native().0.with(certificates)
     }
 
-    /// The certificates of a list, or those of the system where there is no list.
+    /// Makes a list of DER certificates, or of those of the system if there are none.
     pub fn of_or_system(certificates: Option<&[Vec<u8>]>) -> Result<Self, TrustStoreError> {
         certificates.map_or_else(Self::system, Self::of)
     }
@@ -73,7 +75,7 @@ impl TrustStore {
         Self { listed: HashSet::new(), issuers: Vec::new(), terms: Vec::new() }
     }
 
-    /// The system's certificates, and what was wrong with the first that cannot be read.
+    /// Returns the system's certificates, and the error of the first that cannot be read.
     fn native() -> (Self, Option<rustls_native_certs::Error>) {
         let found = rustls_native_certs::load_native_certs();
         let mut store = Self::empty();
@@ -107,13 +109,15 @@ impl TrustStore {
         true
     }
 
-    /// Whether this very certificate is in the list.
+    /// Whether exactly this certificate is in the list.
     pub(crate) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.listed.contains(&fingerprint(certificate))
     }
 
-    /// Whether one of [`Self::issuers`] may be used now, for that purpose: a trusted certificate has
-    /// its dates and its extended key usages like any other of a path.
+    /// Checks whether one of [`Self::issuers`] may be used now and for this purpose.
+    ///
+    /// The dates and extended key usages of a trusted certificate count like those of any other one of a
+    /// path.
     pub(crate) fn check_issuer(
         &self,
         issuer: &TrustAnchor<'_>,
@@ -121,7 +125,7 @@ impl TrustStore {
         now: UnixTime,
     ) -> Result<(), Error> {
         let mut checked = Err(Error::UnknownIssuer);
-        // A renewed certificate of an authority has its name and key: both may be in the list.
+        // A renewed CA certificate has the same name and key: the old and the new one may be in the list.
         for (_, terms) in self.issuers.iter().zip(&self.terms).filter(|(other, _)| *other == issuer)
         {
             checked = terms.check(purpose, now);
@@ -132,7 +136,7 @@ impl TrustStore {
         checked
     }
 
-    /// Those that may have issued a peer's certificate.
+    /// The trusted certificates that may issue others.
     pub(crate) fn issuers(&self) -> &[TrustAnchor<'static>] {
         &self.issuers
     }
@@ -165,7 +169,7 @@ impl Terms {
     }
 }
 
-/// When a certificate is valid; times before 1970 become 1970.
+/// Returns the validity of a certificate; times before 1970 become 1970.
 pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (UnixTime, UnixTime) {
     let time = |seconds: i64| {
         UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
@@ -174,7 +178,7 @@ pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (UnixTime, UnixTime
     (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()))
 }
 
-/// Whether something is valid now.
+/// Checks whether `now` is in a validity.
 pub(crate) fn check_dates(
     not_before: UnixTime,
     not_after: UnixTime,
@@ -195,7 +199,7 @@ fn fingerprint(der: &[u8]) -> [u8; 32] {
     bytes
 }
 
-/// Whether a trusted certificate may issue others. Version 1 has no extensions that could say no.
+/// Whether a trusted certificate may issue others; version 1 has no extensions that could forbid it.
 pub(crate) fn may_issue(certificate: &X509Certificate<'_>) -> bool {
     if certificate.version() == X509Version::V1 {
         return true;

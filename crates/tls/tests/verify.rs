@@ -1,4 +1,4 @@
-//! Which certificates are accepted, towards servers and from clients: the rules of Go.
+//! Tests of the verification of server and client certificates by Go's rules.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 
@@ -36,7 +36,7 @@ fn store(certificates: &[&[u8]]) -> TrustStore {
     TrustStore::of(&certificates).unwrap()
 }
 
-/// What is said of a server's certificate; nothing if it is accepted.
+/// The explanation for a server's certificate; `None` if it is accepted.
 fn server_at(trust: &[&[u8]], chain: &[&[u8]], name: &str, at: UnixTime) -> String {
     let verifier = ServerVerifier::new(store(trust), &provider());
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
@@ -49,7 +49,7 @@ fn server(trust: &[&[u8]], chain: &[&[u8]], name: &str) -> String {
     server_at(trust, chain, name, now())
 }
 
-/// What is said of a client's certificate, in a handshake and forwarded; nothing if it is accepted.
+/// The explanation for a client's certificate, sent in a handshake and forwarded; `None` if it is accepted.
 fn client_at(trust: &[&[u8]], chain: &[&[u8]], at: UnixTime) -> String {
     let verifier = ClientVerifier::new(store(trust), &provider(), true);
     let forwarded: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
@@ -115,7 +115,7 @@ fn pem(name: &str) -> CertificateDer<'static> {
 const UNKNOWN: &str = "certificate is signed by an unknown authority";
 
 #[test]
-fn a_certificate_of_the_list_is_trusted_whoever_signed_it_and_marked_ca_or_not() {
+fn a_certificate_of_the_list_is_trusted_any_client_signed_it_and_marked_ca_or_not() {
     let authority = Authority::new(marked_ca(params("authority")));
     let plain = self_signed(&params("vault"));
     let as_ca = self_signed(&marked_ca(params("vault")));
@@ -190,7 +190,7 @@ fn a_forged_certificate_with_all_but_the_key_of_a_listed_one_is_refused() {
 
 #[test]
 fn a_listed_certificate_that_is_no_ca_issues_nothing() {
-    // Whoever has the key of a listed server must not be able to make others.
+    // A program with the key of a listed server must not be able to issue certificates for others.
     let listed = Authority::new(params("listed"));
     let leaf = listed.issue(&params("vault"));
     assert!(server(&[listed.der()], &[leaf.der()], "vault").contains(UNKNOWN));

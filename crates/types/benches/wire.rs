@@ -1,11 +1,11 @@
-//! What JSON costs: the bodies of the busiest requests, and the audit event that each leaves.
+//! Benchmarks of JSON: the bodies of the most frequent requests, and their audit event.
 
 use std::error::Error;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use kes_types::wire::{Base64, DecryptRequest, DecryptResponse, GenerateResponse};
 use kes_types::Secret;
+use kes_types::wire::{Base64, DecryptRequest, DecryptResponse, GenerateResponse};
 use serde::Serialize;
 
 /// Length of a data key, in bytes.

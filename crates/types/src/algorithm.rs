@@ -1,8 +1,8 @@
-//! The ciphers a key can be for.
+//! The algorithms that a key can be used with.
 
 use std::fmt;
 
-/// The cipher of a key.
+/// The algorithm that a key encrypts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// AES-256-GCM with a sub-key derived by HMAC-SHA-256.
@@ -12,8 +12,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Reads a cipher's name as stored keys, requests and configuration files spell it; the
-    /// spellings of older releases are `AES256-GCM_SHA256` and `XCHACHA20-POLY1305`.
+    /// Parses an algorithm's name as stored keys, requests and configuration files spell it.
+    ///
+    /// The names `AES256-GCM_SHA256` and `XCHACHA20-POLY1305` of older releases are accepted too.
     pub fn parse(name: &str) -> Result<Self, UnknownAlgorithm> {
         match name {
             "AES256" | "AES256-GCM_SHA256" => Ok(Self::Aes256),
@@ -22,7 +23,7 @@ impl Algorithm {
         }
     }
 
-    /// Today's spelling.
+    /// The name that is written today.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aes256 => "AES256",
@@ -37,7 +38,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A cipher name that no release of the protocol knows.
+/// The error for a name that is not an algorithm of any release of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("algorithm '{0}' is not supported")]
 pub struct UnknownAlgorithm(pub String);

@@ -1,14 +1,14 @@
-//! Time as an argument.
+//! Clocks that are passed as an argument, so that tests control the time.
 
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-/// Tells the time; a test passes its own.
+/// A source of the current time; tests pass a clock of their own.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The wall clock, for timestamps that leave the process.
+    /// The wall-clock time, for timestamps that leave the process.
     fn now(&self) -> SystemTime;
 
-    /// The monotonic clock, for ages and durations.
+    /// The monotonic time, for ages and durations.
     fn monotonic(&self) -> Instant;
 }
 

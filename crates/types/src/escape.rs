@@ -1,6 +1,6 @@
-//! Escaping of characters that change how a log or a terminal shows the text around them.
+//! Escapes characters that change how a log or a terminal shows the text around them.
 //!
-//! Escaped are control characters (C0, DEL, C1), format characters (bidirectional controls, zero-width
+//! These are control characters (C0, DEL, C1), format characters (bidirectional controls, zero-width
 //! characters, the byte order mark), separators other than the space, combining marks, characters
 //! without a glyph, and code points that are private or not assigned.
 
@@ -10,19 +10,21 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
-/// Whether a character must not reach a log or a terminal as it is.
+/// Whether a character has to be escaped before a log or a terminal shows it.
 pub fn is_unprintable(char: char) -> bool {
     match char {
         ' '..='~' => false,
-        // Letters and a symbol by their category, and blank.
+        // Blank, although their Unicode category is letter or symbol.
         '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => true,
-        // One character where it needs no escape; outside of ASCII there are no others.
+        // `escape_debug` gives one character where no escape is needed.
         _ => char.escape_debug().len() > 1,
     }
 }
 
-/// Writes text to `to` on one line, in printable characters. Escapes are those of Rust's string
-/// literals; the backslash is escaped too, so that different texts stay different.
+/// A writer that escapes text to one line of printable characters.
+///
+/// Escapes are those of Rust's string literals; the backslash is escaped too, so that different texts
+/// stay different.
 #[derive(Debug)]
 pub struct EscapingWriter<'a, W> {
     to: &'a mut W,
@@ -30,7 +32,7 @@ pub struct EscapingWriter<'a, W> {
 }
 
 impl<'a, W: Write> EscapingWriter<'a, W> {
-    /// Writes the escaped text alone.
+    /// Makes a writer to `to` that adds no quotes.
     pub fn new(to: &'a mut W) -> Self {
         Self { to, escapes_quotes: false }
     }
@@ -66,20 +68,21 @@ pub fn write_quoted(to: &mut impl Write, text: &str) -> fmt::Result {
     to.write_char('"')
 }
 
-/// Writes a value as JSON on one line, in printable characters. Escapes are JSON's own, so that a
-/// parser reads the same text.
+/// Writes a value as JSON on one line of printable characters.
+///
+/// Escapes are those of JSON, so that a parser reads the same text.
 pub fn write_json(to: impl io::Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(to, Escaped(CompactFormatter)))
 }
 
-/// JSON of [`write_json`] as bytes.
+/// Returns the JSON of [`write_json`] as bytes.
 pub fn json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> {
     let mut json = Vec::with_capacity(128);
     write_json(&mut json, value)?;
     Ok(json)
 }
 
-/// Compact JSON with more escapes than JSON demands.
+/// A formatter of compact JSON with more escapes than JSON needs.
 struct Escaped(CompactFormatter);
 
 impl Formatter for Escaped {
@@ -109,7 +112,7 @@ impl Formatter for Escaped {
 mod tests {
     use super::*;
 
-    /// A character of each kind that is escaped, and some beside their ranges that are not.
+    /// A character of each kind that is escaped.
     const ESCAPED: &str = "\0\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{9f}\u{a0}\u{ad}\u{300}\u{34f}\
         \u{61c}\u{115f}\u{180e}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\
         \u{202e}\u{202f}\u{2060}\u{2066}\u{2069}\u{206f}\u{2800}\u{3000}\u{3164}\u{d7ff}\u{e000}\

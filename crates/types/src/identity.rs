@@ -1,4 +1,4 @@
-//! Who a caller is.
+//! Identities of callers: hashes of their public keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use std::str::FromStr;
 use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The SHA-256 of a public key's DER `SubjectPublicKeyInfo`, written as 64 lowercase hex digits.
+/// The identity of a caller: the SHA-256 of its public key's DER `SubjectPublicKeyInfo`.
 ///
-/// Ordered as its hex text is.
+/// Its text is 64 lowercase hex digits; identities are ordered like their texts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; 32]);
 
@@ -24,9 +24,9 @@ impl Identity {
     /// The length of an identity's text, in hex digits.
     pub const TEXT_LEN: usize = 64;
 
-    /// The hex digits, written into `buffer`.
+    /// Writes the hex digits into `buffer` and returns them; allocates nothing.
     pub fn text<'a>(&self, buffer: &'a mut [u8; Self::TEXT_LEN]) -> &'a str {
-        // As many as there is room for: neither can fail.
+        // The buffer has exactly the length of the digits, which are ASCII: neither call can fail.
         let _ = hex::encode_to_slice(self.0, buffer);
         std::str::from_utf8(buffer).unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl Identity {
 impl FromStr for Identity {
     type Err = InvalidIdentity;
 
-    /// Reads 64 hex digits of either case.
+    /// Parses 64 hex digits of either case.
     fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidIdentity)?;
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Identity {
     }
 }
 
-/// A text that is not 64 hex digits.
+/// The error for a text that is not 64 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an identity is 64 hex digits")]
 pub struct InvalidIdentity;

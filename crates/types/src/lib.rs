@@ -1,4 +1,6 @@
-//! Words of the domain and of the wire. No I/O, no async.
+//! Domain and wire types: names, identities, secrets, timestamps, API paths and JSON bodies.
+//!
+//! Sync and without I/O.
 
 mod algorithm;
 mod clock;
@@ -7,6 +9,7 @@ mod identity;
 mod name;
 pub mod path;
 mod pattern;
+mod random;
 mod secret;
 mod timestamp;
 pub mod wire;
@@ -16,5 +19,6 @@ pub use clock::{Clock, SystemClock};
 pub use identity::{Identity, InvalidIdentity};
 pub use name::{InvalidName, KeyName, NAME_LEN_MAX, PolicyName};
 pub use pattern::{InvalidPattern, ListPattern};
+pub use random::{Random, RandomFailed};
 pub use secret::Secret;
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The longest name, in characters.
 pub const NAME_LEN_MAX: usize = 80;
 
-/// A text that cannot be a name.
+/// The error for a text that is not a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a name is 1 to 80 characters of 0-9 A-Z a-z - _, does not start or end with '-' and is not '_'"
 )]
 pub struct InvalidName;
 
-/// Whether `byte` may stand in a name.
+/// Whether a name may contain `byte`.
 pub(crate) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
@@ -40,7 +40,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Reads a name: 1 to 80 characters of `0-9 A-Z a-z - _`, neither starting nor ending
+            /// Parses a name: 1 to 80 characters of `0-9 A-Z a-z - _`, neither starting nor ending
             /// with `-`, not `_` alone.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 if is_name(text) { Ok(Self(text.into())) } else { Err(InvalidName) }
@@ -94,12 +94,12 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a key. Ordered by bytes; cheap to clone.
+    /// The name of a key, ordered by bytes and cheap to clone.
     KeyName
 }
 
 name! {
-    /// The name of a policy. Ordered by bytes; cheap to clone.
+    /// The name of a policy, ordered by bytes and cheap to clone.
     PolicyName
 }
 

@@ -1,16 +1,16 @@
 //! API paths, shared by the route table, the client and the policy tests.
 //!
-//! A path that ends in `/` is followed by a name, an identity or a listing pattern.
+//! After a path that ends in `/` comes a name, an identity or a listing pattern.
 
-/// Server version; asks for no policy.
+/// Reports the server's version; needs no policy.
 pub const VERSION: &str = "/version";
-/// Readiness of the server and its key store.
+/// Reports whether the server and its key store are ready.
 pub const READY: &str = "/v1/ready";
-/// Server status.
+/// Reports the server's status.
 pub const STATUS: &str = "/v1/status";
-/// Metrics in Prometheus text format 0.0.4.
+/// Returns metrics in the Prometheus text format 0.0.4.
 pub const METRICS: &str = "/v1/metrics";
-/// The list of routes.
+/// Lists the routes.
 pub const API: &str = "/v1/api";
 /// Creates a key.
 pub const KEY_CREATE: &str = "/v1/key/create/";
@@ -42,12 +42,12 @@ pub const IDENTITY_DESCRIBE: &str = "/v1/identity/describe/";
 pub const IDENTITY_LIST: &str = "/v1/identity/list/";
 /// Describes the caller.
 pub const IDENTITY_SELF: &str = "/v1/identity/self/describe";
-/// Follows the error log.
+/// Streams the error log.
 pub const LOG_ERROR: &str = "/v1/log/error";
-/// Follows the audit log.
+/// Streams the audit log.
 pub const LOG_AUDIT: &str = "/v1/log/audit";
 
-/// Every path, for those who check spellings.
+/// All paths, to check the paths of a configuration against.
 pub const ALL: [&str; 22] = [
     VERSION,
     READY,

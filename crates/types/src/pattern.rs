@@ -1,4 +1,4 @@
-//! What a listing is asked for.
+//! Patterns of listing requests.
 
 use crate::name::{NAME_LEN_MAX, is_name_byte};
 
@@ -8,7 +8,7 @@ use crate::name::{NAME_LEN_MAX, is_name_byte};
 pub struct ListPattern(Box<str>);
 
 impl ListPattern {
-    /// Reads a pattern; with or without its star it stands for the names that start with it.
+    /// Parses a pattern. With or without its star it matches the names that start with its prefix.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let prefix = text.strip_suffix('*').unwrap_or(text);
         if text.len() <= NAME_LEN_MAX && prefix.bytes().all(is_name_byte) {
@@ -18,18 +18,18 @@ impl ListPattern {
         }
     }
 
-    /// What each listed name starts with; empty lists everything.
+    /// The prefix of every listed name; the empty prefix lists all names.
     pub fn prefix(&self) -> &str {
         &self.0
     }
 
-    /// Whether `name` is to be listed.
+    /// Whether the pattern matches `name`.
     pub fn matches(&self, name: &str) -> bool {
         name.starts_with(&*self.0)
     }
 }
 
-/// A text that cannot be a listing pattern.
+/// The error for a text that is not a listing pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a listing pattern is up to 80 characters of 0-9 A-Z a-z - _, and may end in one '*'")]
 pub struct InvalidPattern;

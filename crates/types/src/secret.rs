@@ -1,16 +1,16 @@
-//! Bytes that nobody may see by accident.
+//! Secret bytes that are wiped and never printed.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-/// Secret bytes: wiped when dropped, mute in `Debug`, compared in constant time.
+/// Secret bytes, which are wiped when dropped, hidden in `Debug` and compared in constant time.
 #[derive(Clone, Default)]
 pub struct Secret(Vec<u8>);
 
 impl Drop for Secret {
-    /// As slices, which are wiped as fast as memory is written; a vector is wiped byte by byte.
+    /// Wipes slices, which is as fast as writing memory; wiping the vector would go byte by byte.
     fn drop(&mut self) {
         self.0.as_mut_slice().zeroize();
         self.0.spare_capacity_mut().zeroize();
@@ -18,12 +18,12 @@ impl Drop for Secret {
 }
 
 impl Secret {
-    /// Takes the bytes over; the vector's buffer is wiped when the secret is dropped.
+    /// Takes ownership of the bytes; the vector's buffer is wiped when the secret is dropped.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, named so that a reader notices.
+    /// Returns the bytes; the name makes each use visible in a review.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -42,7 +42,7 @@ impl From<String> for Secret {
 }
 
 impl PartialEq for Secret {
-    /// Constant time in the contents, not in the lengths.
+    /// Compares contents in constant time; the lengths are not hidden.
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_is_mute() {
+    fn debug_shows_no_contents() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "[secret]");
     }
 }

@@ -1,4 +1,4 @@
-//! Points in time as the wire and stored keys write them.
+//! Timestamps as JSON bodies and stored keys write them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A point in time, to the nanosecond, from year 1 to year 9999; RFC 3339 in UTC as text.
+/// A point in time in nanoseconds, from the year 1 to the year 9999; its text is RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     seconds: i64,
@@ -21,10 +21,10 @@ const SECONDS_MIN: i64 = -62_135_596_800;
 const SECONDS_MAX: i64 = 253_402_300_799;
 
 impl Timestamp {
-    /// Year 1: how a stored key without a creation time is described.
+    /// The year 1, which is reported for a stored key without a creation time.
     pub const ZERO: Self = Self { seconds: SECONDS_MIN, nanos: 0 };
 
-    /// Takes seconds since the Unix epoch and nanoseconds within the second.
+    /// Makes a timestamp of seconds since the Unix epoch and nanoseconds within the second.
     pub fn from_unix(seconds: i64, nanos: u32) -> Result<Self, InvalidTimestamp> {
         if (SECONDS_MIN..=SECONDS_MAX).contains(&seconds) && nanos < 1_000_000_000 {
             Ok(Self { seconds, nanos })
@@ -46,45 +46,21 @@ impl Timestamp {
     /// The length of the longest text: `9999-12-31T23:59:59.999999999Z`.
     pub const TEXT_LEN_MAX: usize = 30;
 
-    /// RFC 3339 without trailing zeros, written into `buffer`.
+    /// Writes RFC 3339 without trailing zeros into `buffer` and returns it; allocates nothing.
     pub fn text(self, buffer: &mut [u8; Self::TEXT_LEN_MAX]) -> &str {
-        // No value is out of range.
-        let time = OffsetDateTime::from_unix_timestamp(self.seconds);
+        // Neither call fails: every timestamp is in range, and its text fits.
+        let nanos = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos);
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanos);
         let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let (date, clock) = (time.date(), time.time());
-        let year = date.year().unsigned_abs();
-        digits(&mut buffer[..4], year);
-        digits(&mut buffer[5..7], u8::from(date.month()).into());
-        digits(&mut buffer[8..10], date.day().into());
-        digits(&mut buffer[11..13], clock.hour().into());
-        digits(&mut buffer[14..16], clock.minute().into());
-        digits(&mut buffer[17..19], clock.second().into());
-        digits(&mut buffer[20..29], self.nanos);
-        for (at, mark) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')] {
-            buffer[at] = mark;
-        }
-        let mut end = 29;
-        while buffer[end - 1] == b'0' && end > 20 {
-            end -= 1;
-        }
-        if end == 20 {
-            end = 19;
-        }
-        buffer[end] = b'Z';
-        std::str::from_utf8(&buffer[..=end]).unwrap_or_default()
-    }
-}
-
-/// Writes a number with leading zeros.
-fn digits(into: &mut [u8], mut number: u32) {
-    for digit in into.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
+        let mut rest = buffer.as_mut_slice();
+        let _ = time.format_into(&mut rest, &Rfc3339);
+        let len = Self::TEXT_LEN_MAX - rest.len();
+        std::str::from_utf8(&buffer[..len]).unwrap_or_default()
     }
 }
 
 impl From<SystemTime> for Timestamp {
-    /// Times outside of the years 1 to 9999 become [`Timestamp::ZERO`].
+    /// A time outside of the years 1 to 9999 becomes [`Timestamp::ZERO`].
     fn from(time: SystemTime) -> Self {
         let time = OffsetDateTime::from(time);
         Self::from_unix(time.unix_timestamp(), time.nanosecond()).unwrap_or(Self::ZERO)
@@ -119,7 +95,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A text or number that is no point in time between the years 1 and 9999.
+/// The error for a text or number that is not a time between the years 1 and 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time between the years 1 and 9999")]
 pub struct InvalidTimestamp;

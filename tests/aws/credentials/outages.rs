@@ -45,11 +45,11 @@ async fn survives(fixture: Fixture, source: Source, trouble: Behavior) {
 async fn a_source_that_is_away_is_a_warning_as_long_as_credentials_are_valid() {
     let Some(moto) = emulator().await else { return };
     let (instance, web) = (Source::imds().await, Source::sts().await);
-    let grounds = [
+    let fixtures = [
         Fixture::with(&moto, &instance, None).await,
         Fixture::with(&moto, &web, Some(&Proof::WEB)).await,
     ];
-    let [of_instance, of_web] = grounds;
+    let [of_instance, of_web] = fixtures;
     tokio::join!(
         survives(of_instance, instance, Behavior::Cut),
         survives(of_web, web, Behavior::Fail(400)),
@@ -113,7 +113,7 @@ async fn is_warned(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_source_that_is_away_at_the_start_is_a_warning_and_cured_when_it_is_back() {
+async fn a_source_that_is_away_at_the_start_is_a_warning_and_recovers() {
     let Some(moto) = emulator().await else { return };
     let moto = Arc::new(moto);
     let mut servers = JoinSet::new();

@@ -150,7 +150,7 @@ async fn a_source_that_refuses_for_ever_is_named_in_the_log() {
     let Some(moto) = emulator().await else { return };
     let source = Source::sts().await;
     let fixture = Fixture::with(&moto, &source, Some(&Proof::WEB)).await;
-    source.accept("header.somebody-else.signature");
+    source.accept("header.another.signature");
     let server = fixture.setup.start().await;
     server.log_has(&["AWS cannot be used now", "InvalidIdentityToken"]).await;
     is_in_trouble(&mut fixture.admin(&server).await).await;

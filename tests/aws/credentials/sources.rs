@@ -68,7 +68,7 @@ impl Found {
 }
 
 impl Origin {
-    /// The ground where a server finds them.
+    /// The fixture of a server that finds them there.
     async fn fixture(self, moto: &Moto) -> (Fixture, Found) {
         match self {
             Self::WebIdentity => {

@@ -41,23 +41,23 @@ var checks = []check{
 	{name: "encrypted-key", run: encryptedKey, alone: true},
 }
 
-// scene is a client with key names of its own.
-type scene struct {
+// fixture is a client with key names of its own.
+type fixture struct {
 	*client
-	way    way
-	who    credential
-	prefix string
+	protocol protocol
+	who      credential
+	prefix   string
 }
 
-func newScene(c *client, w way, who credential) *scene {
+func newFixture(c *client, w protocol, who credential) *fixture {
 	random := make([]byte, 8)
 	// Documented never to fail.
 	_, _ = rand.Read(random)
-	return &scene{c, w, who, "my-go-" + hex.EncodeToString(random)}
+	return &fixture{c, w, who, "my-go-" + hex.EncodeToString(random)}
 }
 
 // key makes a fresh key.
-func (s *scene) key(name string) (string, error) {
+func (s *fixture) key(name string) (string, error) {
 	name = s.prefix + "-" + name
 	return name, s.createKey(name)
 }
@@ -71,7 +71,7 @@ func want(err error, wanted apiError) error {
 	return nil
 }
 
-func create(s *scene) error {
+func create(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func create(s *scene) error {
 
 // createUnclosed makes 50 keys and never closes an answer's body. That costs no connection only if
 // the bodies are empty.
-func createUnclosed(s *scene) error {
+func createUnclosed(s *fixture) error {
 	for at := range 50 {
 		if _, err := s.key(fmt.Sprint(at)); err != nil {
 			return err
@@ -93,7 +93,7 @@ func createUnclosed(s *scene) error {
 	return nil
 }
 
-func generate(s *scene) error {
+func generate(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func generate(s *scene) error {
 	return want(err, errKeyNotFound)
 }
 
-func decryptErrors(s *scene) error {
+func decryptErrors(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func decryptErrors(s *scene) error {
 }
 
 // emptyBody sends what failover leaves of a body that another endpoint has read: nothing.
-func emptyBody(s *scene) error {
+func emptyBody(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func emptyBody(s *scene) error {
 	return nil
 }
 
-func encrypt(s *scene) error {
+func encrypt(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func encrypt(s *scene) error {
 	return nil
 }
 
-func importing(s *scene) error {
+func importing(s *fixture) error {
 	material := bytes.Repeat([]byte{7}, 32)
 	for at, cipher := range []string{"AES256", "ChaCha20", "AES256-GCM_SHA256", "XCHACHA20-POLY1305"} {
 		key := fmt.Sprintf("%s-%d", s.prefix, at)
@@ -212,7 +212,7 @@ func importing(s *scene) error {
 	return want(err, apiError{406, "invalid key size for 'AES256'"})
 }
 
-func deleting(s *scene) error {
+func deleting(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func deleting(s *scene) error {
 	return want(err, errKeyNotFound)
 }
 
-func hmac(s *scene) error {
+func hmac(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -251,7 +251,7 @@ func hmac(s *scene) error {
 	return want(err, errKeyNotFound)
 }
 
-func list(s *scene) error {
+func list(s *fixture) error {
 	var made []string
 	for _, name := range []string{"a", "b", "c"} {
 		key, err := s.key(name)
@@ -281,7 +281,7 @@ func list(s *scene) error {
 	return nil
 }
 
-func list5000(s *scene) error {
+func list5000(s *fixture) error {
 	listed, err := s.listAll("/v1/key/list", "*")
 	if err != nil {
 		return err
@@ -298,7 +298,7 @@ func list5000(s *scene) error {
 }
 
 // names are what S3 clients can make MinIO send.
-func names(s *scene) error {
+func names(s *fixture) error {
 	for _, name := range []string{"", ".", "..", "a/b", "a b", "a:b", "ä€", "*", strings.Repeat("k", 81)} {
 		_, err := s.generateKey(name, nil)
 		var refused apiError
@@ -312,7 +312,7 @@ func names(s *scene) error {
 	return nil
 }
 
-func largeBody(s *scene) error {
+func largeBody(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -334,13 +334,13 @@ func largeBody(s *scene) error {
 }
 
 // parallel does what MinIO does: many calls at once, over h2 on one connection.
-func parallel(s *scene) error {
+func parallel(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
 	}
 	calls := 250
-	if s.way.proto == "h1" {
+	if s.protocol.proto == "h1" {
 		calls = 32
 	}
 	failures := make(chan error, calls)
@@ -363,14 +363,14 @@ func parallel(s *scene) error {
 			return err
 		}
 	}
-	if dials := s.dials.Load(); s.way.proto == "h2" && dials != 1 {
+	if dials := s.dials.Load(); s.protocol.proto == "h2" && dials != 1 {
 		return fmt.Errorf("%d connections over h2", dials)
 	}
 	return nil
 }
 
 // denied is for an identity without a policy.
-func denied(s *scene) error {
+func denied(s *fixture) error {
 	calls := map[string]func() error{
 		"create":   func() error { return s.createKey("k") },
 		"import":   func() error { return s.importKey("k", make([]byte, 32), "AES256") },

@@ -24,13 +24,13 @@ const (
 	hmacLimit    = 1000
 )
 
-// way is how the client talks to the server.
-type way struct {
+// protocol is how the client talks to the server.
+type protocol struct {
 	proto string // h1 or h2
 	tls   uint16
 }
 
-func (w way) String() string {
+func (w protocol) String() string {
 	return w.proto + " " + strings.ReplaceAll(tls.VersionName(w.tls), " ", "")
 }
 
@@ -58,7 +58,7 @@ var (
 	errDecrypt     = apiError{400, "decryption failed: ciphertext is not authentic"}
 )
 
-func newClient(endpoint string, roots *x509.CertPool, who credential, w way) *client {
+func newClient(endpoint string, roots *x509.CertPool, who credential, w protocol) *client {
 	c := &client{endpoint: strings.TrimSuffix(endpoint, "/"), roots: roots}
 	dialer := net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	transport := &http.Transport{

@@ -36,7 +36,7 @@ func loadEncrypted(keyFile, certFile, password string) (tls.Certificate, error) 
 }
 
 // encryptedKey calls the server with what an encrypted key file holds.
-func encryptedKey(s *scene) error {
+func encryptedKey(s *fixture) error {
 	keyFile, certFile := os.Getenv("MINIO_KMS_KES_KEY_FILE"), os.Getenv("MINIO_KMS_KES_CERT_FILE")
 	password := os.Getenv("MINIO_KMS_KES_KEY_PASSWORD")
 	if _, err := loadEncrypted(keyFile, certFile, password+"x"); err == nil {
@@ -47,7 +47,7 @@ func encryptedKey(s *scene) error {
 		return err
 	}
 	who := credential{s.who.identity, certificate}
-	c := newClient(s.endpoint, s.roots, who, s.way)
+	c := newClient(s.endpoint, s.roots, who, s.protocol)
 	defer c.http.CloseIdleConnections()
 	var answer struct {
 		Identity string `json:"identity"`
@@ -58,5 +58,5 @@ func encryptedKey(s *scene) error {
 	if answer.Identity != who.identity {
 		return fmt.Errorf("the file holds %s, not %s", answer.Identity, who.identity)
 	}
-	return self(newScene(c, s.way, who))
+	return self(newFixture(c, s.protocol, who))
 }

@@ -1,11 +1,11 @@
 // Command kes-client is a client of a key server on another TLS and HTTP stack than the server's.
-// It has the manners of the client in MinIO: certificates from API keys, bodies without length,
+// It behaves like the client in MinIO: certificates from API keys, bodies without length,
 // strict decoding, errors compared by status and message.
 //
 //	KES_API_KEY=kes:v1:… go run . -endpoint URL -ca FILE [-proto h1|h2] [-tls 1.2|1.3] suite
 //	KES_API_KEY=kes:v1:… go run . -endpoint URL -ca FILE <check>…
 //
-// Each check runs over h1 and h2, TLS 1.2 and 1.3, unless told otherwise. A line is printed per
+// Each check runs over h1 and h2, TLS 1.2 and 1.3, by default. A line is printed per
 // check; the exit code is 1 when one failed. The identity must be the admin; for `list-5000` the
 // server has the keys my-key-0 to my-key-4999 and no others, for `error-log` a key `damaged` that
 // cannot be read. For `encrypted-key` the same identity is in the files that MinIO's variables name:
@@ -25,8 +25,8 @@ import (
 // check is something that a client relies on.
 type check struct {
 	name string
-	run  func(*scene) error
-	// alone is for checks that want a server prepared for them; not in the suite.
+	run  func(*fixture) error
+	// alone is for checks that need a server prepared for them; not in the suite.
 	alone bool
 }
 
@@ -61,9 +61,9 @@ func run() error {
 		return err
 	}
 	failed := 0
-	for _, w := range ways(*proto, *version) {
+	for _, w := range protocols(*proto, *version) {
 		for _, check := range chosen {
-			s := newScene(newClient(*endpoint, roots, who, w), w, who)
+			s := newFixture(newClient(*endpoint, roots, who, w), w, who)
 			if err := check.run(s); err != nil {
 				failed++
 				fmt.Printf("FAIL %s %s: %v\n", w, check.name, err)
@@ -79,12 +79,12 @@ func run() error {
 	return nil
 }
 
-func ways(proto, version string) []way {
-	var ways []way
+func protocols(proto, version string) []protocol {
+	var ways []protocol
 	for _, p := range []string{"h1", "h2"} {
 		for name, v := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 			if (proto == "" || proto == p) && (version == "" || version == name) {
-				ways = append(ways, way{p, v})
+				ways = append(ways, protocol{p, v})
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-func version(s *scene) error {
+func version(s *fixture) error {
 	var answer struct {
 		Version string `json:"version"`
 	}
@@ -27,7 +27,7 @@ func version(s *scene) error {
 	return nil
 }
 
-func apis(s *scene) error {
+func apis(s *fixture) error {
 	var routes []struct {
 		Method  string `json:"method"`
 		Path    string `json:"path"`
@@ -44,7 +44,7 @@ func apis(s *scene) error {
 }
 
 // status decodes as strictly as the client in MinIO.
-func status(s *scene) error {
+func status(s *fixture) error {
 	var answer struct {
 		Version     string  `json:"version"`
 		OS          string  `json:"os"`
@@ -70,7 +70,7 @@ func status(s *scene) error {
 	return nil
 }
 
-func describe(s *scene) error {
+func describe(s *fixture) error {
 	key, err := s.key("k")
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func describe(s *scene) error {
 
 type rules map[string]struct{}
 
-func policies(s *scene) error {
+func policies(s *fixture) error {
 	names, err := s.listAll("/v1/policy/list", "")
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ type identityInfo struct {
 	Children  []string  `json:"children"`
 }
 
-func identities(s *scene) error {
+func identities(s *fixture) error {
 	var page struct {
 		Identities []string `json:"identities"`
 		ContinueAt string   `json:"continue_at"`
@@ -161,7 +161,7 @@ func identities(s *scene) error {
 	return nil
 }
 
-func self(s *scene) error {
+func self(s *fixture) error {
 	var answer struct {
 		identityInfo
 		Identity string `json:"identity"`
@@ -181,7 +181,7 @@ func self(s *scene) error {
 }
 
 // metrics reads the text as the client of KES does: known families, any other may have one series.
-func metrics(s *scene) error {
+func metrics(s *fixture) error {
 	response, err := s.send(http.MethodGet, "/v1/metrics", nil, "")
 	if err != nil {
 		return err
@@ -229,7 +229,7 @@ func metrics(s *scene) error {
 	return nil
 }
 
-func auditLog(s *scene) error {
+func auditLog(s *fixture) error {
 	response, err := s.send(http.MethodGet, "/v1/log/audit", nil, "")
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func auditLog(s *scene) error {
 	}
 }
 
-func errorLog(s *scene) error {
+func errorLog(s *fixture) error {
 	response, err := s.send(http.MethodGet, "/v1/log/error", nil, "")
 	if err != nil {
 		return err

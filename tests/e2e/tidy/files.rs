@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{files_of, in_repository, read, root};
 
-/// Lines of a file in `crates/*/src`, its tests included.
-const FILE_LINES_MAX: usize = 600;
+/// Lines of a file in `crates/*/src`, its tests included, and of a file in `tests`.
+const FILE_LINES_MAX: usize = 400;
 
 /// Files that are longer, and no others: a file that has been shortened is taken off.
 const LONGER: [&str; 0] = [];
@@ -19,8 +19,10 @@ const NO_NOUNS: [&str; 5] = ["util", "utils", "helpers", "common", "misc"];
 
 #[test]
 fn files_are_short() {
+    let tests = files_of(&root().join("tests"), "rs");
     let longer: Vec<String> = product()
         .iter()
+        .chain(&tests)
         .filter(|path| read(path).lines().count() > FILE_LINES_MAX)
         .map(|path| in_repository(path))
         .collect();
@@ -51,7 +53,7 @@ fn there_is_no_more_code_than_agreed() {
 }
 
 #[test]
-fn tests_are_told_from_production_code() {
+fn tests_do_not_count_as_production_code() {
     let text = "\
 //! A module.
 

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-/// A whole answer.
+/// An answer with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -63,7 +63,7 @@ impl Answer {
         fields
     }
 
-    /// Asserts status 200, and gives the answer back.
+    /// Asserts status 200, and returns the answer.
     ///
     /// # Panics
     /// If it is another.
@@ -107,7 +107,7 @@ impl Answer {
     }
 }
 
-/// An endless answer, read line by line.
+/// A streamed answer, read line by line.
 #[derive(Debug)]
 pub struct Stream {
     body: Incoming,
@@ -119,7 +119,7 @@ impl Stream {
         Self { body, rest: BytesMut::new() }
     }
 
-    /// The next line, `None` when the server ended the answer in good order.
+    /// Reads the next line; `None` when the server ended the answer properly.
     ///
     /// # Panics
     /// If the answer breaks off.
@@ -128,7 +128,7 @@ impl Stream {
         Some(serde_json::from_str(&line).expect("each line is a JSON object"))
     }
 
-    /// The next line as it was sent.
+    /// Reads the next line as it was sent.
     ///
     /// # Panics
     /// If the answer breaks off.
@@ -152,7 +152,7 @@ impl Stream {
         }
     }
 
-    /// The next line that matches `wanted`.
+    /// Reads up to the next line that matches `wanted`.
     ///
     /// # Panics
     /// If the answer ends before one comes.

@@ -13,19 +13,19 @@ use crate::{Answer, Connection, Credential, Server, b64};
 /// How long a test waits for a server to become ready.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Makes a data key; any answer will do.
+/// Generates a data key, with any answer.
 pub async fn generate(connection: &mut Connection, name: &str) -> Answer {
     let body = json!({ "context": b64("c") }).to_string();
     connection.post(&format!("/v1/key/generate/{name}"), &body).await
 }
 
-/// Opens a data key that [`generate`] made; any answer will do.
+/// Decrypts a data key that [`generate`] made, with any answer.
 pub async fn decrypt(connection: &mut Connection, name: &str, made: &Answer) -> Answer {
     let body = json!({ "context": b64("c"), "ciphertext": made.text("ciphertext") }).to_string();
     connection.post(&format!("/v1/key/decrypt/{name}"), &body).await
 }
 
-/// Asks until the server is ready; each answer is the server's, and it takes its own time for it.
+/// Polls the server until it is ready.
 ///
 /// # Panics
 /// If it does not become so.

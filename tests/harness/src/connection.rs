@@ -14,7 +14,7 @@ use crate::answer::{Answer, Stream};
 use crate::dial::Proto;
 use crate::payload::Payload;
 
-/// An open connection; closed when dropped.
+/// An open connection. It is closed when it is dropped.
 pub struct Connection {
     sender: Sender,
     driver: JoinSet<hyper::Result<()>>,
@@ -78,7 +78,7 @@ impl Request {
 }
 
 impl Connection {
-    /// Starts to speak HTTP.
+    /// Starts HTTP on a TLS stream.
     pub async fn open(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         proto: Proto,
@@ -138,17 +138,17 @@ impl Connection {
         self.try_send(request).await.expect("an answer")
     }
 
-    /// A request without a body.
+    /// Sends a request without a body, and reads the whole answer.
     pub async fn call(&mut self, method: &str, path: &str) -> Answer {
         self.send(Request::new(method, path)).await
     }
 
-    /// A GET.
+    /// Sends a GET, and reads the whole answer.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.call("GET", path).await
     }
 
-    /// A POST with a JSON body of unknown length.
+    /// Sends a POST with a JSON body of unknown length, and reads the whole answer.
     pub async fn post(&mut self, path: &str, body: &str) -> Answer {
         self.send(Request::new("POST", path).json(body)).await
     }
@@ -164,7 +164,7 @@ impl Connection {
         Answer::read(response).await.expect("a whole answer")
     }
 
-    /// Follows an endless answer.
+    /// Sends a GET for a streamed answer.
     ///
     /// # Panics
     /// If the status is not 200.
@@ -176,8 +176,8 @@ impl Connection {
         Stream::new(response.into_body())
     }
 
-    /// Waits until the server has closed the connection; an error if it did not close it in good
-    /// order.
+    /// Waits until the server has closed the connection; an error if it did not close it
+    /// properly.
     ///
     /// # Panics
     /// If the connection's task panics.

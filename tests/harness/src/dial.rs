@@ -45,7 +45,7 @@ pub enum Tls {
 pub const PROTOCOLS: [(Proto, Tls); 4] =
     [(Proto::H1, Tls::V12), (Proto::H1, Tls::V13), (Proto::H2, Tls::V12), (Proto::H2, Tls::V13)];
 
-/// How to connect to a server; h2 over TLS 1.3 by default.
+/// Connects to a server, with h2 over TLS 1.3 by default.
 #[derive(Clone)]
 pub struct Dialer {
     address: SocketAddr,
@@ -60,7 +60,7 @@ pub struct Dialer {
     seen: Arc<Seen>,
 }
 
-/// What the server did in handshakes.
+/// Observations of the server in handshakes.
 #[derive(Debug, Default)]
 pub struct Seen {
     schemes: Mutex<Vec<SignatureScheme>>,
@@ -68,7 +68,7 @@ pub struct Seen {
 }
 
 impl Dialer {
-    /// Connects to `address` and trusts `root` alone.
+    /// Makes a dialer for `address` that trusts `root` alone.
     pub fn new(address: SocketAddr, root: CertificateDer<'static>) -> Self {
         Self {
             address,
@@ -146,7 +146,7 @@ impl Dialer {
         &self.seen
     }
 
-    /// A TCP connection with nothing on it.
+    /// Opens a TCP connection.
     pub async fn tcp(&self) -> io::Result<TcpStream> {
         let socket = match self.address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -163,7 +163,7 @@ impl Dialer {
         socket.connect(self.address).await
     }
 
-    /// The first bytes of a handshake: a `ClientHello`.
+    /// Returns the first bytes of a handshake: a `ClientHello`.
     ///
     /// # Panics
     /// If the TLS library makes none.
@@ -175,7 +175,7 @@ impl Dialer {
         hello
     }
 
-    /// A TLS stream with nothing on it.
+    /// Opens a TLS stream.
     pub async fn tls(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.tcp().await?;
         stream.set_nodelay(true)?;
@@ -183,7 +183,7 @@ impl Dialer {
         connector.connect(self.name.clone(), stream).await
     }
 
-    /// An HTTP connection.
+    /// Opens an HTTP connection.
     pub async fn connect(&self) -> io::Result<Connection> {
         Connection::open(self.tls().await?, self.proto).await.map_err(io::Error::other)
     }
@@ -200,7 +200,7 @@ impl Dialer {
         }
     }
 
-    /// The first certificate that the server shows to any client; the handshake need not succeed.
+    /// Returns the first certificate that the server shows to any client; the handshake need not succeed.
     ///
     /// # Panics
     /// If it shows none.

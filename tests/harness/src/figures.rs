@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// What a process takes of the machine at some moment.
+/// Resource usage of a process at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
     /// Resident memory, KiB.
@@ -27,7 +27,7 @@ impl Figures {
     }
 }
 
-/// A number of `/proc/<pid>/status`; sizes are in KiB.
+/// Reads a number of `/proc/<pid>/status`; sizes are in KiB.
 ///
 /// # Panics
 /// If there is no such process or no such number.
@@ -35,7 +35,7 @@ pub fn status(pid: u32, name: &str) -> u64 {
     try_status(pid, name).unwrap_or_else(|| panic!("process {pid} does not run, or has no {name}"))
 }
 
-/// The same; none if there is no such process any more, or no such number.
+/// Reads a number of `/proc/<pid>/status`, if the process still exists and has it.
 pub fn try_status(pid: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let rest = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -66,7 +66,7 @@ pub struct Frame {
     pub flags: u8,
     /// Its stream; 0 is the connection.
     pub stream: u32,
-    /// What is in it.
+    /// Its payload.
     pub payload: Bytes,
 }
 
@@ -76,7 +76,7 @@ impl Frames {
         Self::open_with(dialer, &[]).await
     }
 
-    /// The same; answers may have so many bytes on a stream before a `WINDOW_UPDATE`.
+    /// Connects with an initial window of so many bytes for each stream.
     pub async fn open_with_window(dialer: &Dialer, bytes: u32) -> io::Result<Self> {
         Self::open_with(dialer, &[(INITIAL_WINDOW_SIZE, bytes)]).await
     }

@@ -9,7 +9,7 @@ use crate::pki::Credential;
 use crate::program::{finish, prepare};
 use crate::server::Server;
 
-/// Runs checks of the Go client over h2 and HTTP/1.1, TLS 1.2 and 1.3; nothing when there is no
+/// Runs checks of the Go client over h2 and HTTP/1.1, TLS 1.2 and 1.3; does nothing without
 /// Go.
 ///
 /// # Panics
@@ -18,7 +18,7 @@ pub async fn check(server: &Server, credential: &Credential, checks: &[&str]) {
     check_with(server, credential, &[], checks).await;
 }
 
-/// The same, with variables in the environment of the client.
+/// Runs checks of the Go client with variables in its environment.
 ///
 /// # Panics
 /// If a check fails.

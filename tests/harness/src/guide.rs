@@ -10,12 +10,12 @@ use tokio::process::Command;
 use crate::program::kes;
 use crate::repository;
 
-/// A page of Markdown of this repository.
+/// A Markdown document of this repository.
 #[derive(Clone, Debug)]
 pub struct Document(String);
 
 impl Document {
-    /// Reads a page, by its path in the repository.
+    /// Reads a document, by its path in the repository.
     ///
     /// # Panics
     /// If it is not there.
@@ -26,12 +26,12 @@ impl Document {
         )
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// The section under that heading, with those below it.
+    /// Returns the section under a heading, with its subsections.
     ///
     /// # Panics
     /// If there is none.
@@ -41,13 +41,13 @@ impl Document {
         Self(rest.split("\n## ").next().unwrap_or_default().to_owned())
     }
 
-    /// The fenced blocks in that language, in their order.
+    /// Returns the fenced blocks in a language, in their order.
     pub fn blocks(&self, language: &str) -> Vec<&str> {
         let fenced = self.0.split("```").skip(1).step_by(2);
         fenced.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
     }
 
-    /// The one block of commands that has these words.
+    /// Returns the one block of commands that has these words.
     ///
     /// # Panics
     /// If there is none or more than one.
@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// What stands between backquotes within sentences and tables.
+    /// Returns the text between backquotes in sentences and tables.
     pub fn spans(&self) -> Vec<String> {
         let prose = self.0.split("```").step_by(2);
         let spans = prose.flat_map(|prose| prose.split('`').skip(1).step_by(2));
@@ -68,7 +68,7 @@ impl Document {
     }
 }
 
-/// A shell that runs a script in a folder, up to its first failure, with the binary under test and
+/// Returns a shell that runs a script in a folder, up to its first failure, with the binary under test and
 /// the programs in the folder on its `PATH`, and with nothing of the machine's environment.
 ///
 /// # Panics

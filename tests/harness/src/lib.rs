@@ -56,7 +56,7 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Random bytes.
+/// Returns random bytes.
 ///
 /// # Panics
 /// If the system has none.
@@ -66,12 +66,12 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Standard, padded base64 of `bytes`, as the wire has byte strings.
+/// Encodes bytes as standard, padded base64.
 pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes behind standard, padded base64.
+/// Decodes standard, padded base64.
 ///
 /// # Panics
 /// If `text` is anything else: what the server sends must be.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// How long a test waits for a line.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Lines that a program wrote so far, and whether it may write more.
+/// The output of a program: lines so far, and whether there may be more.
 #[derive(Debug)]
 pub struct Lines {
     state: watch::Receiver<State>,
@@ -67,7 +67,7 @@ impl Lines {
 
     /// The first line that matches `wanted`, whether it was written or is still to come. `None` when
     /// the program ended without one, or wrote none for a minute: a test that waits for what never
-    /// comes fails then, instead of standing still.
+    /// comes fails then.
     pub async fn find(&self, wanted: impl Fn(&str) -> bool + Send + Sync) -> Option<String> {
         let mut state = self.state.clone();
         let there = |state: &State| state.lines.iter().find(|line| wanted(line)).cloned();
@@ -76,14 +76,14 @@ impl Lines {
         there(&state)
     }
 
-    /// Everything, once the program has ended.
+    /// Returns everything, once the program has ended.
     pub async fn all(&self) -> String {
         let mut state = self.state.clone();
         let state = state.wait_for(|state| state.ended).await;
         state.map_or_else(|_| String::new(), |state| state.lines.join("\n"))
     }
 
-    /// What was written so far.
+    /// Returns the lines that were written so far.
     pub fn so_far(&self) -> Vec<String> {
         self.state.borrow().lines.clone()
     }

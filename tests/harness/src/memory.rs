@@ -9,7 +9,7 @@ use rustix::param::page_size;
 /// What there is to be seen of a page in `/proc/<pid>/pagemap`: present, or swapped out.
 const KEPT: u64 = 0b11 << 62;
 
-/// How often `needle` is found in the memory that a process can write to: heap, stacks, statics.
+/// Counts how often `needle` is found in the memory that a process can write to: heap, stacks, statics.
 ///
 /// Read as `proc_pid_maps(5)`, `proc_pid_pagemap(5)` and `proc_pid_mem(5)` have it; the process must
 /// be dumpable, or the caller root.
@@ -20,7 +20,7 @@ pub fn occurrences(pid: u32, needle: &[u8]) -> usize {
     found(pid, needle).len()
 }
 
-/// Where `needle` is found there: the name of each mapping, or its addresses if it has none.
+/// Finds `needle` in that memory: the name of each mapping, or its addresses if it has none.
 ///
 /// # Panics
 /// As [`occurrences`].

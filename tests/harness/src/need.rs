@@ -6,12 +6,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A program that a test runs, found.
+/// An installed program that a test runs.
 #[derive(Clone, Debug)]
 pub struct Need(PathBuf);
 
 impl Need {
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -42,7 +42,7 @@ pub fn tool(name: &str, or_at: Option<&str>, what: &str) -> Option<Need> {
     found.map(Need)
 }
 
-/// How long a soak lasts: `KES_SOAK_MINUTES`, or ten minutes.
+/// Returns how long a soak lasts: `KES_SOAK_MINUTES`, or ten minutes.
 ///
 /// # Panics
 /// If the variable is not a whole number.

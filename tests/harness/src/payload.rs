@@ -29,7 +29,7 @@ enum Form {
     },
 }
 
-/// The writing end of a body that is sent piece by piece; the body ends when it is dropped.
+/// The writing end of a body that is sent in pieces. The body ends when it is dropped.
 #[derive(Debug)]
 pub struct Feed {
     pieces: mpsc::UnboundedSender<Bytes>,
@@ -70,7 +70,7 @@ impl Feed {
     /// # Panics
     /// If the request has ended.
     pub fn send(&self, piece: impl Into<Bytes>) {
-        assert!(self.try_send(piece), "the request wants its body");
+        assert!(self.try_send(piece), "the request is open");
     }
 
     /// Sends a piece; whether the request is still open.
@@ -92,7 +92,7 @@ impl Feed {
         assert!(self.was_wanted().await, "the head is sent");
     }
 
-    /// The same; whether the connection asked, instead of ending the request before that.
+    /// Waits until the connection asks for the body; whether it did, instead of ending the request before that.
     pub async fn was_wanted(&mut self) -> bool {
         (&mut self.asked).await.is_ok()
     }

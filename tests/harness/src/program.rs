@@ -17,7 +17,7 @@ use crate::need::variable;
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Finished {
     /// The exit code; `None` when a signal ended it.
@@ -49,19 +49,19 @@ pub fn kes() -> Program {
 }
 
 impl Program {
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &PathBuf {
         &self.0
     }
 
-    /// A command of it: nothing on the standard input, output to be read, killed when dropped.
+    /// Returns a command of it, with an empty standard input and output to be read. It is killed when it is dropped.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.0);
         prepare(&mut command);
         command
     }
 
-    /// Runs it to its end.
+    /// Runs it, and waits for its end.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -75,7 +75,7 @@ pub(crate) fn prepare(command: &mut Command) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
 }
 
-/// Sends a signal to a process of ours.
+/// Sends a signal to a child process.
 ///
 /// # Panics
 /// If it has ended.
@@ -111,7 +111,7 @@ pub fn raise_open_files(files: u64) {
     setrlimit(Resource::Nofile, raised).expect("up to the hard limit it may be raised");
 }
 
-/// Runs any command to its end.
+/// Runs any command, and waits for its end.
 ///
 /// # Panics
 /// If it cannot be started.

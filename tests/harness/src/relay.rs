@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Forwards connections; ended when dropped.
+/// A running relay, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -47,7 +47,7 @@ impl Relay {
         Self { address, state, _accepting: accepting }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    /// Where it forwards to.
+    /// Returns the address that it forwards to.
     pub fn target(&self) -> Option<SocketAddr> {
         self.plan(|plan| plan.target)
     }

@@ -17,7 +17,7 @@ use crate::lines::Lines;
 use crate::pki::Credential;
 use crate::program::{Finished, kes, prepare};
 
-/// A server that is up; killed when dropped.
+/// A running server. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -41,7 +41,7 @@ impl Server {
         }
     }
 
-    /// The same; how it ended if it did not come up.
+    /// Runs a command that starts a server; if it does not start, the error is how it ended.
     ///
     /// # Panics
     /// If it cannot be started at all.
@@ -70,7 +70,7 @@ impl Server {
         Ok(Self { child, stdout, stderr, address, certificate_file })
     }
 
-    /// `kes server --dev`, with its files below `folder`.
+    /// Starts `kes server --dev` with its files below `folder`.
     ///
     /// # Panics
     /// If it ends before it is up, or writes no certificate.
@@ -78,7 +78,7 @@ impl Server {
         Self::launch_dev(kes().command(), folder).await
     }
 
-    /// The same, with an environment of its own.
+    /// Starts `kes server --dev` with an environment of its own.
     ///
     /// # Panics
     /// If it ends before it is up, or writes no certificate.
@@ -98,7 +98,7 @@ impl Server {
         line.split_whitespace().nth(2).expect("a third word").to_owned()
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -112,7 +112,7 @@ impl Server {
         assert!(line.is_some(), "{words:?} is not in the log: {:#?}", self.stderr.so_far());
     }
 
-    /// Where it listens, as a URL without a path.
+    /// Returns its URL, without a path.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
@@ -122,17 +122,17 @@ impl Server {
         &self.certificate_file
     }
 
-    /// What it writes to its standard output.
+    /// Returns its standard output.
     pub fn stdout(&self) -> &Lines {
         &self.stdout
     }
 
-    /// What it writes to its standard error.
+    /// Returns its standard error.
     pub fn stderr(&self) -> &Lines {
         &self.stderr
     }
 
-    /// The process.
+    /// Returns the process id.
     ///
     /// # Panics
     /// If it has ended.
@@ -140,12 +140,12 @@ impl Server {
         self.child.id().expect("it runs")
     }
 
-    /// What it takes of the machine.
+    /// Reads its resource usage.
     pub fn figures(&self) -> Figures {
         Figures::of(self.pid())
     }
 
-    /// How to connect without a certificate.
+    /// Returns a dialer without a client certificate.
     ///
     /// # Panics
     /// If the certificate's file cannot be read.
@@ -154,7 +154,7 @@ impl Server {
         Dialer::new(self.address, root.expect("the certificate's file is there"))
     }
 
-    /// A connection of this client, h2 over TLS 1.3.
+    /// Connects as this client, with h2 over TLS 1.3.
     ///
     /// # Panics
     /// If there is none to be had.
@@ -162,7 +162,7 @@ impl Server {
         self.connect_over(credential, (Proto::H2, Tls::V13)).await
     }
 
-    /// A connection of this client.
+    /// Connects as this client, with these protocols.
     ///
     /// # Panics
     /// If there is none to be had.
@@ -201,7 +201,7 @@ impl Server {
         assert_eq!(status.code(), Some(0), "stderr: {}", self.stderr.all().await);
     }
 
-    /// Ends it as [`Self::stop`] does and gives all that it wrote: standard output, then the log.
+    /// Ends it as [`Self::stop`] does, and returns all that it wrote: standard output, then the log.
     ///
     /// # Panics
     /// If its exit code is not 0.
@@ -213,7 +213,7 @@ impl Server {
         (stdout, stderr)
     }
 
-    /// Ends it as a power failure does.
+    /// Kills it with SIGKILL.
     pub async fn kill(mut self) {
         self.signal(Signal::KILL);
         self.wait().await;

@@ -41,7 +41,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A fresh admin, an empty key directory, no policies.
+    /// Makes a setup with a new admin, an empty key directory and no policies.
     ///
     /// # Panics
     /// If the folder cannot be made.
@@ -151,27 +151,27 @@ impl Setup {
         write(&self.keys().join(name), value);
     }
 
-    /// Who may do everything.
+    /// Returns the admin's credential.
     pub fn admin(&self) -> &Credential {
         &self.admin
     }
 
-    /// The folder of everything.
+    /// Returns the folder of all files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The key directory.
+    /// Returns the key directory.
     pub fn keys(&self) -> PathBuf {
         self.folder.path().join("keys")
     }
 
-    /// The PEM file of the server's certificate.
+    /// Returns the PEM file of the server's certificate.
     pub fn certificate_file(&self) -> PathBuf {
         self.folder.path().join("server.crt")
     }
 
-    /// Writes the configuration file and gives its path.
+    /// Writes the configuration file, and returns its path.
     ///
     /// # Panics
     /// If it cannot be written.
@@ -183,7 +183,7 @@ impl Setup {
         path
     }
 
-    /// The command that starts a server on a port of its own.
+    /// Returns the command that starts a server on a free port.
     pub fn command(&self) -> Command {
         let mut command = kes().command();
         if self.is_isolated {
@@ -199,6 +199,14 @@ impl Setup {
     /// Starts a server.
     pub async fn start(&self) -> Server {
         Server::launch(self.command(), &self.certificate_file()).await
+    }
+
+    /// Starts a server, and creates a key of this name.
+    pub async fn start_with_key(&self, name: &str) -> Server {
+        let server = self.start().await;
+        let mut admin = server.connect(&self.admin).await;
+        admin.call("POST", &format!("/v1/key/create/{name}")).await.ok_empty();
+        server
     }
 
     /// Asserts that a server does not start, and says how it ended.

@@ -1,32 +1,35 @@
-//! What the audit log on the standard output costs.
+//! Measures the processor time of the audit log on standard output.
 
 use kes_harness::Credential;
 use serde_json::json;
 
 use super::Bench;
 use super::table::Row;
+use crate::candidate::{Candidate, alternate};
 use crate::load::Shape;
 use crate::operation::Operation;
-use crate::scene;
-use crate::subject::{Subject, alternate};
+use crate::scenario;
 
 const IDENTITIES: usize = 100;
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
-    let who = Credential::generate();
-    let setup =
-        |audit: &str| scene::setup(&who, IDENTITIES).with(json!({ "log": { "audit": audit } }));
+    let credential = Credential::generate();
+    let setup = |audit: &str| {
+        scenario::setup(&credential, IDENTITIES).with(json!({ "log": { "audit": audit } }))
+    };
     let setups = [setup("off"), setup("on")];
-    let off = scene::ours(bench.places, &setups[0]).await;
-    let on = scene::ours(bench.places, &setups[1]).await;
+    let off = scenario::start_kes(bench.pinning, &setups[0]).await;
+    let on = scenario::start_kes(bench.pinning, &setups[1]).await;
     on.stdout().ignore();
     let work = (Shape::BUSY, Operation::Decrypt);
-    let mut subjects =
-        [Subject::new("off", &off, &who, work).await, Subject::new("on", &on, &who, work).await];
-    alternate(&mut subjects, bench.rounds, bench.until()).await;
+    let mut candidates = [
+        Candidate::new("off", &off, &credential, work).await,
+        Candidate::new("on", &on, &credential, work).await,
+    ];
+    alternate(&mut candidates, bench.rounds, bench.until()).await;
     off.kill().await;
     on.kill().await;
-    let [off, on] = &subjects;
+    let [off, on] = &candidates;
     let added = on.over(off, |turn| turn.cpu);
     let row = Row::new("audit log on standard output: CPU added", added, "µs")
         .of((on.median(|turn| turn.cpu), off.median(|turn| turn.cpu)), "µs");

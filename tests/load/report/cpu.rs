@@ -1,12 +1,12 @@
-//! Processor time of a decrypt under load.
+//! Measures the processor time of a decrypt under load.
 
 use super::Bench;
 use super::table::Row;
-use crate::figure::text;
+use crate::candidate::{Candidate, alternate};
 use crate::load::Shape;
+use crate::number::text;
 use crate::operation::Operation;
-use crate::scene::Full;
-use crate::subject::{Subject, alternate};
+use crate::scenario::FullScenario;
 
 const RATIO_MAX: f64 = 1.25;
 
@@ -15,33 +15,33 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
 }
 
 async fn h2(bench: &Bench) -> Row {
-    let full = Full::start(bench.places).await;
-    let floor = full.floor(bench.places, false).await;
-    let together = full.floor(bench.places, true).await;
+    let full = FullScenario::start(bench.pinning).await;
+    let floor = full.floor(bench.pinning, false).await;
+    let in_one_task = full.floor(bench.pinning, true).await;
     let work = (Shape::BUSY, Operation::Decrypt);
-    let mut subjects = [
-        Subject::new("floor", &floor, &full.who, work).await,
-        Subject::new("floor, writes shared", &together, &full.who, work).await,
-        Subject::new("kes", &full.server, &full.who, work).await,
+    let mut candidates = [
+        Candidate::new("floor", &floor, &full.credential, work).await,
+        Candidate::new("floor, writes shared", &in_one_task, &full.credential, work).await,
+        Candidate::new("kes", &full.server, &full.credential, work).await,
     ];
-    alternate(&mut subjects, bench.rounds, bench.until()).await;
+    alternate(&mut candidates, bench.rounds, bench.until()).await;
     floor.kill().await;
-    together.kill().await;
+    in_one_task.kill().await;
     full.end().await;
-    let [floor, together, kes] = &subjects;
-    let stricter = text(together.median(|turn| turn.cpu), "µs");
-    let ratio = kes.ratio_to(together, |turn| turn.cpu);
+    let [floor, in_one_task, kes] = &candidates;
+    let stricter = text(in_one_task.median(|turn| turn.cpu), "µs");
+    let ratio = kes.ratio_to(in_one_task, |turn| turn.cpu);
     row("h2, 4 connections × 8 streams: CPU per decrypt", floor, kes)
         .also(format!("{ratio:.2} against the floor that shares writes ({stricter})"))
 }
 
 async fn h1(bench: &Bench) -> Row {
-    let full = Full::start(bench.places).await;
-    let floor = full.floor(bench.places, false).await;
+    let full = FullScenario::start(bench.pinning).await;
+    let floor = full.floor(bench.pinning, false).await;
     let [floor, kes] = bench.decrypts(full, floor, Shape::BUSY_H1).await;
     row("HTTP/1.1, 16 connections: CPU per decrypt", &floor, &kes)
 }
 
-fn row(what: &str, floor: &Subject, kes: &Subject) -> Row {
+fn row(what: &str, floor: &Candidate, kes: &Candidate) -> Row {
     Row::ratio(what, (kes, floor), |turn| turn.cpu, "µs").at_most(RATIO_MAX)
 }

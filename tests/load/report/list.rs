@@ -1,4 +1,4 @@
-//! A list of very many keys.
+//! Measures a listing of 100,000 keys.
 
 use std::fs;
 use std::path::Path;
@@ -10,32 +10,32 @@ use tokio::time::Instant;
 
 use super::Bench;
 use super::table::Row;
-use crate::figure::{median, millis};
+use crate::number::{median, millis};
 use crate::operation::KEY;
 use crate::process::{megabytes, reset_peak};
-use crate::scene;
+use crate::scenario;
 
 const KEYS: usize = 100_000;
 
-/// Files that one file is linked as: file systems have limits.
+/// Hard links to one file; file systems limit their number.
 const LINKS: usize = 10_000;
 
-/// Lists whose time counts.
+/// Number of listings that are measured.
 const RUNS: usize = 5;
 
-/// Folders in memory, where there are such.
+/// A file system in memory, used if it is there.
 const MEMORY: &str = "/dev/shm";
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     let is_there = Path::new(MEMORY).is_dir();
     let folder = if is_there { TempDir::new_in(MEMORY) } else { TempDir::new() };
     let folder = folder.expect("a temporary folder can be made");
-    let who = Credential::generate();
-    let setup = scene::setup(&who, 1);
-    scene::ours(bench.places, &setup).await.kill().await;
+    let credential = Credential::generate();
+    let setup = scenario::setup(&credential, 1);
+    scenario::start_kes(bench.pinning, &setup).await.kill().await;
     fill(folder.path(), &fs::read(setup.keys().join(KEY)).expect("the server has stored it"));
     let setup = setup.with(json!({ "keystore": { "fs": { "path": folder.path() } } }));
-    let server = scene::ours(bench.places, &setup).await;
+    let server = scenario::start_kes(bench.pinning, &setup).await;
     let mut admin = server.connect(setup.admin()).await;
     let before = megabytes(server.pid(), "VmRSS");
     let is_exact = reset_peak(server.pid());
@@ -59,17 +59,17 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     ]
 }
 
-/// Stores the key that many times.
+/// Stores the key under 100,000 names.
 fn fill(folder: &Path, key: &[u8]) {
-    fs::write(folder.join(KEY), key).expect("the folder is ours");
+    fs::write(folder.join(KEY), key).expect("the folder can be written to");
     let mut file = folder.join(KEY);
     for number in 1..KEYS {
         let path = folder.join(format!("{KEY}-{number:06}"));
         if number % LINKS == 0 {
-            fs::write(&path, key).expect("the folder is ours");
+            fs::write(&path, key).expect("the folder can be written to");
             file = path;
         } else {
-            fs::hard_link(&file, &path).expect("the folder is ours");
+            fs::hard_link(&file, &path).expect("the folder can be written to");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where and with what it was measured.
+//! Describes the machine and the builds that were measured.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::figure::real;
+use crate::number::float;
 use crate::process::ticks;
 
-/// A list for the page.
+/// A Markdown list for the document.
 pub(super) async fn block(profile: Option<&str>) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let values = |name: &str| {
@@ -32,7 +32,7 @@ pub(super) async fn block(profile: Option<&str>) -> String {
     rows.map(|(name, value)| format!("- {name}: {value}")).join("\n")
 }
 
-/// The commit of the working tree, and whether anything in it was changed since.
+/// The commit of the working tree, and whether the tree has uncommitted changes.
 async fn commit() -> String {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -49,7 +49,7 @@ async fn commit() -> String {
     }
 }
 
-/// What the processors did for somebody else, in ticks.
+/// Processor time of other processes and of the hypervisor (steal), in ticks.
 pub(super) struct Others {
     begin: Instant,
     total: u64,
@@ -58,7 +58,7 @@ pub(super) struct Others {
 }
 
 impl Others {
-    /// Begins to watch.
+    /// Takes the first sample.
     pub(super) fn watch() -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let numbers =
@@ -70,17 +70,18 @@ impl Others {
         Self {
             begin: Instant::now(),
             total: busy + of(3) + of(4) + of(7),
-            // What this process and those that it started and ended have used is not others'.
+            // Without the time of this process and of its children that have ended.
             used: busy.saturating_sub(ticks("self", 4)),
             stolen: of(7),
         }
     }
 
-    /// What happened since, in words.
-    pub(super) fn told(&self) -> String {
+    /// Describes in a sentence what was used since the first sample.
+    pub(super) fn summary(&self) -> String {
         let now = Self::watch();
         let total = now.total.saturating_sub(self.total).max(1);
-        let share = |now: u64, before: u64| 100.0 * real(now.saturating_sub(before)) / real(total);
+        let share =
+            |now: u64, before: u64| 100.0 * float(now.saturating_sub(before)) / float(total);
         format!(
             "Measured in {} s. Meanwhile {:.0} % of the processors' time went to other processes and \
              {:.0} % to other machines.",

@@ -1,4 +1,4 @@
-//! Resident memory: with keys in the cache, and of connections that do nothing.
+//! Measures resident memory: with keys in the cache, and of idle connections.
 
 use std::time::Duration;
 
@@ -7,28 +7,29 @@ use tokio::time::sleep;
 
 use super::Bench;
 use super::table::Row;
-use crate::figure::real;
+use crate::number::float;
 use crate::operation::{KEY, generate};
-use crate::process::{megabytes, without_locking};
-use crate::scene;
+use crate::process::{megabytes, without_memory_locking};
+use crate::scenario;
 use crate::wire::Wire;
 
-/// Keys in the cache.
+/// Number of keys in the cache.
 const KEYS: usize = 1000;
 
-/// Idle connections that count; as many are there before, which take what the start has left.
+/// Idle connections that are measured. As many are opened before, which use the memory that the
+/// start has freed.
 const CONNECTIONS: usize = 500;
 
-/// How long a server has to come to rest.
-const REST: Duration = Duration::from_millis(200);
+/// Time that a server has to become idle.
+const SETTLE_DELAY: Duration = Duration::from_millis(200);
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
-    let who = Credential::generate();
-    let setup = scene::setup(&who, 100);
-    // Makes the key.
-    scene::ours(bench.places, &setup).await.kill().await;
+    let credential = Credential::generate();
+    let setup = scenario::setup(&credential, 100);
+    // Creates the key.
+    scenario::start_kes(bench.pinning, &setup).await.kill().await;
     let names: Vec<String> = (0..KEYS).map(|number| format!("{KEY}-{number}")).collect();
-    scene::copies(&setup, &names);
+    scenario::copy_key(&setup, &names);
     let mut rows = Vec::new();
     for is_locked in [false, true] {
         if is_locked && !rustix::process::geteuid().is_root() {
@@ -36,10 +37,10 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
         }
         let server = start(bench, &setup, is_locked).await;
         let begin = megabytes(server.pid(), "VmRSS");
-        use_all(&server, &who, &names).await;
+        use_all(&server, &credential, &names).await;
         let locked = if is_locked { ", memory locked" } else { "" };
         let what = format!("resident with 1,000 keys cached{locked}");
-        let row = Row::new(&what, megabytes(server.pid(), "VmRSS"), "MB").at_most(12.0);
+        let row = Row::new(&what, megabytes(server.pid(), "VmRSS"), "MB").at_most(16.0);
         rows.push(row.also(format!("{begin:.1} MB after start")));
         server.kill().await;
     }
@@ -48,45 +49,50 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
         ("resident per idle HTTP/1.1 connection", Proto::H1, 28.0),
     ] {
         let server = start(bench, &setup, false).await;
-        rows.push(Row::new(what, idle(&server, &who, proto).await, "kB").at_most(max));
+        rows.push(Row::new(what, idle(&server, &credential, proto).await, "kB").at_most(max));
         server.kill().await;
     }
     rows
 }
 
-/// A server whose memory is locked if root may lock it, or as an ordinary user has it.
+/// Starts a server with locked memory, or with the limits of an ordinary user.
 async fn start(bench: &Bench, setup: &Setup, is_locked: bool) -> Server {
     let command = setup.command();
     let is_root = rustix::process::geteuid().is_root();
-    let command = if is_root && !is_locked { without_locking(&command) } else { command };
-    scene::started(bench.places.pin(command), setup).await
+    let command = if is_root && !is_locked { without_memory_locking(&command) } else { command };
+    scenario::start(bench.pinning.pin(command), setup).await
 }
 
-async fn use_all(server: &Server, who: &Credential, names: &[String]) {
-    let mut wire = Wire::open(&server.dial().show(who), Proto::H2).await;
+async fn use_all(server: &Server, credential: &Credential, names: &[String]) {
+    let mut wire = Wire::open(&server.dial().show(credential), Proto::H2).await;
     for name in names {
         assert_eq!(wire.send(&generate(name)).await.0, 200, "{name}");
     }
     drop(wire);
-    sleep(REST).await;
+    sleep(SETTLE_DELAY).await;
 }
 
-/// In kB.
-async fn idle(server: &Server, who: &Credential, proto: Proto) -> f64 {
+/// Measures the memory of an idle connection, in kB.
+async fn idle(server: &Server, credential: &Credential, proto: Proto) -> f64 {
     let mut open = Vec::new();
-    connections(server, who, proto, &mut open).await;
+    connections(server, credential, proto, &mut open).await;
     let before = megabytes(server.pid(), "VmRSS");
-    connections(server, who, proto, &mut open).await;
+    connections(server, credential, proto, &mut open).await;
     let after = megabytes(server.pid(), "VmRSS");
-    (after - before) * 1000.0 / real(CONNECTIONS as u64)
+    (after - before) * 1000.0 / float(CONNECTIONS as u64)
 }
 
-/// Opens connections that have had one answer.
-async fn connections(server: &Server, who: &Credential, proto: Proto, open: &mut Vec<Connection>) {
+/// Opens connections and sends one request over each.
+async fn connections(
+    server: &Server,
+    credential: &Credential,
+    proto: Proto,
+    open: &mut Vec<Connection>,
+) {
     for _ in 0..CONNECTIONS {
-        let mut connection = server.connect_over(who, (proto, Tls::V13)).await;
+        let mut connection = server.connect_over(credential, (proto, Tls::V13)).await;
         assert_eq!(connection.get("/v1/status").await.status, 200);
         open.push(connection);
     }
-    sleep(REST).await;
+    sleep(SETTLE_DELAY).await;
 }

@@ -1,7 +1,8 @@
-//! `load report`: everything that performance promises, in one run and one table.
+//! `load report`: measures every row of `docs/performance.md` in one run.
 
 mod audit;
 mod cpu;
+mod document;
 mod handshake;
 mod list;
 mod machine;
@@ -9,7 +10,6 @@ mod many;
 mod memory;
 mod open;
 mod operations;
-mod page;
 mod serial;
 mod start;
 mod storm;
@@ -21,39 +21,39 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use kes_harness::Server;
 
+use crate::candidate::{Candidate, alternate};
 use crate::load::{Shape, Until};
 use crate::operation::Operation;
-use crate::output::{note, say};
-use crate::process::Places;
-use crate::scene::Full;
-use crate::subject::{Subject, alternate};
+use crate::output::{print_progress, print_result};
+use crate::process::Pinning;
+use crate::scenario::FullScenario;
 use table::Row;
 
-/// What a quick run cuts every length by.
+/// The factor by which a quick run shortens every measurement.
 const QUICK: u32 = 5;
 
-/// What is wanted.
+/// The options of `load report`.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Whether it is the tool that is tried, not the server.
+    /// Whether measurements are shortened, to try the tool itself.
     pub(crate) is_quick: bool,
-    /// Sections, separated by commas; all of them otherwise.
+    /// Names of sections, separated by commas; all sections if none.
     pub(crate) only: Option<String>,
     /// The profile that the server was built with.
     pub(crate) profile: Option<String>,
-    /// The page whose results are replaced.
+    /// The document whose results are replaced.
     pub(crate) write: Option<PathBuf>,
 }
 
-/// How long and where everything is measured.
+/// Lengths and CPU pinning of all measurements.
 #[derive(Clone, Copy, Debug)]
 struct Bench {
-    places: Places,
-    /// A turn of one server.
+    pinning: Pinning,
+    /// Length of one turn of a candidate.
     turn: Duration,
-    /// Turns of each.
+    /// Number of turns of each candidate.
     rounds: usize,
-    /// Listings of each.
+    /// Number of listings of each candidate.
     listings: usize,
 }
 
@@ -61,7 +61,7 @@ impl Bench {
     fn new(is_quick: bool) -> Self {
         let cut = if is_quick { QUICK } else { 1 };
         Self {
-            places: Places::take(),
+            pinning: Pinning::take(),
             turn: Duration::from_millis(500) / cut,
             rounds: 10,
             listings: 40 / usize::try_from(cut).unwrap_or(1),
@@ -72,29 +72,29 @@ impl Bench {
         Until::Elapsed(self.turn)
     }
 
-    /// Lets a floor and a server of ours take turns with decrypts, then ends both.
-    async fn decrypts(&self, full: Full, floor: Server, shape: Shape) -> [Subject; 2] {
+    /// Measures decrypts of a floor and a key server in alternation, then ends both.
+    async fn decrypts(&self, full: FullScenario, floor: Server, shape: Shape) -> [Candidate; 2] {
         let work = (shape, Operation::Decrypt);
-        let mut subjects = [
-            Subject::new("floor", &floor, &full.who, work).await,
-            Subject::new("kes", &full.server, &full.who, work).await,
+        let mut candidates = [
+            Candidate::new("floor", &floor, &full.credential, work).await,
+            Candidate::new("kes", &full.server, &full.credential, work).await,
         ];
-        alternate(&mut subjects, self.rounds, self.until()).await;
+        alternate(&mut candidates, self.rounds, self.until()).await;
         floor.kill().await;
         full.end().await;
-        subjects
+        candidates
     }
 }
 
-/// Measures, prints, and writes the page.
+/// Measures, prints the table, and writes the document.
 pub(crate) async fn measure(report: &Report) {
     let others = machine::Others::watch();
     let machine = machine::block(report.profile.as_deref()).await;
     let rows = sections(&Bench::new(report.is_quick), report.only.as_deref()).await;
-    let results = format!("{machine}\n\n{}\n\n{}", table::lines(&rows), others.told());
-    say(&results);
+    let results = format!("{machine}\n\n{}\n\n{}", table::lines(&rows), others.summary());
+    print_result(&results);
     if let Some(path) = &report.write {
-        page::replace(path, &results);
+        document::replace(path, &results);
     }
 }
 
@@ -102,19 +102,19 @@ async fn sections(bench: &Bench, only: Option<&str>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, measure) in SECTIONS {
         if only.is_none_or(|only| only.split(',').any(|wanted| wanted == name)) {
-            note(&format!("measuring: {name}"));
+            print_progress(&format!("measuring: {name}"));
             rows.extend(measure(bench).await);
         }
     }
     rows
 }
 
-/// The first of these sections that there is not.
+/// Returns the first name that is not a section's.
 pub(crate) fn unknown_section(only: &str) -> Option<&str> {
     only.split(',').find(|wanted| !SECTIONS.iter().any(|(name, _)| name == wanted))
 }
 
-/// A part of the table, with servers of its own.
+/// A part of the table, measured on servers of its own.
 type Section = (&'static str, for<'a> fn(&'a Bench) -> BoxFuture<'a, Vec<Row>>);
 
 const SECTIONS: [Section; 11] = [

@@ -1,30 +1,31 @@
-//! What each operation costs.
+//! Measures the processor time of each operation.
 
 use super::Bench;
 use super::table::Row;
-use crate::figure::text;
+use crate::candidate::{Candidate, alternate};
 use crate::load::Shape;
+use crate::number::text;
 use crate::operation::Operation;
-use crate::scene::Full;
-use crate::subject::{Subject, alternate};
+use crate::scenario::FullScenario;
 
-/// What a status may cost, in microseconds: those who look at servers ask for it all the time.
+/// Target of a status request in microseconds; monitoring sends it often.
 const STATUS_MAX: f64 = 12.0;
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
-    let full = Full::start(bench.places).await;
-    let mut subjects = Vec::new();
+    let full = FullScenario::start(bench.pinning).await;
+    let mut candidates = Vec::new();
     for operation in Operation::ALL {
         let work = (Shape::BUSY, operation);
-        subjects.push(Subject::new(operation.name(), &full.server, &full.who, work).await);
+        candidates
+            .push(Candidate::new(operation.name(), &full.server, &full.credential, work).await);
     }
-    alternate(&mut subjects, bench.rounds / 2, bench.until()).await;
+    alternate(&mut candidates, bench.rounds / 2, bench.until()).await;
     full.end().await;
-    let row = |subject: &Subject| {
-        let what = format!("h2, 4 × 8: CPU per {}", subject.name());
-        let rate = text(subject.total.rate(), "requests a second");
-        let row = Row::new(&what, subject.median(|turn| turn.cpu), "µs").also(rate);
-        if subject.name() == Operation::Status.name() { row.at_most(STATUS_MAX) } else { row }
+    let row = |candidate: &Candidate| {
+        let what = format!("h2, 4 × 8: CPU per {}", candidate.name());
+        let rate = text(candidate.total.rate(), "requests a second");
+        let row = Row::new(&what, candidate.median(|turn| turn.cpu), "µs").also(rate);
+        if candidate.name() == Operation::Status.name() { row.at_most(STATUS_MAX) } else { row }
     };
-    subjects.iter().map(row).collect()
+    candidates.iter().map(row).collect()
 }

@@ -1,27 +1,27 @@
-//! One request after the other, as a listing of encrypted objects sends them.
+//! Measures one request at a time, as a listing of encrypted objects sends them.
 
 use super::Bench;
 use super::table::Row;
+use crate::candidate::{Candidate, alternate};
 use crate::load::{Shape, Until};
 use crate::operation::Operation;
-use crate::scene::Full;
-use crate::subject::{Subject, alternate};
+use crate::scenario::FullScenario;
 
-/// Objects of a listing.
+/// Number of objects in a listing.
 const LISTING: usize = 1000;
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
-    let full = Full::start(bench.places).await;
-    let floor = full.floor(bench.places, false).await;
+    let full = FullScenario::start(bench.pinning).await;
+    let floor = full.floor(bench.pinning, false).await;
     let work = (Shape::SERIAL, Operation::Decrypt);
-    let mut subjects = [
-        Subject::new("floor", &floor, &full.who, work).await,
-        Subject::new("kes", &full.server, &full.who, work).await,
+    let mut candidates = [
+        Candidate::new("floor", &floor, &full.credential, work).await,
+        Candidate::new("kes", &full.server, &full.credential, work).await,
     ];
-    alternate(&mut subjects, bench.listings, Until::Sent(LISTING)).await;
+    alternate(&mut candidates, bench.listings, Until::Sent(LISTING)).await;
     floor.kill().await;
     full.end().await;
-    let [floor, kes] = &subjects;
+    let [floor, kes] = &candidates;
     let both = (kes, floor);
     vec![
         Row::ratio("h2, one request at a time: p50", both, |turn| turn.p50, "µs").at_most(1.10),

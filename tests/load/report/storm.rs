@@ -1,4 +1,4 @@
-//! All clients come at once, while one that is there already goes on working.
+//! Measures a client's latency while 1,000 other clients connect at the same time.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,42 +10,42 @@ use tokio::time::Instant;
 
 use super::Bench;
 use super::table::Row;
-use crate::beside;
-use crate::figure::{median, millis, text};
+use crate::background;
 use crate::latency::Latencies;
-use crate::load::{Load, Shape, Tally, Until};
+use crate::load::{Counters, Load, Shape, Until};
+use crate::number::{median, millis, text};
 use crate::operation::{KEY, Operation};
-use crate::scene::Full;
+use crate::scenario::FullScenario;
 
 const CLIENTS: usize = 1000;
 
-/// Storms on each server; the median counts.
+/// Number of storms on each server; the result is the median.
 const STORMS: usize = 3;
 
-/// What the client that is measured does between looks at whether the storm is over.
+/// How often the measured client checks whether the storm is over.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// The storm's clients give way to the one that is measured.
-const GIVES_WAY: i32 = 19;
+/// Scheduling priority of the storm's clients: below the measured client.
+const NICENESS: i32 = 19;
 
-/// What a storm gave.
-struct Outcome {
+/// The latencies before and during a storm, and its length.
+struct StormResult {
     before: Latencies,
     during: Latencies,
     took: Duration,
 }
 
 pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
-    let full = Full::start(bench.places).await;
-    let bare = full.floor(bench.places, false).await;
+    let full = FullScenario::start(bench.pinning).await;
+    let bare = full.floor(bench.pinning, false).await;
     let (mut kes, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..STORMS {
-        floor.push(storm(bench, &bare, &full.who).await);
-        kes.push(storm(bench, &full.server, &full.who).await);
+        floor.push(storm(bench, &bare, &full.credential).await);
+        kes.push(storm(bench, &full.server, &full.credential).await);
     }
     bare.kill().await;
     full.end().await;
-    let row = |what: &str, unit: &str, of: fn(&Outcome) -> f64| {
+    let row = |what: &str, unit: &str, of: fn(&StormResult) -> f64| {
         let (kes, floor) = (median(kes.iter().map(of)), median(floor.iter().map(of)));
         Row::new(what, kes / floor, "").of((kes, floor), unit)
     };
@@ -63,25 +63,25 @@ pub(super) async fn measure(bench: &Bench) -> Vec<Row> {
     ]
 }
 
-async fn storm(bench: &Bench, server: &Server, who: &Credential) -> Outcome {
-    let dialer = server.dial().show(who);
+async fn storm(bench: &Bench, server: &Server, credential: &Credential) -> StormResult {
+    let dialer = server.dial().show(credential);
     let requests = Operation::Decrypt.requests(&dialer, Proto::H2).await;
     let decrypt = requests[0].text();
     let mut probe = Load::open(&dialer, Shape::SERIAL, requests).await;
     probe.run(bench.until()).await;
     let before = probe.run(Until::Elapsed(bench.turn * 4)).await;
-    let mut during = Tally::new();
-    let storm = beside::run(GIVES_WAY, clients(dialer, decrypt.into()));
+    let mut during = Counters::new();
+    let storm = background::run(NICENESS, clients(dialer, decrypt.into()));
     while !storm.is_finished() {
         during.add(&probe.run(Until::Elapsed(SLICE)).await);
     }
     let (took, failures) = storm.join().expect("the clients do not panic");
     assert!(failures.is_empty(), "{} failures, such as {:?}", failures.len(), failures.first());
-    assert_eq!(before.failed + during.failed, 0, "the client that was there before");
-    Outcome { before: before.latencies, during: during.latencies, took }
+    assert_eq!(before.failed + during.failed, 0, "failures of the measured client");
+    StormResult { before: before.latencies, during: during.latencies, took }
 }
 
-/// How long until all had their answers, and what went wrong.
+/// Runs the storm's clients; returns the time until all were answered, and the errors.
 async fn clients(dialer: Dialer, decrypt: Arc<str>) -> (Duration, Vec<String>) {
     let begin = Instant::now();
     let mut clients = JoinSet::new();
@@ -91,13 +91,13 @@ async fn clients(dialer: Dialer, decrypt: Arc<str>) -> (Duration, Vec<String>) {
             async move { client(&dialer, &decrypt).await.map_err(|error| error.to_string()) },
         );
     }
-    // Nobody leaves before all have been answered.
+    // All connections stay open until every client is answered.
     let done = clients.join_all().await;
     let took = begin.elapsed();
     (took, done.into_iter().filter_map(Result::err).collect())
 }
 
-/// Connects and decrypts.
+/// Connects and sends one decrypt.
 async fn client(
     dialer: &Dialer,
     decrypt: &str,

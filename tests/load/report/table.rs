@@ -1,11 +1,11 @@
-//! The table.
+//! Formats the table of results.
 
-use crate::figure::text;
-use crate::subject::{Subject, Turn};
+use crate::candidate::{Candidate, Turn};
+use crate::number::text;
 
 const HEAD: [&str; 7] = ["what", "kes", "against", "result", "target", "", "also"];
 
-/// A result, with its target if there is one.
+/// A row of the table: a result, and its target if it has one.
 #[derive(Debug)]
 pub(super) struct Row {
     what: String,
@@ -18,7 +18,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A figure of ours.
+    /// A figure of the key server.
     pub(super) fn new(what: &str, value: f64, unit: &'static str) -> Self {
         Self {
             what: what.to_owned(),
@@ -31,17 +31,17 @@ impl Row {
         }
     }
 
-    /// What came out of a comparison: ours, and the other's.
+    /// Adds the two figures of a comparison: the key server's and the other's.
     pub(super) fn of(mut self, (kes, against): (f64, f64), unit: &str) -> Self {
         self.kes = text(kes, unit);
         self.against = text(against, unit);
         self
     }
 
-    /// A ratio of two servers that took turns.
+    /// The ratio of two candidates that were measured in alternation.
     pub(super) fn ratio(
         what: &str,
-        (kes, against): (&Subject, &Subject),
+        (kes, against): (&Candidate, &Candidate),
         of: fn(&Turn) -> f64,
         unit: &str,
     ) -> Self {
@@ -49,12 +49,12 @@ impl Row {
             .of((kes.median(of), against.median(of)), unit)
     }
 
-    /// The most that it should be.
+    /// Sets the target: the largest value that meets it.
     pub(super) fn at_most(self, max: f64) -> Self {
         Self { max: Some(max), ..self }
     }
 
-    /// What else is worth knowing.
+    /// Sets the text of the column "also".
     pub(super) fn also(self, also: String) -> Self {
         Self { also, ..self }
     }
@@ -77,7 +77,7 @@ fn bound(max: f64, unit: &str) -> String {
     if unit.is_empty() { format!("{max:.2}") } else { format!("{max} {unit}") }
 }
 
-/// In Markdown, with its columns in line.
+/// Formats the rows as a Markdown table with aligned columns.
 pub(super) fn lines(rows: &[Row]) -> String {
     let cells: Vec<[String; 7]> = rows.iter().map(Row::cells).collect();
     let head = HEAD.map(str::to_owned);

@@ -1,4 +1,4 @@
-//! `kes identity`.
+//! The command `kes identity`.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::command::new_identity;
 use crate::exit::Failure;
 use crate::input;
 use crate::mask;
-use crate::material::{self, Source};
+use crate::material::{self, Input};
 use crate::output::Output;
 
-/// Makes identities, or prints whose they are.
+/// Creates identities, or prints the identity of an API key or a certificate.
 pub(crate) fn run(
     args: IdentityArgs,
     environment: &dyn Environment,
     output: &Output,
 ) -> Result<(), Failure> {
     match (args.command, args.credential) {
-        (Some(_), Some(_)) => Err(Failure::usage("a command stands behind an API key or a file")
+        (Some(_), Some(_)) => Err(Failure::usage("a command follows an API key or a file")
             .hint("'kes identity --help' lists what goes together")),
         (Some(IdentityCommand::New(mut new)), None) => {
             new.json |= args.json;
@@ -38,7 +38,7 @@ pub(crate) fn run(
     }
 }
 
-/// The identity alone.
+/// The JSON of an identity.
 #[derive(Serialize)]
 struct IdentityJson {
     identity: Identity,
@@ -52,14 +52,14 @@ fn show(credential: &Secret, json: bool, output: &Output) -> Result<(), Failure>
     output.bare(&identity.to_string())
 }
 
-/// The identity of an API key, or of what a file or standard input holds.
+/// Computes the identity of an API key, or of the content of a file or standard input.
 fn identity_of(credential: &Secret, output: &Output) -> Result<Identity, Failure> {
     let text = std::str::from_utf8(credential.expose()).unwrap_or_default();
     if let Some(identity) = of_api_key(credential) {
         return identity;
     }
     if text == input::STANDARD_INPUT {
-        let source = Source::StandardInput;
+        let source = Input::StandardInput;
         let contents = input::standard("API key or certificate: ");
         let contents = contents.map_err(|error| source.about(Failure::new(error)))?;
         return of_contents(source, &contents, output);
@@ -69,10 +69,10 @@ fn identity_of(credential: &Secret, output: &Output) -> Result<Identity, Failure
         File::open(text).and_then(|file| input::all(file, input::BYTES_MAX)).map_err(|error| {
             Failure::new(error).context("neither an API key nor a file that can be read")
         })?;
-    of_contents(Source::File(Path::new(text)), &contents, output)
+    of_contents(Input::File(Path::new(text)), &contents, output)
 }
 
-/// None if the text does not look like an API key.
+/// Parses an API key; `None` if the text does not look like one.
 fn of_api_key(text: &Secret) -> Option<Result<Identity, Failure>> {
     let trimmed = std::str::from_utf8(text.expose()).unwrap_or_default().trim();
     let key = trimmed.parse::<ApiKey>().map_err(Failure::new);
@@ -80,12 +80,8 @@ fn of_api_key(text: &Secret) -> Option<Result<Identity, Failure>> {
     (key.is_ok() || is_meant).then(|| key.map(|key| key.identity()))
 }
 
-/// The identity of an API key, or of the first certificate.
-fn of_contents(
-    source: Source<'_>,
-    contents: &Secret,
-    output: &Output,
-) -> Result<Identity, Failure> {
+/// Computes the identity of an API key, or of the first certificate.
+fn of_contents(source: Input<'_>, contents: &Secret, output: &Output) -> Result<Identity, Failure> {
     if let Some(identity) = of_api_key(contents) {
         return identity.map_err(|failure| source.about(failure));
     }
@@ -94,7 +90,7 @@ fn of_contents(
     let certificate = certificate_identity(first);
     let certificate = certificate.map_err(|error| source.about(Failure::new(error)))?;
     if certificate.is_ca {
-        output.warn("a server does not take a certificate authority's certificate for a client's");
+        output.warn("this is a CA's certificate, which a server does not accept from a client");
     }
     Ok(certificate.identity)
 }

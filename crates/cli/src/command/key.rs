@@ -1,4 +1,4 @@
-//! `kes key`.
+//! The command `kes key`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Manages and uses keys.
+/// Creates, lists and uses keys.
 pub(crate) async fn run(
     command: KeyCommand,
     environment: &dyn Environment,
@@ -46,7 +46,10 @@ pub(crate) async fn run(
             let page = connection.client.list_keys(&pattern).await;
             let page = page.map_err(|error| connection.explain(error))?;
             if !page.continue_at.is_empty() {
-                output.warn(&format!("there are more keys, from '{}' on", page.continue_at));
+                output.warn(&format!(
+                    "the list is not complete, more keys follow from '{}' on",
+                    page.continue_at
+                ));
             }
             if client.json {
                 return output.json(&page.names);
@@ -59,7 +62,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Stops at the first key that cannot be created; the ones before it are.
+/// Creates keys and stops at the first error.
 async fn create(connection: &Connection, names: &[KeyName]) -> Result<(), Failure> {
     for name in names {
         let created = connection.client.create_key(name).await;

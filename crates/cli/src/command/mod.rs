@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The commands, one file each.
 
 mod identity;
 mod key;
@@ -13,13 +13,13 @@ use crate::args::Command;
 use crate::exit::Failure;
 use crate::output::Output;
 
-const UPDATE: &str = "a program does not replace itself here: install the new release the way this \
-                      one was installed, by package, image or file";
+const UPDATE: &str = "kes does not update itself: install the new release in the same way as this \
+                      one, as a package, an image or a file";
 
 const MIGRATE: &str = "keys are not migrated to MinKMS, and not yet between key stores: to move to a \
                        key store of the same kind, copy its entries with its own tools";
 
-/// Carries out a command.
+/// Runs a command.
 pub(crate) fn run(
     command: Command,
     environment: &dyn Environment,
@@ -40,12 +40,12 @@ pub(crate) fn run(
     }
 }
 
-/// Waits for a client's work. One thread is enough for it.
+/// Runs the work of a client on the current thread.
 fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
     let result = runtime.block_on(work);
-    // A name that is still being looked up is waited for no longer.
+    // Name lookups that are still running are not waited for.
     runtime.shutdown_background();
     Ok(result)
 }

@@ -1,4 +1,4 @@
-//! `kes identity new`.
+//! The command `kes identity new`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use kes_config::Environment;
 use kes_crypto::pem;
-use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate, Random};
-use kes_types::{Clock as _, Identity, Secret, SystemClock};
+use kes_crypto::{ApiKey, CertificateRequest, IssuedCertificate};
+use kes_types::{Clock as _, Identity, Random, Secret, SystemClock};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -15,35 +15,28 @@ use crate::args::{KeyEncryption, NewIdentityArgs};
 use crate::connect;
 use crate::exit::Failure;
 use crate::input;
-use crate::material::Source;
+use crate::material::Input;
 use crate::output::Output;
 use crate::pair::{self, NewFile, PairError};
 use crate::password;
 
-/// A new API key.
+/// The JSON of a new identity: an API key, and the files that were written for it.
 #[derive(Serialize)]
-struct ApiKeyJson<'a> {
+struct IdentityJson<'a> {
+    #[serde(flatten)]
+    files: Option<Files<'a>>,
     api_key: &'a str,
     identity: Identity,
 }
 
-/// New files, and the API key that they stand for.
-#[derive(Serialize)]
-struct FilesJson<'a> {
-    key: &'a Path,
-    cert: &'a Path,
-    api_key: &'a str,
-    identity: Identity,
-}
-
-/// The files of a key and its certificate.
-#[derive(Clone, Copy)]
+/// The files of a private key and its certificate.
+#[derive(Clone, Copy, Serialize)]
 struct Files<'a> {
     key: &'a Path,
     cert: &'a Path,
 }
 
-/// Makes an API key, and files for it where they are named.
+/// Creates an API key, and the files for it if they are named.
 pub(crate) fn run(
     args: NewIdentityArgs,
     random: &dyn Random,
@@ -52,7 +45,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let key = match &args.api_key {
         Some(text) if text.expose() == input::STANDARD_INPUT.as_bytes() => {
-            let about = |failure: Failure| Source::StandardInput.about(failure);
+            let about = |failure: Failure| Input::StandardInput.about(failure);
             let text = input::standard("API key: ").map_err(|error| about(Failure::new(error)))?;
             connect::api_key(&text).map_err(about)?
         }
@@ -62,11 +55,12 @@ pub(crate) fn run(
     let files = args.key.as_deref().zip(args.cert.as_deref());
     let files = files.map(|(key, cert)| Files { key, cert });
     if let Some(files) = files {
-        // Before anybody is asked for a password.
+        // Checked before the command asks for a password.
         pair::check([files.key, files.cert], args.force).map_err(refused)?;
         for name in args.dns.iter().filter(|name| name.parse::<IpAddr>().is_ok()) {
-            output
-                .warn(&format!("clients do not look for an address under --dns: use --ip {name}"));
+            output.warn(&format!(
+                "clients do not look for IP addresses among DNS names: use --ip {name}"
+            ));
         }
         let password = match args.encrypt {
             Some(_) => Some(password::of_new(args.password_file.as_deref(), environment, output)?),
@@ -133,18 +127,16 @@ fn show(
 ) -> Result<(), Failure> {
     let (text, identity) = (key.text(), key.identity());
     let api_key = std::str::from_utf8(text.expose()).map_err(Failure::new)?;
-    match files {
-        Some(Files { key, cert }) if json => {
-            output.json(&FilesJson { key, cert, api_key, identity })
-        }
-        None if json => output.json(&ApiKeyJson { api_key, identity }),
-        files => output.line(&text_of(api_key, identity, files, output)),
+    if json {
+        return output.json(&IdentityJson { files, api_key, identity });
     }
+    output.line(&text_of(api_key, identity, files, output))
 }
 
-/// What people read and scripts cut to pieces: the API key and the identity stand alone on their
-/// lines, after an empty one, each under a heading that is there once. The command at the end has a
-/// blank more; the API key is not in it.
+/// Formats the output, which scripts parse.
+///
+/// The API key and the identity have lines of their own, after an empty line and a heading that occurs once.
+/// The command at the end is indented by one blank more and does not contain the API key.
 fn text_of(
     api_key: &str,
     identity: Identity,
@@ -176,10 +168,10 @@ fn text_of(
     ))
 }
 
-/// A path as a shell takes it, in quotes where it needs them.
+/// Quotes a path for a shell where this is necessary.
 fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
-    // A flag otherwise.
+    // Otherwise it would be a flag.
     let path = if path.starts_with('-') { Cow::Owned(format!("./{path}")) } else { path };
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     if !path.is_empty() && path.chars().all(is_plain) {
@@ -194,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_quoted_for_a_shell_where_it_would_read_them_otherwise() {
+    fn paths_are_quoted_for_a_shell_where_it_is_necessary() {
         for (path, expected) in [
             ("a/b-1.crt", "a/b-1.crt"),
             ("my cert.crt", "'my cert.crt'"),

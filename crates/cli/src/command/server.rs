@@ -1,4 +1,4 @@
-//! `kes server`.
+//! The command `kes server`.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::compose::{self, IgnoredSignals};
 use crate::dev;
 use crate::exit::Failure;
 
-/// How long threads that do not end are waited for.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// The timeout for the end of threads.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs a server until a signal ends it.
 pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
     let locking = compose::protect_memory(args.dev)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
-    // Before the configuration is read, which takes as long as its files do.
+    // Signals are caught before the configuration is read, which can take long.
     let ignored = {
         let _runtime = runtime.enter();
         IgnoredSignals::catch().map_err(Failure::new)?
@@ -41,12 +41,12 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Failure> {
         }
     };
     let result = runtime.block_on(compose::run(start, ignored));
-    // A thread that hangs in a file system or on standard output does not keep the process.
-    runtime.shutdown_timeout(LAST_WAIT);
+    // A thread that hangs in a file system or on standard output must not keep the process running.
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
     result
 }
 
-/// The proxies of the environment.
+/// Reads the proxies of the environment.
 fn proxies(environment: &dyn kes_config::Environment) -> Result<Proxies, Failure> {
     let variables = kes_config::ProxyVariables::read(environment);
     let variables = variables.map_err(|error| Failure::new(error).context("HTTPS_PROXY"))?;

@@ -1,4 +1,4 @@
-//! `kes status`.
+//! The command `kes status`.
 
 use futures_util::future::join_all;
 use kes_client::{Client, ClientError};
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output::Output;
 use crate::report::{Expiry, Report};
 
-/// Shows the status of every server. It is a failure if one of them gives none, or has no key store.
+/// Shows the status of every server; fails if a server does not respond or has no usable key store.
 pub(crate) async fn run(
     args: StatusArgs,
     environment: &dyn Environment,
@@ -25,21 +25,22 @@ pub(crate) async fn run(
     conclude(reports)
 }
 
-/// A server's report, and why it is not complete.
+/// The report of a server, and the reason why it is not complete.
 type Asked = (Report, Option<Failure>);
 
-/// Asks one server; the client's time limits bound it.
+/// Requests the status of one server; the timeouts of the client apply.
 async fn ask(client: Client, api: bool, connection: &Connection, clock: &dyn Clock) -> Asked {
     let mut report = Report::new(client.endpoints().iter().map(ToString::to_string).collect());
     let begin = clock.monotonic();
     let answer = client.status().await;
-    report.latency = clock.monotonic().saturating_duration_since(begin);
+    let latency = clock.monotonic().saturating_duration_since(begin);
     let mut failure = None;
     match answer {
         Ok(answer) => {
             let certificate = answer.certificate.as_deref();
             report.certificate = certificate.and_then(|der| Expiry::of(der, clock.now()));
             report.status = Some(answer.status);
+            report.latency = u64::try_from(latency.as_nanos()).ok();
         }
         Err(error) => failure = Some(error),
     }
@@ -53,7 +54,7 @@ async fn ask(client: Client, api: bool, connection: &Connection, clock: &dyn Clo
     (report, failure.map(|error| connection.explain(error)))
 }
 
-/// What became of a call to a single server, without its address.
+/// Formats the error of a call to a single server, without its address.
 fn reason(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable(attempts) | ClientError::Tls(attempts) => {
@@ -69,11 +70,10 @@ fn reason(error: &ClientError) -> String {
 
 fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Failure> {
     if args.json {
-        let [(report, _)] = reports else {
-            let reports = reports.iter().map(|(report, _)| report.to_json());
-            return output.json(&reports.collect::<Vec<_>>());
+        return match reports {
+            [(report, _)] => output.json(report),
+            _ => output.json(&reports.iter().map(|(report, _)| report).collect::<Vec<_>>()),
         };
-        return output.json(&report.to_json());
     }
     for (index, (report, _)) in reports.iter().enumerate() {
         if args.short {
@@ -95,7 +95,7 @@ fn show(reports: &[Asked], args: &StatusArgs, output: &Output) -> Result<(), Fai
     Ok(())
 }
 
-/// Success if every server can do its work; else what is wrong with each of the others.
+/// Returns success if every server is usable, otherwise the problems of the others.
 fn conclude(mut reports: Vec<Asked>) -> Result<(), Failure> {
     if let [(_, failure)] = reports.as_mut_slice()
         && let Some(failure) = failure.take()

@@ -1,4 +1,4 @@
-//! The files of a client's private key and certificate, and those of trusted certificates.
+//! Tests of the files of a client's private key and certificate, and of trusted certificates.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ fn pem() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem")
 }
 
-/// What is said of a key file and a certificate file.
+/// The error about a key file and a certificate file.
 fn refused(key: &str, cert: &str) -> String {
     let environment = [("MINIO_KES_KEY_FILE", key), ("MINIO_KES_CERT_FILE", cert)];
     let answer = kes_in(&pem(), &environment, &["key", "ls", "-k", "-s", "127.0.0.1:1"]);
@@ -30,7 +30,7 @@ fn files_that_go_together_are_taken() {
 }
 
 #[test]
-fn keys_that_tls_does_not_take_are_told_with_those_that_it_takes() {
+fn keys_that_tls_does_not_take_are_reported_with_those_that_it_takes() {
     for (name, algorithm) in [
         ("rsa-1024", "RSA of 1024 bits"),
         ("ed448", "Ed448"),
@@ -48,7 +48,7 @@ fn keys_that_tls_does_not_take_are_told_with_those_that_it_takes() {
 }
 
 #[test]
-fn other_forms_are_told_with_the_command_that_makes_pem_of_them() {
+fn other_forms_are_reported_with_the_command_that_makes_pem_of_them() {
     for (file, holds, command) in [
         ("p256-key.der", "a private key in DER", "openssl pkey -inform der -in FILE -out NEW"),
         ("p256.p12", "a PKCS#12 archive", "openssl pkcs12 -in FILE -nocerts -nodes -out NEW"),
@@ -73,7 +73,7 @@ fn other_forms_are_told_with_the_command_that_makes_pem_of_them() {
 }
 
 #[test]
-fn files_that_are_no_pair_are_told_with_their_names() {
+fn files_that_are_no_pair_are_reported_with_their_names() {
     for key in ["p256-other.key", "rsa.key", "ed25519.key"] {
         assert_eq!(
             refused(key, "p256.cert"),
@@ -97,7 +97,7 @@ fn files_that_are_no_pair_are_told_with_their_names() {
 }
 
 #[test]
-fn p521_keys_that_are_no_pair_are_told_with_their_names_too() {
+fn keys_on_p521_that_are_no_pair_are_reported_with_their_names_too() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("other.key");
     let mut command = Command::new("openssl");
@@ -115,7 +115,7 @@ fn p521_keys_that_are_no_pair_are_told_with_their_names_too() {
 }
 
 #[test]
-fn what_is_not_known_is_told_with_what_pem_looks_like() {
+fn what_is_not_known_is_reported_with_what_pem_looks_like() {
     let error = refused("README.md", "p256.cert");
     assert!(
         error.starts_with("Error: 'README.md': no private key can be taken from it"),
@@ -133,7 +133,7 @@ fn what_is_not_known_is_told_with_what_pem_looks_like() {
 #[test]
 fn without_a_terminal_the_variable_of_the_password_is_named() {
     let key = "../../../crypto/tests/fixtures/ed25519-pbkdf2-sha256-aes256.pem";
-    // Without a controlling terminal nobody can be asked; with one this would wait for a person.
+    // Without a controlling terminal no password can be read; with one this test would wait for input.
     let mut command = Command::new("setsid");
     command.args(["--wait", env!("CARGO_BIN_EXE_kes"), "key", "ls", "-k"]);
     command.current_dir(pem()).env_clear().stdin(Stdio::null());
@@ -153,6 +153,6 @@ fn a_server_without_trust_is_answered_with_minio_s_variable_first() {
     let answer = kes_in(&pem(), &environment, &["key", "ls"]);
     assert_eq!(answer.code, Some(1));
     let hint = "\nHint: trust the server's certificate with MINIO_KMS_KES_CAPATH=<file> or \
-                SSL_CERT_FILE=<file>, or do without verification (-k)\n";
+                SSL_CERT_FILE=<file>, or switch verification off (-k)\n";
     assert!(answer.err.ends_with(hint), "{}", answer.err);
 }

@@ -1,4 +1,4 @@
-//! What is said of a configuration that cannot be served from.
+//! Tests of the errors about an invalid configuration.
 
 use std::fs;
 

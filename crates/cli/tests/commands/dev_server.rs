@@ -1,4 +1,4 @@
-//! Commands against a server that was started with `--dev`.
+//! Tests of commands with a development server.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -15,7 +15,7 @@ struct DevServer {
     endpoint: String,
     api_key: String,
     certificate: String,
-    /// Where it writes its credentials.
+    /// The folder of its credentials.
     _folder: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl DevServer {
         server
     }
 
-    /// Runs a command as the admin, with everything from the environment.
+    /// Runs a command as the admin, with all settings from the environment.
     fn kes(&self, arguments: &[&str]) -> Answer {
         let environment = [
             ("MINIO_KES_SERVER", self.endpoint.as_str()),
@@ -101,7 +101,7 @@ fn keys_are_created_listed_and_used() {
 }
 
 #[test]
-fn the_status_is_told_to_people_and_to_scripts() {
+fn the_status_is_reported_to_people_and_to_scripts() {
     let server = DevServer::start();
     let Answer { code, out, err } = server.kes(&["status"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -116,8 +116,8 @@ fn the_status_is_told_to_people_and_to_scripts() {
 #[test]
 fn a_refusal_says_what_could_be_done_about_it() {
     let server = DevServer::start();
-    let nobody = "kes:v1:AGaV6VXHasF0FnaB60WdCOeTZ8eTIDikL4zlN16c8NAs";
-    let Answer { code, err, .. } = server.kes(&["key", "ls", "-a", nobody]);
+    let unknown = "kes:v1:AGaV6VXHasF0FnaB60WdCOeTZ8eTIDikL4zlN16c8NAs";
+    let Answer { code, err, .. } = server.kes(&["key", "ls", "-a", unknown]);
     assert_eq!(code, Some(1));
     assert!(err.starts_with("Error: not authorized: insufficient permissions (403)\nHint: "));
     assert!(err.contains("ea9826089311fe44d7590408ede9150f7c637b6cab0a91ee6fe1aa5d9fb366f6"));

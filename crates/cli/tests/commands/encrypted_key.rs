@@ -1,4 +1,4 @@
-//! `kes identity new --encrypt`.
+//! Tests of `kes identity new --encrypt`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,8 +19,8 @@ fn new(folder: &TempDir, environment: &[(&str, &str)], arguments: &[&str]) -> An
     kes_in(folder.path(), environment, &[&NEW[..], arguments].concat())
 }
 
-/// The text of the key file, which must be for its owner alone and decrypt with this password to the
-/// API key that was shown.
+/// Returns the text of the key file, which must be readable by its owner only and decrypt with this password
+/// to the API key that was printed.
 fn key_of(folder: &TempDir, answer: &Answer, password: &[u8]) -> String {
     assert_eq!(answer.code, Some(0), "{}", answer.err);
     let path = folder.path().join("d.key");
@@ -86,7 +86,7 @@ fn a_password_file_that_others_can_read_is_warned_about() {
         write(&folder, PASSWORD, mode);
         let answer = new(&folder, &[], &["--encrypt", "--password-file", "password"]);
         key_of(&folder, &answer, PASSWORD.as_bytes());
-        assert!(answer.err.starts_with("Warning: others can read the password in 'password'"));
+        assert!(answer.err.starts_with("Warning: other users can read the password in 'password'"));
     }
 }
 
@@ -115,7 +115,7 @@ fn passwords_that_are_empty_missing_or_too_long_are_refused() {
 #[test]
 fn without_a_terminal_it_is_said_how_a_script_gives_a_password() {
     let folder = tempfile::tempdir().unwrap();
-    // Without a controlling terminal nobody can be asked; with one this would wait for a person.
+    // Without a controlling terminal no password can be read; with one this test would wait for input.
     let mut command = Command::new("setsid");
     command.args(["--wait", env!("CARGO_BIN_EXE_kes")]).args(NEW).arg("--encrypt");
     command.current_dir(folder.path()).stdin(std::process::Stdio::null());

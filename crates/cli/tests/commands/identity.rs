@@ -1,4 +1,4 @@
-//! `kes identity`.
+//! Tests of `kes identity`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -86,7 +86,7 @@ fn of_may_be_left_out() {
     assert!(misspelt.err.contains("Hint: 'kes identity --help'"), "{}", misspelt.err);
 }
 
-/// What stands under a heading: a line alone, after an empty one and before one.
+/// Returns the value under a heading: a line between two empty lines.
 fn under<'a>(heading: &str, out: &'a str) -> &'a str {
     let lines: Vec<_> = out.lines().collect();
     let headings: Vec<_> =
@@ -95,13 +95,13 @@ fn under<'a>(heading: &str, out: &'a str) -> &'a str {
     let [_, "", value, ""] = lines[at..at + 4] else { panic!("{out}") };
     let value = value.strip_prefix("   ").unwrap();
     assert!(!value.contains(char::is_whitespace), "{value}");
-    // Elsewhere it is in commands only.
+    // Otherwise it occurs in commands only.
     let is_elsewhere = |line: &&&str| line.contains(value) && !line.starts_with("    ");
     assert_eq!(lines.iter().filter(is_elsewhere).count(), 1, "{out}");
     value
 }
 
-/// The commands, indented by four blanks between empty lines; the last one is the last line.
+/// Returns the commands, which are indented by four blanks between empty lines; the last one is the last line.
 fn commands(out: &str) -> Vec<&str> {
     let last = out.lines().next_back().unwrap();
     assert!(last.starts_with("    "), "{out}");
@@ -110,7 +110,7 @@ fn commands(out: &str) -> Vec<&str> {
     commands
 }
 
-/// Runs a command as a shell reads it.
+/// Runs a command line, split into words as a shell does.
 fn shell(folder: &Path, line: &str) -> Answer {
     let line = line.strip_prefix("kes ").unwrap();
     let line = format!("{} {line}", env!("CARGO_BIN_EXE_kes"));
@@ -125,7 +125,7 @@ fn a_new_api_key_and_its_identity_stand_where_scripts_look_for_them() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         assert!(out.starts_with("Your API key:\n\n   kes:v1:"), "{out}");
         let (key, identity) = (under("Your API key:", &out), under("Your Identity:", &out));
-        // Not in a command either, which the list of processes would show.
+        // Nor in a command, which the list of processes would show.
         assert_eq!(out.matches("kes:v1:").count(), 1, "{out}");
         assert_eq!(out.to_lowercase().matches("api key:").count(), 1, "{out}");
         assert_eq!(commands(&out), ["kes identity of -"]);
@@ -245,7 +245,7 @@ fn a_new_certificate_says_what_was_asked_for() {
 }
 
 #[test]
-fn files_are_replaced_only_when_told_to() {
+fn files_are_replaced_only_when_reported_to() {
     let folder = tempfile::tempdir().unwrap();
     let (key, cert) = (folder.path().join("c.key"), folder.path().join("c.crt"));
     let new = |more: &[&str]| {
@@ -304,7 +304,7 @@ fn pipes_folders_and_links_are_not_replaced() {
 }
 
 #[test]
-fn what_a_file_holds_in_place_of_a_certificate_is_told() {
+fn what_a_file_holds_in_place_of_a_certificate_is_reported() {
     let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/pem");
     for (file, holds, right) in [
         (
@@ -340,7 +340,8 @@ fn an_address_among_the_host_names_is_warned_about() {
     let names = ["--dns", "10.0.0.1", "--dns", "*.example.com"];
     let answer = kes_in(folder.path(), &[], &[&files[..], &names].concat());
     assert_eq!(answer.code, Some(0));
-    let warning = "Warning: clients do not look for an address under --dns: use --ip 10.0.0.1\n";
+    let warning =
+        "Warning: clients do not look for IP addresses among DNS names: use --ip 10.0.0.1\n";
     assert_eq!(answer.err, warning);
 }
 

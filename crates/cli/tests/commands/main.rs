@@ -1,4 +1,4 @@
-//! The binary, as a person or a script runs it.
+//! Tests that run the binary as a user or a script does.
 
 #![cfg(test)]
 
@@ -13,7 +13,7 @@ mod usage;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What a command gave.
+/// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     code: Option<i32>,
@@ -21,7 +21,7 @@ struct Answer {
     err: String,
 }
 
-/// The binary in a folder, with nothing in its environment but what is given.
+/// Runs the binary in a folder, with the given environment only.
 fn command(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kes"));
     command

@@ -1,4 +1,4 @@
-//! API keys and passwords where they do not belong: they are never repeated.
+//! Tests that API keys and passwords in wrong arguments are never repeated.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::{kes, kes_in};
 
 const API_KEY: &str = "kes:v1:AD9E7FSYWrMD+VjhI6q545cYT9YOyFxZb7UnjEepYDRc";
 
-/// What of the API key must not be seen.
+/// The part of the API key that must not be printed.
 const SECRET: &str = "AD9E7F";
 
 #[test]

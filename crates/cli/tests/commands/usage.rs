@@ -1,4 +1,4 @@
-//! Help, versions, exit codes, and what is said when something is missing.
+//! Tests of help, versions, exit codes, and errors about missing arguments.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -109,7 +109,7 @@ fn without_an_api_key_it_is_said_where_to_put_one() {
 fn a_server_that_is_not_there_is_named() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
-    // Bound, but nobody listens: connections are refused.
+    // Bound, but not listening: connections are refused.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = socket.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! Calls against real TLS and HTTP servers.
+//! Tests of calls to real TLS and HTTP servers.
 
 #![cfg(test)]
 
@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
-use peer::{Peer, Person, Reply, Seen, endpoint};
+use peer::{Credential, Peer, Reply, Seen, endpoint};
 
 const PROTOCOLS: [&str; 2] = ["http/1.1", "h2"];
 
@@ -37,10 +37,10 @@ fn json(status: u16, body: &'static str) -> Reply {
 #[tokio::test]
 async fn after_a_fault_the_next_server_gets_the_whole_request() {
     for alpn in PROTOCOLS {
-        let person = Person::new();
-        let first = Peer::start(alpn, &person, json(503, r#"{"message":"draining"}"#)).await;
-        let second = Peer::start(alpn, &person, json(200, r#"{"ciphertext":"AQID"}"#)).await;
-        let client = person.client(&[&first, &second]);
+        let credential = Credential::new();
+        let first = Peer::start(alpn, &credential, json(503, r#"{"message":"draining"}"#)).await;
+        let second = Peer::start(alpn, &credential, json(200, r#"{"ciphertext":"AQID"}"#)).await;
+        let client = credential.client(&[&first, &second]);
         let plaintext = Secret::new(vec![7; 100_000]);
         let answer = client.encrypt(&name(), plaintext, b"context".to_vec()).await.unwrap();
         assert_eq!(answer.ciphertext.0, [1, 2, 3]);
@@ -49,7 +49,7 @@ async fn after_a_fault_the_next_server_gets_the_whole_request() {
         assert_eq!((&request.method, &*request.path), (&Method::PUT, "/v1/key/encrypt/my-key"));
         assert_eq!(request.agent, concat!("kes/", env!("CARGO_PKG_VERSION")));
         assert_eq!(request.content_type.as_deref(), Some("application/json"));
-        assert_eq!(request.certificate, person.certificate);
+        assert_eq!(request.certificate, credential.certificate);
         assert!(request.body.len() > 133_000, "{}", request.body.len());
         assert!(request.body.ends_with(br#","context":"Y29udGV4dA=="}"#));
         assert_eq!(second.seen(), first.seen(), "{alpn}");
@@ -58,16 +58,16 @@ async fn after_a_fault_the_next_server_gets_the_whole_request() {
 
 #[tokio::test]
 async fn servers_that_cannot_be_connected_to_are_passed_over() {
-    let person = Person::new();
-    // Bound, but nobody listens: connections are refused.
+    let credential = Credential::new();
+    // Bound without listen: connections are refused.
     let closed = TcpSocket::new_v4().unwrap();
     closed.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let untrusted = Peer::start("h2", &person, json(200, "")).await;
-    let server = Peer::start("h2", &person, json(200, "")).await;
+    let untrusted = Peer::start("h2", &credential, json(200, "")).await;
+    let server = Peer::start("h2", &credential, json(200, "")).await;
     let refused = endpoint(closed.local_addr().unwrap());
     let trust = ServerTrust::Certificates(vec![server.certificate.clone()]);
     let mut endpoints = vec![refused, untrusted.endpoint.clone(), server.endpoint.clone()];
-    let client = person.client_of(endpoints.clone(), trust.clone(), Timeouts::default());
+    let client = credential.client_of(endpoints.clone(), trust.clone(), Timeouts::default());
     client.create_key(&name()).await.unwrap();
     let expected = Seen {
         method: Method::PUT,
@@ -75,13 +75,13 @@ async fn servers_that_cannot_be_connected_to_are_passed_over() {
         agent: concat!("kes/", env!("CARGO_PKG_VERSION")).to_owned(),
         content_type: None,
         body: Bytes::new(),
-        certificate: person.certificate.clone(),
+        certificate: credential.certificate.clone(),
     };
     assert_eq!(server.seen(), [expected]);
     assert!(untrusted.seen().is_empty());
 
     endpoints.pop();
-    let client = person.client_of(endpoints, trust, Timeouts::default());
+    let client = credential.client_of(endpoints, trust, Timeouts::default());
     let error = client.ready().await.unwrap_err();
     assert!(error.is_untrusted());
     let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
@@ -98,10 +98,10 @@ async fn every_answer_but_a_fault_is_final() {
         (204, ""),
         (307, ""),
     ] {
-        let person = Person::new();
-        let first = Peer::start("http/1.1", &person, json(status, body)).await;
-        let second = Peer::start("http/1.1", &person, json(200, "{}")).await;
-        let error = person.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
+        let credential = Credential::new();
+        let first = Peer::start("http/1.1", &credential, json(status, body)).await;
+        let second = Peer::start("http/1.1", &credential, json(200, "{}")).await;
+        let error = credential.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
         let ClientError::Status { code, .. } = error else { panic!("{error:?}") };
         assert_eq!(code.as_u16(), status);
         assert!(second.seen().is_empty(), "{status}");
@@ -109,13 +109,13 @@ async fn every_answer_but_a_fault_is_final() {
 }
 
 #[tokio::test]
-async fn when_all_servers_fail_the_last_fault_is_told() {
-    let person = Person::new();
-    let first = Peer::start("h2", &person, json(502, r#"{"message":"one"}"#)).await;
-    let second = Peer::start("h2", &person, json(504, "<html>")).await;
-    let error = person.client(&[&first, &second]).ready().await.unwrap_err();
+async fn when_all_servers_fail_the_last_fault_is_reported() {
+    let credential = Credential::new();
+    let first = Peer::start("h2", &credential, json(502, r#"{"message":"one"}"#)).await;
+    let second = Peer::start("h2", &credential, json(504, "<html>")).await;
+    let error = credential.client(&[&first, &second]).ready().await.unwrap_err();
     assert_eq!(error.to_string(), "Gateway Timeout (504)");
-    let error = person.client(&[&second, &first]).ready().await.unwrap_err();
+    let error = credential.client(&[&second, &first]).ready().await.unwrap_err();
     let ClientError::Status { code, message } = error else { panic!("{error:?}") };
     assert_eq!((code, &*message), (StatusCode::BAD_GATEWAY, "one"));
 }
@@ -123,10 +123,10 @@ async fn when_all_servers_fail_the_last_fault_is_told() {
 #[tokio::test]
 async fn a_request_that_may_have_arrived_is_not_sent_again() {
     for alpn in PROTOCOLS {
-        let person = Person::new();
-        let first = Peer::start(alpn, &person, Reply::HangUp).await;
-        let second = Peer::start(alpn, &person, json(200, "")).await;
-        let error = person.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
+        let credential = Credential::new();
+        let first = Peer::start(alpn, &credential, Reply::Close).await;
+        let second = Peer::start(alpn, &credential, json(200, "")).await;
+        let error = credential.client(&[&first, &second]).create_key(&name()).await.unwrap_err();
         assert!(matches!(error, ClientError::Interrupted { .. }), "{error:?}");
         assert_eq!((first.seen().len(), second.seen().len()), (1, 0), "{alpn}");
     }
@@ -134,44 +134,44 @@ async fn a_request_that_may_have_arrived_is_not_sent_again() {
 
 #[tokio::test]
 async fn an_answer_is_at_most_a_mebibyte_of_the_right_json() {
-    let person = Person::new();
+    let credential = Credential::new();
     let mut longest = br#"{"names":[]}"#.to_vec();
     longest.resize(1024 * 1024, b' ');
-    let server = Peer::start("h2", &person, Reply::Answer(200, longest.clone().into())).await;
-    let page = person.client(&[&server]).list_keys(&ListPattern::parse("my-*").unwrap()).await;
+    let server = Peer::start("h2", &credential, Reply::Answer(200, longest.clone().into())).await;
+    let page = credential.client(&[&server]).list_keys(&ListPattern::parse("my-*").unwrap()).await;
     assert!(page.unwrap().names.is_empty());
     assert_eq!(server.seen()[0].path, "/v1/key/list/my-");
 
     longest.push(b' ');
-    let server = Peer::start("h2", &person, Reply::Answer(200, longest.into())).await;
+    let server = Peer::start("h2", &credential, Reply::Answer(200, longest.into())).await;
     let everything = ListPattern::parse("").unwrap();
-    let error = person.client(&[&server]).list_keys(&everything).await.unwrap_err();
+    let error = credential.client(&[&server]).list_keys(&everything).await.unwrap_err();
     assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
 
-    let server = Peer::start("h2", &person, json(200, r#"{"plaintext":{"s3cret":1}}"#)).await;
-    let error = person.client(&[&server]).decrypt(&name(), vec![1], vec![]).await.unwrap_err();
+    let server = Peer::start("h2", &credential, json(200, r#"{"plaintext":{"s3cret":1}}"#)).await;
+    let error = credential.client(&[&server]).decrypt(&name(), vec![1], vec![]).await.unwrap_err();
     assert!(matches!(error, ClientError::BadAnswer { .. }), "{error:?}");
     assert!(!format!("{error} {:?}", error.source()).contains("s3cret"));
 }
 
 #[tokio::test]
-async fn a_server_without_a_trusted_certificate_is_called_only_when_told_to() {
-    let person = Person::new();
-    let server = Peer::start("h2", &person, json(200, r#"{"version":"1"}"#)).await;
-    let other = Person::new().certificate;
+async fn a_server_without_a_trusted_certificate_is_called_only_when_reported_to() {
+    let credential = Credential::new();
+    let server = Peer::start("h2", &credential, json(200, r#"{"version":"1"}"#)).await;
+    let other = Credential::new().certificate;
     let client =
-        |trust| person.client_of(vec![server.endpoint.clone()], trust, Timeouts::default());
+        |trust| credential.client_of(vec![server.endpoint.clone()], trust, Timeouts::default());
     let error = client(ServerTrust::Certificates(vec![other])).version().await.unwrap_err();
     assert!(matches!(error, ClientError::Tls(_)) && error.is_untrusted(), "{error:?}");
     assert!(server.seen().is_empty());
     assert_eq!(client(ServerTrust::Insecure).version().await.unwrap().version, "1");
 }
 
-/// Listens, answers the first bytes of each connection with `answer`, and closes it.
+/// Starts a server that answers the first bytes of each connection with `answer` and closes it.
 async fn answer_in_plaintext(listener: TcpListener, answer: &'static [u8]) {
     while let Ok((mut tcp, _)) = listener.accept().await {
         if tcp.read(&mut [0; 4096]).await.is_ok() {
-            // The client may be gone already.
+            // The client may have closed the connection already.
             let _ = tcp.write_all(answer).await;
         }
     }
@@ -183,15 +183,15 @@ async fn a_port_of_another_service_is_said_to_be_one() {
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the server does not speak TLS: "),
         (b"", "the server closed the connection during the TLS handshake"),
     ] {
-        let person = Person::new();
+        let credential = Credential::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let other = endpoint(listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
         tasks.spawn(answer_in_plaintext(listener, answer));
-        let server = Peer::start("h2", &person, json(200, "")).await;
+        let server = Peer::start("h2", &credential, json(200, "")).await;
         let client = |endpoints| {
             let trust = ServerTrust::Certificates(vec![server.certificate.clone()]);
-            person.client_of(endpoints, trust, Timeouts::default())
+            credential.client_of(endpoints, trust, Timeouts::default())
         };
         let error = client(vec![other.clone()]).ready().await.unwrap_err();
         let ClientError::Tls(attempts) = error else { panic!("{error:?}") };
@@ -205,12 +205,12 @@ async fn a_port_of_another_service_is_said_to_be_one() {
 async fn a_server_that_refuses_the_client_s_certificate_is_passed_over() {
     for alpn in PROTOCOLS {
         let named = |name: &str| {
-            Person::with(|params| params.distinguished_name.push(DnType::CommonName, name))
+            Credential::with(|params| params.distinguished_name.push(DnType::CommonName, name))
         };
-        let (person, other) = (named("a client"), named("another client"));
+        let (credential, other) = (named("a client"), named("another client"));
         let strict = Peer::start(alpn, &other, json(200, "")).await;
-        let server = Peer::start(alpn, &person, json(200, "")).await;
-        let error = person.client(&[&strict]).ready().await.unwrap_err();
+        let server = Peer::start(alpn, &credential, json(200, "")).await;
+        let error = credential.client(&[&strict]).ready().await.unwrap_err();
         let ClientError::Tls(attempts) = error else { panic!("{error:?}") };
         assert_eq!(
             attempts.0[0].error.to_string(),
@@ -218,14 +218,14 @@ async fn a_server_that_refuses_the_client_s_certificate_is_passed_over() {
              certificate that the server accepts",
             "{alpn}"
         );
-        person.client(&[&strict, &server]).create_key(&name()).await.unwrap();
+        credential.client(&[&strict, &server]).create_key(&name()).await.unwrap();
         assert_eq!((strict.seen().len(), server.seen().len()), (0, 1), "{alpn}");
     }
 }
 
 #[tokio::test]
 async fn each_server_alone_gives_its_status_and_its_certificate() {
-    let person = Person::new();
+    let credential = Credential::new();
     let status = |version: &str| {
         let status = format!(
             r#"{{"version":"{version}","os":"linux","arch":"amd64","uptime":1,"num_cpu":1,
@@ -233,10 +233,10 @@ async fn each_server_alone_gives_its_status_and_its_certificate() {
         );
         Reply::Answer(200, status.into())
     };
-    let first = Peer::start("h2", &person, status("1")).await;
-    let second = Peer::start("http/1.1", &person, status("2")).await;
+    let first = Peer::start("h2", &credential, status("1")).await;
+    let second = Peer::start("http/1.1", &credential, status("2")).await;
     let mut answers = Vec::new();
-    for client in person.client(&[&first, &second]).each() {
+    for client in credential.client(&[&first, &second]).each() {
         let answer = client.status().await.unwrap();
         answers.push((client.endpoints().to_vec(), answer.status.version, answer.certificate));
     }
@@ -249,16 +249,16 @@ async fn each_server_alone_gives_its_status_and_its_certificate() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_is_given_up() {
-    let person = Person::new();
+    let credential = Credential::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hung = vec![endpoint(listener.local_addr().unwrap())];
-    let client = person.client_of(hung.clone(), ServerTrust::Insecure, Timeouts::default());
+    let client = credential.client_of(hung.clone(), ServerTrust::Insecure, Timeouts::default());
     let error = client.ready().await.unwrap_err();
     let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
     assert!(matches!(attempts.0[0].error, ConnectError::TimedOut(limit) if limit.as_secs() == 5));
 
     let timeouts = Timeouts { call: Duration::from_secs(1), connect: Duration::from_secs(5) };
-    let client = person.client_of(hung, ServerTrust::Insecure, timeouts);
+    let client = credential.client_of(hung, ServerTrust::Insecure, timeouts);
     let error = client.ready().await.unwrap_err();
     assert!(matches!(error, ClientError::TimedOut(limit) if limit.as_secs() == 1), "{error:?}");
 }
@@ -271,10 +271,10 @@ fn a_client_that_can_never_work_is_not_made() {
         let proxies = Proxies::default();
         Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap_err()
     };
-    let person = Person::new();
-    assert!(matches!(setup(&[], person.identity()), SetupError::NoEndpoint));
-    let no_key = ClientIdentity::new(vec![person.certificate.clone()], Secret::new(vec![1]));
+    let credential = Credential::new();
+    assert!(matches!(setup(&[], credential.identity()), SetupError::NoEndpoint));
+    let no_key = ClientIdentity::new(vec![credential.certificate.clone()], Secret::new(vec![1]));
     assert!(matches!(setup(&["kes"], no_key), SetupError::Identity(_)));
-    let mixed = person.with_key_of(&Person::new());
+    let mixed = credential.with_key_of(&Credential::new());
     assert!(matches!(setup(&["kes"], mixed), SetupError::Identity(_)));
 }

@@ -1,4 +1,5 @@
-//! Servers to call: real TLS and HTTP, answers from a closure.
+//! A test server with real TLS and HTTP and a fixed reply, and the credentials of it and its
+//! clients.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// What a server was asked.
+/// A request that a server has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) method: Method,
@@ -31,20 +32,21 @@ pub(crate) struct Seen {
     pub(crate) agent: String,
     pub(crate) content_type: Option<String>,
     pub(crate) body: Bytes,
-    /// The first certificate that the client showed.
+    /// The first certificate of the client's chain.
     pub(crate) certificate: Vec<u8>,
 }
 
-/// How a server answers a request that it has read.
+/// The reply of a server to every request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Answer(u16, Bytes),
-    /// Closes the connection.
-    HangUp,
+    /// Closes the connection without an answer.
+    Close,
 }
 
 /// A running server; it ends when it is dropped.
 pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
     pub(crate) certificate: Vec<u8>,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -53,20 +55,20 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts a server that speaks the protocol of `alpn` alone and trusts `client`.
-    pub(crate) async fn start(alpn: &'static str, client: &Person, reply: Reply) -> Self {
-        Self::start_as(Person::new(), alpn, client, reply).await
+    pub(crate) async fn start(alpn: &'static str, client: &Credential, reply: Reply) -> Self {
+        Self::start_as(Credential::new(), alpn, client, reply).await
     }
 
-    /// The same with this server certificate.
+    /// Starts a server with this certificate.
     pub(crate) async fn start_as(
-        person: Person,
+        credential: Credential,
         alpn: &'static str,
-        client: &Person,
+        client: &Credential,
         reply: Reply,
     ) -> Self {
-        let acceptor = acceptor(&person, client, alpn);
+        let acceptor = acceptor(&credential, client, alpn);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = endpoint(listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
         let requests = Arc::clone(&seen);
@@ -82,27 +84,28 @@ impl Peer {
                 });
             }
         });
-        Self { endpoint, certificate: person.certificate, seen, _tasks: tasks }
+        let endpoint = endpoint(address);
+        Self { address, endpoint, certificate: credential.certificate, seen, _tasks: tasks }
     }
 
-    /// What was asked so far.
+    /// The requests that were received so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
 
 /// A certificate for 127.0.0.1 and its private key.
-pub(crate) struct Person {
+pub(crate) struct Credential {
     pub(crate) certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-impl Person {
+impl Credential {
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    /// The same, self-signed, with other contents.
+    /// Makes a self-signed certificate with changed contents.
     pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -111,7 +114,7 @@ impl Person {
         Self { certificate: certificate.der().to_vec(), key: key.serialize_der() }
     }
 
-    /// The same, signed by an authority.
+    /// Makes a certificate that is signed by an authority.
     pub(crate) fn issued(
         authority: &Issuer<'_, KeyPair>,
         change: impl FnOnce(&mut CertificateParams),
@@ -127,17 +130,17 @@ impl Person {
         ClientIdentity::new(vec![self.certificate.clone()], Secret::new(self.key.clone()))
     }
 
-    /// This certificate with somebody else's private key.
+    /// Combines this certificate with the private key of another credential.
     pub(crate) fn with_key_of(&self, other: &Self) -> ClientIdentity {
         ClientIdentity::new(vec![self.certificate.clone()], Secret::new(other.key.clone()))
     }
 
-    /// The same, to be a server with.
+    /// Returns certificate and private key in the types of a rustls server.
     pub(crate) fn with_other_key(&self, other: &Self) -> Self {
         Self { certificate: self.certificate.clone(), key: other.key.clone() }
     }
 
-    /// A client with this identity that trusts `servers` alone.
+    /// Returns a client with this identity that trusts only `servers`.
     pub(crate) fn client(&self, servers: &[&Peer]) -> Client {
         let endpoints = servers.iter().map(|peer| peer.endpoint.clone()).collect();
         let certificates = servers.iter().map(|peer| peer.certificate.clone()).collect();
@@ -159,7 +162,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     address.to_string().parse().unwrap()
 }
 
-fn acceptor(server: &Person, client: &Person, alpn: &str) -> TlsAcceptor {
+fn acceptor(server: &Credential, client: &Credential, alpn: &str) -> TlsAcceptor {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(client.certificate.clone())).unwrap();
@@ -169,7 +172,8 @@ fn acceptor(server: &Person, client: &Person, alpn: &str) -> TlsAcceptor {
             .unwrap();
     let key = PrivateKeyDer::try_from(server.key.clone()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
-    // Whether the key belongs to the certificate is for the client to find out.
+    // The test server accepts a key that does not belong to the certificate; the client has to
+    // detect it.
     let shown = CertifiedKey::new(vec![CertificateDer::from(server.certificate.clone())], key);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -208,12 +212,12 @@ async fn serve(
                     *response.status_mut() = StatusCode::from_u16(status).unwrap();
                     Ok(response)
                 }
-                Reply::HangUp => Err("hung up"),
+                Reply::Close => Err("hung up"),
             }
         }
     });
     let io = TokioIo::new(tls);
-    // The error is the hanging up, ours or the client's.
+    // It fails when the server or the client closes the connection.
     let _ = match alpn {
         "h2" => http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
         _ => http1::Builder::new().serve_connection(io, service).await,

@@ -1,7 +1,7 @@
-//! Calls through an HTTP proxy.
+//! Tests of calls through an HTTP proxy.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::peer::{Peer, Person, Reply};
+use crate::peer::{Credential, Peer, Reply};
 
-/// A proxy that connects to one server, whichever is asked for; it ends when it is dropped.
+/// A proxy that connects every tunnel to the same server; it ends when it is dropped.
 struct Proxy {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -21,7 +21,8 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Answers CONNECT with this, and connects only if that is a success.
+    /// Starts a proxy that answers CONNECT with `answer`, and opens the tunnel if that is a
+    /// success.
     async fn start(target: SocketAddr, answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://user:hunter2@{}", listener.local_addr().unwrap());
@@ -32,7 +33,7 @@ impl Proxy {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let connection = connect(client, target, answer, Arc::clone(&heads));
-                // The error is the end of one of the connections.
+                // It fails when one of the connections ends.
                 connections.spawn(async { drop(connection.await) });
             }
         });
@@ -63,39 +64,38 @@ async fn connect(
     Ok(())
 }
 
-/// A server that is known as `kes.test`, a name that no resolver knows.
-async fn server(person: &Person) -> (Peer, SocketAddr) {
-    let named = Person::with(|params| {
+/// A server whose certificate names `kes.test`, a name that does not resolve.
+async fn server(credential: &Credential) -> (Peer, SocketAddr) {
+    let named = Credential::with(|params| {
         params.subject_alt_names.push(SanType::DnsName("kes.test".try_into().unwrap()));
     });
-    let peer = Peer::start_as(named, "h2", person, Reply::Answer(200, Bytes::new())).await;
-    let ip = peer.endpoint.host().parse::<IpAddr>().unwrap();
-    let address = SocketAddr::new(ip, peer.endpoint.port());
+    let peer = Peer::start_as(named, "h2", credential, Reply::Answer(200, Bytes::new())).await;
+    let address = peer.address;
     (peer, address)
 }
 
-fn client(person: &Person, endpoint: &str, peer: &Peer, proxies: Proxies) -> Client {
+fn client(credential: &Credential, endpoint: &str, peer: &Peer, proxies: Proxies) -> Client {
     let endpoints = vec![endpoint.parse().unwrap()];
     let trust = ServerTrust::Certificates(vec![peer.certificate.clone()]);
-    let (identity, timeouts) = (person.identity(), Timeouts::default());
+    let (identity, timeouts) = (credential.identity(), Timeouts::default());
     Client::new(ClientConfig { endpoints, identity, trust, proxies, timeouts }).unwrap()
 }
 
 #[tokio::test]
 async fn servers_elsewhere_are_reached_through_the_proxy_with_verification_of_both_ends() {
-    let person = Person::new();
-    let (peer, address) = server(&person).await;
+    let credential = Credential::new();
+    let (peer, address) = server(&credential).await;
     let proxy = Proxy::start(address, "200 OK").await;
     let proxies = Proxies::new(&proxy.url, "", "other.test");
-    client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap();
-    assert_eq!(peer.seen()[0].certificate, person.certificate);
+    client(&credential, "kes.test:7373", &peer, proxies).ready().await.unwrap();
+    assert_eq!(peer.seen()[0].certificate, credential.certificate);
     let asked = proxy.asked();
     assert!(asked[0].starts_with("CONNECT kes.test:7373 HTTP/1.1\r\n"), "{asked:?}");
     // user:hunter2
     assert!(asked[0].contains(": Basic dXNlcjpodW50ZXIy\r\n"), "{asked:?}");
 
     let proxies = Proxies::new(&proxy.url, "", "");
-    let unnamed = client(&person, "elsewhere.test:1", &peer, proxies);
+    let unnamed = client(&credential, "elsewhere.test:1", &peer, proxies);
     let error = unnamed.ready().await.unwrap_err();
     assert!(matches!(error, ClientError::Tls(_)) && error.is_untrusted(), "{error:?}");
     assert_eq!((proxy.asked().len(), peer.seen().len()), (2, 1));
@@ -103,15 +103,15 @@ async fn servers_elsewhere_are_reached_through_the_proxy_with_verification_of_bo
 
 #[tokio::test]
 async fn this_machine_and_those_of_no_proxy_are_reached_directly() {
-    let person = Person::new();
-    let (peer, address) = server(&person).await;
+    let credential = Credential::new();
+    let (peer, address) = server(&credential).await;
     let proxy = Proxy::start(address, "200 OK").await;
     let direct =
-        client(&person, &peer.endpoint.to_string(), &peer, Proxies::new(&proxy.url, "", ""));
+        client(&credential, &peer.endpoint.to_string(), &peer, Proxies::new(&proxy.url, "", ""));
     direct.ready().await.unwrap();
     for no_proxy in ["kes.test", ".test", "a,*"] {
         let proxies = Proxies::new(&proxy.url, "", no_proxy);
-        let error = client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
+        let error = client(&credential, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
         let ClientError::Unreachable(attempts) = &error else { panic!("{error:?}") };
         assert!(matches!(attempts.0[0].error, ConnectError::Tcp(_)), "{error:?}");
     }
@@ -120,15 +120,15 @@ async fn this_machine_and_those_of_no_proxy_are_reached_directly() {
 
 #[tokio::test]
 async fn a_proxy_that_does_not_connect_is_a_connection_that_failed() {
-    let person = Person::new();
-    let (peer, address) = server(&person).await;
+    let credential = Credential::new();
+    let (peer, address) = server(&credential).await;
     for (answer, words) in [
         ("407 Proxy Authentication Required", "proxy authorization required"),
         ("503 Service Unavailable", "tunnel error"),
     ] {
         let proxy = Proxy::start(address, answer).await;
         let proxies = Proxies::new(&proxy.url, "", "");
-        let error = client(&person, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
+        let error = client(&credential, "kes.test:7373", &peer, proxies).ready().await.unwrap_err();
         let ClientError::Unreachable(attempts) = error else { panic!("{error:?}") };
         let text = attempts.to_string();
         assert!(text.starts_with("https://kes.test:7373: connection failed: "), "{text}");

@@ -1,4 +1,4 @@
-//! Which server certificates are accepted, and what is said of the others.
+//! Tests of which server certificates are accepted, and of the errors for the others.
 
 use bytes::Bytes;
 use kes_client::{Client, ClientError, ServerTrust, Timeouts};
@@ -7,20 +7,20 @@ use rcgen::{
     KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use crate::peer::{Peer, Person, Reply};
+use crate::peer::{Credential, Peer, Reply};
 
-/// Makes a certificate authority of it.
+/// Makes the certificate that of an authority.
 fn authority(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
 }
 
-/// As `openssl req -x509` makes it by default: CA:TRUE, no key usages.
+/// Gives the certificate the defaults of `openssl req -x509`: CA:TRUE, no key usages.
 fn openssl(params: &mut CertificateParams) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
 }
 
-/// The certificate of an authority, and the authority to sign with.
+/// Returns the certificate of an authority, and the issuer that signs with its key.
 fn issuer() -> (Vec<u8>, Issuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -30,15 +30,16 @@ fn issuer() -> (Vec<u8>, Issuer<'static, KeyPair>) {
     (der, Issuer::new(params, key))
 }
 
-/// Calls a server with this certificate, trusting a list.
-async fn call(server: Person, trusted: Vec<Vec<u8>>) -> Result<(), ClientError> {
+/// Calls a server with this certificate through a client that trusts a list.
+async fn call(server: Credential, trusted: Vec<Vec<u8>>) -> Result<(), ClientError> {
     call_with(server, ServerTrust::Certificates(trusted)).await
 }
 
-async fn call_with(server: Person, trust: ServerTrust) -> Result<(), ClientError> {
-    let person = Person::new();
-    let peer = Peer::start_as(server, "h2", &person, Reply::Answer(200, Bytes::new())).await;
-    let client: Client = person.client_of(vec![peer.endpoint.clone()], trust, Timeouts::default());
+async fn call_with(server: Credential, trust: ServerTrust) -> Result<(), ClientError> {
+    let credential = Credential::new();
+    let peer = Peer::start_as(server, "h2", &credential, Reply::Answer(200, Bytes::new())).await;
+    let client: Client =
+        credential.client_of(vec![peer.endpoint.clone()], trust, Timeouts::default());
     let called = client.ready().await;
     assert_eq!(
         peer.seen().len(),
@@ -48,7 +49,7 @@ async fn call_with(server: Person, trust: ServerTrust) -> Result<(), ClientError
     called
 }
 
-/// Why the certificate was refused.
+/// Returns the error for a certificate that was refused.
 fn refusal(called: Result<(), ClientError>) -> String {
     let error = called.unwrap_err();
     assert!(error.is_untrusted(), "{error:?}");
@@ -62,14 +63,14 @@ fn refusal(called: Result<(), ClientError>) -> String {
 async fn a_certificate_that_is_in_the_list_itself_is_trusted() {
     let (_, unknown) = issuer();
     for server in [
-        Person::new(),
-        Person::with(openssl),
-        Person::with(authority),
-        Person::with(|params| params.is_ca = IsCa::ExplicitNoCa),
-        Person::issued(&unknown, |_| {}),
-        Person::issued(&unknown, authority),
+        Credential::new(),
+        Credential::with(openssl),
+        Credential::with(authority),
+        Credential::with(|params| params.is_ca = IsCa::ExplicitNoCa),
+        Credential::issued(&unknown, |_| {}),
+        Credential::issued(&unknown, authority),
     ] {
-        let listed = vec![Person::new().certificate, server.certificate.clone()];
+        let listed = vec![Credential::new().certificate, server.certificate.clone()];
         call(server, listed).await.unwrap();
     }
 }
@@ -77,9 +78,9 @@ async fn a_certificate_that_is_in_the_list_itself_is_trusted() {
 #[tokio::test]
 async fn a_certificate_of_a_listed_authority_is_trusted() {
     let (listed, known) = issuer();
-    call(Person::issued(&known, |_| {}), vec![listed.clone()]).await.unwrap();
+    call(Credential::issued(&known, |_| {}), vec![listed.clone()]).await.unwrap();
     let trust = ServerTrust::SystemRootsAnd(vec![listed]);
-    call_with(Person::issued(&known, |_| {}), trust).await.unwrap();
+    call_with(Credential::issued(&known, |_| {}), trust).await.unwrap();
 }
 
 #[tokio::test]
@@ -88,11 +89,11 @@ async fn a_certificate_of_an_unlisted_authority_is_refused() {
     let (listed, _) = issuer();
     let words = "the server's certificate is signed by an unknown authority: add its CA, or a \
                  self-signed certificate itself, to the trusted certificates";
-    for server in [Person::new(), Person::with(openssl)] {
+    for server in [Credential::new(), Credential::with(openssl)] {
         assert_eq!(refusal(call(server, vec![listed.clone()]).await), words);
     }
     // Its name is that of a listed authority, its key is not.
-    let same_name = refusal(call(Person::issued(&unknown, |_| {}), vec![listed]).await);
+    let same_name = refusal(call(Credential::issued(&unknown, |_| {}), vec![listed]).await);
     let words = "the server's certificate names a trusted authority that has not signed it: ";
     assert!(same_name.starts_with(words), "{same_name}");
 }
@@ -115,10 +116,10 @@ async fn being_listed_cures_neither_the_name_nor_the_dates_nor_the_usage() {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     };
     for (server, words) in [
-        (Person::with(other_name), "is not valid for '127.0.0.1', but for vault.corp: "),
-        (Person::with(expired), "expired at 2001-01-01T00:00:00Z: renew it"),
-        (Person::with(of_tomorrow), "is not valid before 3000-01-01T00:00:00Z: "),
-        (Person::with(of_a_client), "is not for servers: "),
+        (Credential::with(other_name), "is not valid for '127.0.0.1', but for vault.corp: "),
+        (Credential::with(expired), "expired at 2001-01-01T00:00:00Z: renew it"),
+        (Credential::with(of_tomorrow), "is not valid before 3000-01-01T00:00:00Z: "),
+        (Credential::with(of_a_client), "is not for servers: "),
     ] {
         let listed = vec![server.certificate.clone()];
         let refusal = refusal(call(server, listed).await);
@@ -137,7 +138,7 @@ async fn a_forged_certificate_with_another_key_is_refused() {
             params.use_authority_key_identifier_extension = true;
             change(params);
         };
-        let (genuine, forged) = (Person::with(alike), Person::with(alike));
+        let (genuine, forged) = (Credential::with(alike), Credential::with(alike));
         refusal(call(forged, vec![genuine.certificate.clone()]).await);
         let listed = vec![genuine.certificate.clone()];
         call(genuine, listed).await.unwrap();
@@ -146,7 +147,7 @@ async fn a_forged_certificate_with_another_key_is_refused() {
 
 #[tokio::test]
 async fn a_certificate_without_its_private_key_is_refused_even_without_verification() {
-    let (genuine, thief) = (Person::with(openssl), Person::new());
+    let (genuine, thief) = (Credential::with(openssl), Credential::new());
     for trust in
         [ServerTrust::Certificates(vec![genuine.certificate.clone()]), ServerTrust::Insecure]
     {

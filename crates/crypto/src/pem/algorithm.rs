@@ -1,4 +1,4 @@
-//! Which algorithm a key is for, and whether TLS can be served with it.
+//! Detects the algorithm of a key, and whether TLS supports it.
 
 use std::fmt;
 
@@ -15,36 +15,24 @@ use super::{PrivateKey, PrivateKeyKind};
 /// The algorithm of a private key or of a certificate's public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAlgorithm {
-    /// RSA, with the length of the modulus.
+    /// RSA.
     Rsa {
-        /// In bits.
+        /// The length of the modulus, in bits.
         bits: usize,
     },
-    /// RSA that may only sign with PSS (`id-RSASSA-PSS`).
-    RsaPss,
     /// An elliptic curve, by its object identifier.
     Ec(ObjectIdentifier),
-    /// An elliptic curve that is not named, but described by its parameters.
-    EcParameters,
     /// `Ed25519`.
     Ed25519,
-    /// `Ed448`.
-    Ed448,
-    /// `X25519`, which cannot sign.
-    X25519,
-    /// `X448`, which cannot sign.
-    X448,
-    /// DSA.
-    Dsa,
-    /// Diffie-Hellman, which cannot sign.
-    Dh,
+    /// An algorithm that TLS does not support, by its name for messages.
+    Unsupported(&'static str),
 }
 
 /// The lengths of RSA keys, in bits, that the TLS library signs with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 impl KeyAlgorithm {
-    /// The algorithm of a private key; none if it is not known or cannot be read.
+    /// Detects the algorithm of a private key; `None` if it is not known or cannot be read.
     pub fn of(key: &PrivateKey) -> Option<Self> {
         let der = key.der().expose();
         match key.kind() {
@@ -58,8 +46,7 @@ impl KeyAlgorithm {
         }
     }
 
-    /// The algorithm of the public key of a certificate in DER; none if it is not known or cannot
-    /// be read.
+    /// Detects the algorithm of a DER certificate's public key; `None` if it is not known or cannot be read.
     pub fn of_certificate(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let info = SubjectPublicKeyInfoRef::from_der(certificate.public_key().raw).ok()?;
@@ -67,19 +54,13 @@ impl KeyAlgorithm {
         Self::from_identifier(&info.algorithm, rsa)
     }
 
-    /// Whether TLS can be served, and spoken by a client, with such a key.
+    /// Whether TLS servers and clients can use such a key.
     pub fn can_serve_tls(&self) -> bool {
         match self {
             Self::Rsa { bits } => RSA_BITS.contains(bits),
             Self::Ec(curve) => [P256, P384, P521].contains(curve),
             Self::Ed25519 => true,
-            Self::RsaPss
-            | Self::EcParameters
-            | Self::Ed448
-            | Self::X25519
-            | Self::X448
-            | Self::Dsa
-            | Self::Dh => false,
+            Self::Unsupported(_) => false,
         }
     }
 
@@ -89,15 +70,9 @@ impl KeyAlgorithm {
     ) -> Option<Self> {
         match identifier.oid {
             RSA => rsa(),
-            RSA_PSS => Some(Self::RsaPss),
             EC => curve(identifier.parameters?),
             ED25519 => Some(Self::Ed25519),
-            ED448 => Some(Self::Ed448),
-            X25519 => Some(Self::X25519),
-            X448 => Some(Self::X448),
-            DSA => Some(Self::Dsa),
-            DH | DH_X942 => Some(Self::Dh),
-            _ => None,
+            oid => name(&UNSUPPORTED, &oid).map(Self::Unsupported),
         }
     }
 }
@@ -106,29 +81,23 @@ impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rsa { bits } => write!(f, "RSA of {bits} bits"),
-            Self::RsaPss => f.write_str("RSA restricted to PSS"),
-            Self::Ec(curve) => match CURVES.iter().find(|(oid, _)| oid == curve) {
-                Some((_, name)) => write!(f, "EC on the curve {name}"),
+            Self::Ec(curve) => match name(&CURVES, curve) {
+                Some(name) => write!(f, "EC on the curve {name}"),
                 None => write!(f, "EC on the curve {curve}"),
             },
-            Self::EcParameters => f.write_str("EC on a curve that is not named"),
             Self::Ed25519 => f.write_str("Ed25519"),
-            Self::Ed448 => f.write_str("Ed448"),
-            Self::X25519 => f.write_str("X25519, which cannot sign"),
-            Self::X448 => f.write_str("X448, which cannot sign"),
-            Self::Dsa => f.write_str("DSA"),
-            Self::Dh => f.write_str("Diffie-Hellman, which cannot sign"),
+            Self::Unsupported(name) => f.write_str(name),
         }
     }
 }
 
-/// `RSAPrivateKey` of RFC 8017: version, modulus, …
+/// Reads an `RSAPrivateKey` of RFC 8017: version, modulus, …
 fn rsa_of_private_key(der: &[u8]) -> Option<KeyAlgorithm> {
     let fields = fields(der)?;
     rsa(*fields.get(1)?)
 }
 
-/// `RSAPublicKey` of RFC 8017: modulus, exponent.
+/// Reads an `RSAPublicKey` of RFC 8017: modulus, exponent.
 fn rsa_of_public_key(key: &BitStringRef<'_>) -> Option<KeyAlgorithm> {
     let fields = fields(key.as_bytes()?)?;
     rsa(*fields.first()?)
@@ -141,7 +110,7 @@ fn rsa(modulus: AnyRef<'_>) -> Option<KeyAlgorithm> {
     Some(KeyAlgorithm::Rsa { bits: first + 8 * rest.len() })
 }
 
-/// By an `ECPrivateKey` of RFC 5915: version, key, parameters `[0]`, …
+/// Reads an `ECPrivateKey` of RFC 5915: version, key, parameters `[0]`, …
 fn of_sec1(der: &[u8]) -> Option<KeyAlgorithm> {
     let fields = fields(der)?;
     let parameters = fields
@@ -150,28 +119,40 @@ fn of_sec1(der: &[u8]) -> Option<KeyAlgorithm> {
     curve(AnyRef::from_der(parameters.value()).ok()?)
 }
 
-/// By `ECParameters` of RFC 5480.
+/// Reads `ECParameters` of RFC 5480.
 fn curve(parameters: AnyRef<'_>) -> Option<KeyAlgorithm> {
     match parameters.tag() {
         Tag::ObjectIdentifier => ObjectIdentifier::try_from(parameters).ok().map(KeyAlgorithm::Ec),
-        Tag::Sequence => Some(KeyAlgorithm::EcParameters),
+        Tag::Sequence => Some(KeyAlgorithm::Unsupported("EC on a curve that is not named")),
         _ => None,
     }
 }
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-const ED448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.113");
-const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
-const X448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.111");
-const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
-const DH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.3.1");
-const DH_X942: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10046.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// Finds the name of an object identifier.
+fn name(
+    names: &[(ObjectIdentifier, &'static str)],
+    wanted: &ObjectIdentifier,
+) -> Option<&'static str> {
+    names.iter().find(|(oid, _)| oid == wanted).map(|(_, name)| *name)
+}
+
+/// Algorithms that TLS does not support, with their names for messages.
+const UNSUPPORTED: [(ObjectIdentifier, &str); 7] = [
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10"), "RSA restricted to PSS"),
+    (ObjectIdentifier::new_unwrap("1.3.101.113"), "Ed448"),
+    (ObjectIdentifier::new_unwrap("1.3.101.110"), "X25519, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.3.101.111"), "X448, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10040.4.1"), "DSA"),
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.1.3.1"), "Diffie-Hellman, which cannot sign"),
+    (ObjectIdentifier::new_unwrap("1.2.840.10046.2.1"), "Diffie-Hellman, which cannot sign"),
+];
 
 /// Names of curves, for messages.
 const CURVES: [(ObjectIdentifier, &str); 10] = [

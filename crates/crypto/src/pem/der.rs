@@ -1,9 +1,9 @@
-//! Fields of DER sequences.
+//! Reads the fields of DER sequences.
 
 use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::{Decode as _, Error, Reader as _, SliceReader};
 
-/// The fields of a sequence.
+/// Returns the fields of a sequence.
 pub(super) fn fields(der: &[u8]) -> Option<Vec<AnyRef<'_>>> {
     let sequence = AnyRef::from_der(der).ok()?;
     sequence
@@ -17,7 +17,7 @@ pub(super) fn fields(der: &[u8]) -> Option<Vec<AnyRef<'_>>> {
         .ok()
 }
 
-/// The first of several values.
+/// Returns the first of several values.
 pub(super) fn first(der: &[u8]) -> Option<AnyRef<'_>> {
     let mut reader = SliceReader::new(der).ok()?;
     AnyRef::decode(&mut reader).ok()

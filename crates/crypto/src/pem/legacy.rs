@@ -1,6 +1,7 @@
-//! Private keys that are encrypted by their PEM section's headers: RFC 1421 with the key derivation
-//! of OpenSSL's `EVP_BytesToKey` (MD5, one round), as `openssl rsa -aes256` and `-des3` wrote them
-//! for decades.
+//! Encryption of private keys by PEM headers (RFC 1421).
+//!
+//! The key is derived by OpenSSL's `EVP_BytesToKey` (MD5, one round), as `openssl rsa -aes256` and `-des3`
+//! do.
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{
@@ -9,15 +10,14 @@ use aes::cipher::{
 };
 use aes::{Aes128, Aes192, Aes256};
 use des::TdesEde3;
-use kes_types::Secret;
+use kes_types::{Random, Secret};
 use md5::{Digest as _, Md5};
 use pkcs8::SecretDocument;
 use zeroize::Zeroizing;
 
 use super::{EncryptError, PemError, PrivateKey, section};
-use crate::Random;
 
-/// Length of the longest IV, in bytes; an IV begins with the salt.
+/// Length of the longest IV, in bytes; the first bytes of an IV are the salt.
 const IV_LEN_MAX: usize = 16;
 /// Length of an IV of AES, and of a block, in bytes.
 const AES_IV_LEN: usize = 16;
@@ -26,11 +26,11 @@ const SALT_LEN: usize = 8;
 /// Length of an MD5 hash, in bytes.
 const MD5_LEN: usize = 16;
 
-/// Encrypts a private key with AES-256-CBC under the hash of the password, as Go's
-/// `x509.EncryptPEMBlock` and `openssl rsa -aes256` do, and writes it as PEM.
+/// Encrypts a private key to legacy PEM with AES-256-CBC, as Go's `x509.EncryptPEMBlock` and
+/// `openssl rsa -aes256` do.
 ///
-/// One round of MD5 is no protection against guessing: the password must be a random one. It is
-/// for readers that know no other form.
+/// One round of MD5 does not protect against guessing, so the password must be random. This format is
+/// for programs that read no other one.
 pub fn encrypt_legacy(
     key: &PrivateKey,
     password: &Secret,
@@ -43,7 +43,7 @@ pub fn encrypt_legacy(
         .map_err(|_| EncryptError::Cipher)?;
     let plaintext = key.der().expose();
     let mut buffer = Zeroizing::new(plaintext.to_vec());
-    // There is always padding: a whole block of it after whole blocks.
+    // There is always padding: after whole blocks a whole block of it.
     buffer.resize(plaintext.len() + AES_IV_LEN - plaintext.len() % AES_IV_LEN, 0);
     let contents = encryptor
         .encrypt_padded::<Pkcs7>(&mut buffer, plaintext.len())
@@ -52,7 +52,7 @@ pub fn encrypt_legacy(
     Ok(section::write_encrypted(key.kind(), &scheme, contents))
 }
 
-/// Decrypts a section's contents; `scheme` is its `DEK-Info`: a cipher, a comma, the IV in hex.
+/// Decrypts a section's contents; `scheme` is its `DEK-Info`: an algorithm, a comma, the IV in hex.
 pub(super) fn decrypt(
     scheme: &str,
     contents: &Secret,
@@ -71,7 +71,7 @@ pub(super) fn decrypt(
         return Err(PemError::Parameters);
     }
     let key = decrypt(contents.expose(), password.expose(), &iv)?;
-    // A wrong password leaves well-formed padding once in 256 times, but no whole DER value.
+    // A wrong password gives well-formed padding once in 256 times, but not a whole DER value.
     SecretDocument::try_from(key.expose()).map_err(|_| PemError::WrongPassword)?;
     Ok(key)
 }
@@ -91,7 +91,7 @@ fn decrypt_with<C: BlockCipherDecrypt + KeyInit>(
     Ok(Secret::new(plaintext.to_vec()))
 }
 
-/// `EVP_BytesToKey` with MD5 and one round: hash upon hash of the last one, password and salt.
+/// Computes `EVP_BytesToKey` with MD5 and one round: each hash covers the last one, password and salt.
 fn derive(password: &[u8], salt: &[u8], len: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(len + MD5_LEN));
     let mut last = Zeroizing::new([0; MD5_LEN]);

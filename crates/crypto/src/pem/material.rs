@@ -1,4 +1,4 @@
-//! What a file holds that is not the PEM that was wanted.
+//! Detects what a file contains that is not the expected PEM.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::der::{fields, first};
 use super::{kind_of, section};
 
-/// Key material in a form, or of a sort, that is not taken.
+/// Key material of a format or kind that is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Material {
     /// A certificate in DER.
@@ -28,25 +28,26 @@ pub enum Material {
     DerPkcs7,
     /// Certificates in PKCS#7, in PEM.
     Pkcs7,
-    /// A private key in the form of OpenSSH.
+    /// A private key in OpenSSH's format.
     OpenSshKey,
-    /// A private key for DSA, in its old form.
+    /// A private key for DSA, in its old format.
     DsaKey,
     /// A public key.
     PublicKey,
     /// A certificate request (CSR).
     Request,
-    /// A certificate with OpenSSL's notes on whom to trust: `TRUSTED CERTIFICATE`.
+    /// A certificate with OpenSSL's trust settings: `TRUSTED CERTIFICATE`.
     TrustedCertificate,
-    /// Text in UTF-16, as Windows writes it.
+    /// A text in UTF-16, as Windows writes it.
     Utf16,
-    /// Nothing.
+    /// An empty file.
     Empty,
 }
 
 impl Material {
-    /// What the file's contents are, if they are known at all. Sections of PEM that can be taken are
-    /// not looked for.
+    /// Detects the kind of a file's contents; `None` if it is not known.
+    ///
+    /// PEM sections that are accepted are not detected.
     pub fn of(contents: &[u8]) -> Option<Self> {
         if contents.trim_ascii().is_empty() {
             return Some(Self::Empty);
@@ -110,7 +111,7 @@ impl fmt::Display for Material {
     }
 }
 
-/// The labels of sections that are not taken.
+/// The labels of PEM sections that are not accepted.
 const LABELS: [(&str, Material); 9] = [
     ("OPENSSH PRIVATE KEY", Material::OpenSshKey),
     ("DSA PRIVATE KEY", Material::DsaKey),
@@ -123,7 +124,7 @@ const LABELS: [(&str, Material); 9] = [
     ("X509 CERTIFICATE", Material::TrustedCertificate),
 ];
 
-/// The beginning of the object identifiers of PKCS#7, 1.2.840.113549.1.7.
+/// The prefix of the object identifiers of PKCS#7, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
 
 fn is_pkcs7(value: &AnyRef<'_>) -> bool {
@@ -143,7 +144,7 @@ mod tests {
     const CERTIFICATE: &[u8] = include_bytes!("../../../config/tests/pem/p256-cert.der");
 
     #[test]
-    fn what_can_be_taken_is_not_told() {
+    fn what_can_be_taken_is_not_reported() {
         for pem in ["-----BEGIN CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n", "text"] {
             assert_eq!(Material::of(pem.as_bytes()), None, "{pem}");
         }

@@ -1,4 +1,4 @@
-//! Certificates and private keys as PEM (RFC 7468), encrypted keys included.
+//! Reads and writes certificates and private keys in PEM (RFC 7468), encrypted keys included.
 
 mod algorithm;
 mod der;
@@ -7,9 +7,7 @@ mod material;
 mod pbes2;
 mod section;
 
-use kes_types::Secret;
-
-use crate::RandomFailed;
+use kes_types::{RandomFailed, Secret};
 
 pub use algorithm::KeyAlgorithm;
 pub use legacy::encrypt_legacy;
@@ -17,21 +15,22 @@ pub use material::Material;
 pub use pbes2::encrypt;
 pub(crate) use section::certificate;
 
-/// The certificates of a PEM file, in DER and in their order; at least one. Other sections are
-/// passed over.
+/// Returns the certificates of a PEM file, in DER and in their order; at least one.
+///
+/// Other sections are skipped.
 pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     let certificates = section::certificates(pem)?;
     if certificates.is_empty() { Err(PemError::NoCertificate) } else { Ok(certificates) }
 }
 
-/// The private key of a PEM file, which must hold exactly one: PKCS#8, PKCS#1 or SEC1, as it is or
-/// encrypted with `password` in PKCS#8's PBES2 (RFC 8018) or the `Proc-Type: 4,ENCRYPTED` of old
-/// (RFC 1421) with AES or 3DES. A password that is not needed is not used. Other sections are passed over.
+/// Returns the private key of a PEM file, which must contain exactly one.
 ///
-/// That the key itself makes sense is not checked.
+/// The key is in PKCS#8, PKCS#1 or SEC1, plain or encrypted with `password`: by PBES2 of PKCS#8 (RFC 8018),
+/// or by the headers `Proc-Type: 4,ENCRYPTED` (RFC 1421) with AES or 3DES. A password that is not needed
+/// is ignored. Other sections are skipped. The key itself is not checked.
 pub fn private_key(pem: &[u8], password: Option<&Secret>) -> Result<PrivateKey, PemError> {
     let key = section::private_key(pem)?;
-    // Some tools write one form under the label of another.
+    // Some tools write one format under the label of another.
     let labelled = |der: Secret, label| {
         let kind = kind_of(der.expose()).unwrap_or(label);
         PrivateKey { der, kind }
@@ -50,8 +49,8 @@ pub fn private_key(pem: &[u8], password: Option<&Secret>) -> Result<PrivateKey, 
     }
 }
 
-/// The form of a private key in DER, by what follows its version number: an algorithm (PKCS#8), a
-/// modulus (PKCS#1) or the key itself (SEC1).
+/// Detects the format of a private key in DER by what follows its version number: an algorithm (PKCS#8),
+/// a modulus (PKCS#1) or the key itself (SEC1).
 fn kind_of(der: &[u8]) -> Option<PrivateKeyKind> {
     let length = *der.get(1)?;
     let header_len = if length < 0x80 { 2 } else { 2 + usize::from(length & 0x7f) };
@@ -63,21 +62,21 @@ fn kind_of(der: &[u8]) -> Option<PrivateKeyKind> {
     }
 }
 
-/// A private key, not encrypted.
+/// A private key that is not encrypted.
 #[derive(Clone, Debug)]
 pub struct PrivateKey {
     der: Secret,
     kind: PrivateKeyKind,
 }
 
-/// The form of a private key.
+/// The format of a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivateKeyKind {
-    /// Any algorithm, RFC 5208: `PRIVATE KEY`.
+    /// PKCS#8 (RFC 5208), for any algorithm: `PRIVATE KEY`.
     Pkcs8,
-    /// RSA, RFC 8017: `RSA PRIVATE KEY`.
+    /// PKCS#1 (RFC 8017), for RSA: `RSA PRIVATE KEY`.
     Pkcs1,
-    /// An elliptic curve, RFC 5915: `EC PRIVATE KEY`.
+    /// SEC1 (RFC 5915), for elliptic curves: `EC PRIVATE KEY`.
     Sec1,
 }
 
@@ -91,7 +90,7 @@ impl PrivateKey {
         &self.der
     }
 
-    /// The form of the DER.
+    /// The format of the DER.
     pub fn kind(&self) -> PrivateKeyKind {
         self.kind
     }
@@ -102,19 +101,19 @@ impl PrivateKey {
     }
 }
 
-/// Why a PEM file does not give what was asked of it.
+/// The reasons why a PEM file does not contain the certificate or key that is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
-    /// A section is cut off, or is not base64.
+    /// A section is incomplete, or is not base64.
     #[error("not a well-formed PEM file")]
     Malformed,
-    /// No certificate.
+    /// There is no certificate.
     #[error("the PEM file holds no certificate")]
     NoCertificate,
-    /// No private key.
+    /// There is no private key.
     #[error("the PEM file holds no private key")]
     NoKey,
-    /// More than one private key.
+    /// There is more than one private key.
     #[error("the PEM file holds more than one private key")]
     SeveralKeys,
     /// The private key is encrypted, and there is no password.
@@ -123,21 +122,21 @@ pub enum PemError {
     /// The password does not decrypt the private key, or the key is damaged.
     #[error("the password does not decrypt the private key")]
     WrongPassword,
-    /// The private key is encrypted in a way that is not supported: a name or an object identifier.
+    /// The encryption of the private key, a name or an object identifier, is not supported.
     #[error("the private key is encrypted with {0}, which is not supported")]
     Unsupported(String),
-    /// What an encrypted private key says about its encryption cannot be read.
+    /// The encryption parameters of the private key cannot be read.
     #[error("the encryption parameters of the private key cannot be read")]
     Parameters,
 }
 
-/// Why a private key cannot be encrypted.
+/// The reasons why a private key cannot be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncryptError {
-    /// No randomness.
+    /// There are no random bytes.
     #[error("cannot make a salt")]
     Random(#[from] RandomFailed),
-    /// The cipher refuses the key's length; none of ours does.
+    /// The cipher does not accept the length of the key; this does not happen.
     #[error("cannot encrypt the private key")]
     Cipher,
     /// The key is not PKCS#8, or not well-formed.

@@ -1,6 +1,6 @@
-//! PKCS#8 private keys encrypted with a password: PBES2 of RFC 8018.
+//! Password-based encryption of PKCS#8 private keys: PBES2 (RFC 8018).
 
-use kes_types::Secret;
+use kes_types::{Random, Secret};
 use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::{Decode as _, ErrorKind};
 use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID, Parameters, ScryptParams};
@@ -9,12 +9,11 @@ use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
 
 use super::{EncryptError, PemError, PrivateKey, PrivateKeyKind, section};
-use crate::Random;
 
-/// OWASP's figure for PBKDF2 with HMAC-SHA-256.
+/// The iterations that OWASP recommends for PBKDF2 with HMAC-SHA-256.
 const ITERATIONS: u32 = 600_000;
 
-/// The memory that a file can make scrypt take, in bytes: 256 MiB, eight times what is usual.
+/// The maximum memory of scrypt, in bytes: 256 MiB, eight times the usual value.
 const SCRYPT_MEMORY_MAX: u64 = 256 << 20;
 
 /// Decrypts an `EncryptedPrivateKeyInfo`.
@@ -26,12 +25,12 @@ pub(super) fn decrypt(der: &[u8], password: &Secret) -> Result<Secret, PemError>
         pkcs8::Error::EncryptedPrivateKey(error) => refusal(error),
         _ => PemError::WrongPassword,
     })?;
-    // A wrong password can by chance leave well-formed padding.
+    // A wrong password can give well-formed padding by chance.
     PrivateKeyInfoRef::try_from(key.as_bytes()).map_err(|_| PemError::WrongPassword)?;
     Ok(Secret::new(key.as_bytes().to_vec()))
 }
 
-/// Encrypts a PKCS#8 private key with AES-256-CBC under PBKDF2-HMAC-SHA-256, and writes it as PEM.
+/// Encrypts a PKCS#8 private key to PEM with AES-256-CBC and PBKDF2-HMAC-SHA-256.
 pub fn encrypt(
     key: &PrivateKey,
     password: &Secret,
@@ -53,8 +52,7 @@ pub fn encrypt(
     Ok(section::write_encrypted_pkcs8(encrypted.as_bytes()))
 }
 
-/// The library takes eight bytes of a 3DES IV, however long it is: one of another length is refused
-/// before it gets there.
+/// Refuses a 3DES IV that is not 8 bytes long: the library would use 8 bytes of any IV.
 fn check_des_iv(der: &[u8]) -> Result<(), PemError> {
     /// `des-EDE3-CBC`, 1.2.840.113549.3.7, in DER.
     const DES_EDE3_CBC: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07];
@@ -71,7 +69,7 @@ fn check_des_iv(der: &[u8]) -> Result<(), PemError> {
     Ok(())
 }
 
-/// Refuses parameters that the library cannot take, or that would take all memory.
+/// Refuses parameters that the library does not support, or that would use too much memory.
 fn check(scheme: &EncryptionScheme) -> Result<(), PemError> {
     match scheme.pbes2().map(|parameters| &parameters.kdf) {
         None => Err(PemError::Unsupported(scheme.oid().to_string())),
@@ -88,7 +86,7 @@ fn check(scheme: &EncryptionScheme) -> Result<(), PemError> {
     }
 }
 
-/// Says which scheme of a well-formed `EncryptedPrivateKeyInfo` the library does not know.
+/// Names the scheme of a well-formed `EncryptedPrivateKeyInfo` that the library does not support.
 fn unreadable(der: &[u8], error: pkcs8::Error) -> PemError {
     if let pkcs8::Error::Asn1(error) = error
         && let ErrorKind::OidUnknown { oid } = error.kind()

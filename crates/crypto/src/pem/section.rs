@@ -1,4 +1,4 @@
-//! The sections of a PEM file. The only module that names PEM libraries.
+//! Reads and writes the sections of PEM files; the only module that uses PEM libraries.
 
 use ::pem::{EncodeConfig, LineEnding, Pem};
 use kes_types::Secret;
@@ -9,19 +9,19 @@ use super::{PemError, PrivateKey, PrivateKeyKind};
 const CERTIFICATE: &str = "CERTIFICATE";
 const ENCRYPTED_PKCS8: &str = "ENCRYPTED PRIVATE KEY";
 
-/// The dashes of a section's end and of the next one's beginning.
+/// The dashes between two sections without a line break between them.
 const GLUED: &[u8] = b"----------";
 
-/// A private key as it stands in a file.
+/// A private key section of a file.
 pub(super) struct KeySection {
-    /// None for a PKCS#8 key in PBES2.
+    /// The format; `None` for a PKCS#8 key in PBES2.
     pub(super) kind: Option<PrivateKeyKind>,
     /// The value of `DEK-Info` if the contents are encrypted as a whole.
     pub(super) encryption: Option<String>,
     pub(super) contents: Secret,
 }
 
-/// The contents of all certificate sections.
+/// Returns the contents of all certificate sections.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     let lines = without_headers(&in_strict_lines(pem));
     let mut rest = lines.as_slice();
@@ -30,7 +30,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
         .collect()
 }
 
-/// The one private key section.
+/// Returns the private key section, of which there must be exactly one.
 pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
     let pem = in_strict_lines(pem);
     let sections = ::pem::parse_many(&*pem).map_err(|_| PemError::Malformed)?;
@@ -42,7 +42,7 @@ pub(super) fn private_key(pem: &[u8]) -> Result<KeySection, PemError> {
     }
 }
 
-/// The labels of all sections that begin in the file.
+/// Returns the labels of all sections that begin in the file.
 pub(super) fn labels(pem: &[u8]) -> Vec<&str> {
     let lines = pem.split(|byte| *byte == b'\n').flat_map(unglued);
     let labels = lines
@@ -50,23 +50,25 @@ pub(super) fn labels(pem: &[u8]) -> Vec<&str> {
     labels.filter_map(|label| std::str::from_utf8(label).ok()).collect()
 }
 
-/// Puts a file right for strict readers: no byte order mark, no two sections glued together for
-/// want of a line's end, and no blank lines in sections but those that end headers (the library
-/// takes whatever stands before one for headers, other readers pass over them).
+/// Normalizes a file for strict parsers.
+///
+/// It removes the byte order mark, adds a missing line break between two sections, and removes blank lines
+/// in sections except those that end headers (the library takes all lines before a blank line for
+/// headers, other parsers skip blank lines).
 fn in_strict_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(pem.len() + 1));
-    let mut place = Place::Outside;
+    let mut position = Position::Outside;
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let lines = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     for line in lines.flat_map(unglued) {
-        place = match place {
-            _ if line.starts_with(b"-----BEGIN ") => Place::Begin,
-            _ if line.starts_with(b"-----END ") => Place::Outside,
-            Place::Begin | Place::Body if line.is_empty() => continue,
-            Place::Begin if line.contains(&b':') => Place::Headers,
-            Place::Headers if !line.is_empty() => Place::Headers,
-            Place::Begin | Place::Headers | Place::Body => Place::Body,
-            Place::Outside => Place::Outside,
+        position = match position {
+            _ if line.starts_with(b"-----BEGIN ") => Position::Begin,
+            _ if line.starts_with(b"-----END ") => Position::Outside,
+            Position::Begin | Position::Body if line.is_empty() => continue,
+            Position::Begin if line.contains(&b':') => Position::Headers,
+            Position::Headers if !line.is_empty() => Position::Headers,
+            Position::Begin | Position::Headers | Position::Body => Position::Body,
+            Position::Outside => Position::Outside,
         };
         kept.extend_from_slice(line);
         kept.push(b'\n');
@@ -74,8 +76,9 @@ fn in_strict_lines(pem: &[u8]) -> Zeroizing<Vec<u8>> {
     kept
 }
 
-/// Leaves out the headers of sections, of encrypted private keys say, which the library does not
-/// read. Base64 has no colon.
+/// Removes the headers of sections, such as encrypted private keys, which the library does not support.
+///
+/// Base64 has no colon.
 fn without_headers(lines: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(lines.len()));
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
@@ -86,7 +89,7 @@ fn without_headers(lines: &[u8]) -> Zeroizing<Vec<u8>> {
     kept
 }
 
-/// A line, or the two lines that it should be: `-----END X----------BEGIN Y-----`.
+/// Splits a line that should be two lines: `-----END X----------BEGIN Y-----`.
 fn unglued(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let glued = line.windows(GLUED.len()).position(|part| part == GLUED);
     let halves = glued.and_then(|at| line.split_at_checked(at + GLUED.len() / 2));
@@ -98,39 +101,39 @@ fn unglued(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     .flatten()
 }
 
-/// Where in a PEM file a line stands.
+/// The position of a line in a PEM file.
 #[derive(Clone, Copy)]
-enum Place {
+enum Position {
     Outside,
     Begin,
     Headers,
     Body,
 }
 
-/// A certificate section.
+/// Writes a certificate section.
 pub(crate) fn certificate(der: &[u8]) -> String {
     write(CERTIFICATE, der)
 }
 
-/// A private key section, not encrypted.
+/// Writes a private key section that is not encrypted.
 pub(super) fn write_private_key(key: &PrivateKey) -> Secret {
     Secret::from(write(label(key.kind()), key.der().expose()))
 }
 
-/// A section with a PKCS#8 key in PBES2.
+/// Writes a section with a PKCS#8 key in PBES2.
 pub(super) fn write_encrypted_pkcs8(der: &[u8]) -> Secret {
     Secret::from(write(ENCRYPTED_PKCS8, der))
 }
 
-/// A private key section whose contents are encrypted as a whole; `scheme` is its `DEK-Info`.
+/// Writes a private key section whose contents are encrypted as a whole; `scheme` is its `DEK-Info`.
 pub(super) fn write_encrypted(kind: PrivateKeyKind, scheme: &str, contents: &[u8]) -> Secret {
-    // In this order: OpenSSL takes no other.
+    // OpenSSL accepts the headers in this order only.
     let headers = format!("\nProc-Type: 4,ENCRYPTED\nDEK-Info: {scheme}\n\n");
     Secret::from(write(label(kind), contents).replacen('\n', &headers, 1))
 }
 
 impl KeySection {
-    /// None if the section is not a private key.
+    /// Reads a section; `None` if it is not a private key.
     fn new(section: Pem) -> Option<Self> {
         let kind = match section.tag() {
             ENCRYPTED_PKCS8 => None,

@@ -48,7 +48,7 @@ struct Counts {
     allocations: u64,
 }
 
-/// Clients in a process of their own: they do what they are told to when they are told to.
+/// Clients in a process of their own: they follow commands.
 struct Clients {
     child: Child,
     input: ChildStdin,
@@ -72,7 +72,7 @@ impl Subject {
             .build()
             .expect("a runtime can be made");
         let (tasks, stop, clock) = (TaskTracker::new(), Stop::new(), Arc::new(SystemClock));
-        let keyring = Keyring::new(kes_keyring::Parts {
+        let keyring = Keyring::new(kes_keyring::KeyringDeps {
             store: Arc::new(MemoryStore::new()),
             expiry: CacheExpiry { any: KEPT, unused: KEPT },
             probe_every: KEPT,

@@ -1,4 +1,4 @@
-//! The requests of one connection: whether it is idle, and whether its client takes the answers.
+//! Tracks the requests of one connection: whether it is idle, and whether its client reads the responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_waits_for_work_and_not_for_answers_that_nobody_takes() {
+    async fn a_stop_waits_for_work_and_not_for_answers_that_no_one_takes() {
         let quiet = Duration::from_secs(3);
         let activity = Activity::new(TIMEOUT);
         let (work, _stuck) =
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_stream_did_is_told_once() {
+    async fn what_a_stream_did_is_reported_once() {
         let activity = Activity::new(TIMEOUT);
         let answer = activity.begin().into_answer(true, Instant::now());
         assert_eq!(activity.take_event(), Some(Event::Answered));

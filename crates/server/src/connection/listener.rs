@@ -1,4 +1,4 @@
-//! The accept loop. It never ends by itself, and does nothing that a client can make slow.
+//! The accept loop. It ends only with the server, and does nothing that a client can delay.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use crate::limit::admission::Admission;
 use crate::log::refusal::Refusal;
 use crate::state::app::App;
 
-/// Connections that the kernel keeps for us to accept.
+/// The length of the kernel's queue of connections that are not accepted yet.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// How long accepting pauses when the process or the machine is out of something.
+/// The wait before accepting again when a resource of the process or the machine is exhausted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accept errors that say so.
-const WANTS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+/// Accept errors of an exhausted resource.
+const RESOURCE_EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
 
-/// After this silence the kernel asks a client whether it still lives.
+/// The idle time after which the kernel probes whether a client is still there (TCP keep-alive).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// Accepts connections until the server drains; each is served on the tracker.
@@ -42,7 +42,7 @@ pub(crate) async fn accept(
             let (stream, address) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
-                    Err(error) => survive(&error, &admission).await,
+                    Err(error) => on_accept_error(&error, &admission).await,
                 }
             };
             if let Err(error) = prepare(&stream) {
@@ -60,14 +60,14 @@ pub(crate) async fn accept(
     let _: Option<()> = stop.run_until_cancelled(accepting).await;
 }
 
-/// An accept that failed for one connection is forgotten. One that failed for want of descriptors
-/// or memory pauses, after connections that are not known were closed.
-async fn survive(error: &io::Error, admission: &Admission) {
-    let is_want = error
+/// Handles an accept error. One that concerns a single connection is skipped. When a resource is exhausted (descriptors,
+/// memory), half of the connections without a known identity are closed, and accepting waits for a moment.
+async fn on_accept_error(error: &io::Error, admission: &Admission) {
+    let is_exhausted = error
         .raw_os_error()
         .map(Errno::from_raw_os_error)
-        .is_some_and(|errno| WANTS.contains(&errno));
-    if !is_want {
+        .is_some_and(|errno| RESOURCE_EXHAUSTED.contains(&errno));
+    if !is_exhausted {
         tracing::debug!(%error, "a connection ended before it was accepted");
         return;
     }

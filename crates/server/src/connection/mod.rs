@@ -10,4 +10,5 @@ pub(crate) mod serve;
 pub(crate) mod socket;
 pub(crate) mod timed_io;
 pub(crate) mod tls;
+mod wake_signal;
 pub(crate) mod wipe;

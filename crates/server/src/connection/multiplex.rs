@@ -1,4 +1,4 @@
-//! An h2 connection and its streams in one task.
+//! Runs an h2 connection and its streams in one task (docs/performance.md).
 //!
 //! hyper hands each stream to an executor. On the runtime's, each answer wakes the connection, which
 //! then writes that one answer: a write a request. Here the streams run where their connection
@@ -8,21 +8,20 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, Stream as _};
-use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::activity::{Activity, Event};
+use crate::connection::wake_signal::Signal;
 
-/// How often the connection and its streams are polled before other connections get their turn.
-const TURNS_MAX: usize = 16;
+/// How often the connection and its streams are polled before other tasks run.
+const ROUNDS_MAX: usize = 16;
 
 /// For how long; streams with large bodies take milliseconds each, and there may be hundreds. Looked
 /// at between streams; a hundred small ones take less.
@@ -139,8 +138,8 @@ impl<C> Multiplexed<C> {
         &mut self.connection
     }
 
-    /// Lets streams run: those that were begun, and those that waited and were woken. Returns whether
-    /// all of them had their turn before the time was up.
+    /// Polls streams: those that were begun, and those that waited and were woken. Returns whether all of them were
+    /// polled before the time was over.
     fn run_streams(&mut self, until: Instant, cx: &mut Context<'_>) -> bool {
         self.begun.take(&mut self.taken);
         while let Some(mut stream) = self.taken.pop_front() {
@@ -185,7 +184,7 @@ impl<C: Future + Unpin> Future for Multiplexed<C> {
         let waker = this.waker.clone();
         let mut inner = Context::from_waker(&waker);
         let until = Instant::now() + TIME_MAX;
-        for _ in 0..TURNS_MAX {
+        for _ in 0..ROUNDS_MAX {
             this.signal.begin();
             if let Poll::Ready(end) = Pin::new(&mut this.connection).poll(&mut inner) {
                 return Poll::Ready(end);
@@ -203,47 +202,13 @@ impl<C: Future + Unpin> Future for Multiplexed<C> {
     }
 }
 
-/// Wakes the task, but not while it is running: then it takes one more turn by itself.
-#[derive(Debug, Default)]
-struct Signal {
-    task: AtomicWaker,
-    state: AtomicU8,
-}
-
-const WAITING: u8 = 0;
-const RUNNING: u8 = 1;
-const WOKEN: u8 = 2;
-
-impl Signal {
-    fn begin(&self) {
-        self.state.store(RUNNING, Ordering::Release);
-    }
-
-    /// Whether nothing has happened since [`Self::begin`]; then the next wake is the task's.
-    fn is_quiet(&self) -> bool {
-        let (ok, failed) = (Ordering::AcqRel, Ordering::Acquire);
-        self.state.compare_exchange(RUNNING, WAITING, ok, failed).is_ok()
-    }
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(WOKEN, Ordering::AcqRel) == WAITING {
-            self.task.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::poll;
+    use futures_util::task::AtomicWaker;
     use tokio::sync::Notify;
     use tokio_util::task::TaskTracker;
 
@@ -325,9 +290,9 @@ mod tests {
         });
         let mut connection = Box::pin(multiplexed(busy, NewStreams::default()));
         assert!(poll!(&mut connection).is_pending());
-        assert_eq!(polls.load(Ordering::SeqCst), TURNS_MAX);
+        assert_eq!(polls.load(Ordering::SeqCst), ROUNDS_MAX);
         assert!(poll!(&mut connection).is_pending());
-        assert_eq!(polls.load(Ordering::SeqCst), 2 * TURNS_MAX);
+        assert_eq!(polls.load(Ordering::SeqCst), 2 * ROUNDS_MAX);
     }
 
     #[tokio::test(start_paused = true)]

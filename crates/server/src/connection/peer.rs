@@ -1,4 +1,7 @@
-//! Who is at the other end of a connection, and who a request is from.
+//! The peer of a connection, and the caller of a request: their identities.
+//!
+//! One parser reads a certificate, for the handshake's signature and for the identity. Two parsers that disagree about where
+//! the public key is would let one caller take the identity of another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,7 +19,7 @@ use crate::limit::budget::{Budget, ConnectionBudget};
 use crate::log::refusal::{self, Refusal};
 use crate::state::snapshot::Snapshot;
 
-/// The other end of a TLS connection; computed once, at the end of the handshake.
+/// The peer of a TLS connection; computed once, at the end of the handshake.
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
@@ -32,7 +35,7 @@ pub(crate) struct Peer {
     accounts: Arc<Accounts>,
 }
 
-/// Why certificates stand for no identity.
+/// The reasons why certificates give no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoIdentity {
     /// There is no certificate.
@@ -45,7 +48,7 @@ pub(crate) enum NoIdentity {
     Ambiguous,
 }
 
-/// A caller without an identity: what it is answered, and what the log says.
+/// A caller without an identity: its response, and the line in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Unidentified {
     pub(crate) answer: ApiError,
@@ -56,7 +59,7 @@ pub(crate) struct Unidentified {
     pub(crate) detail: Option<String>,
 }
 
-/// Who a request is from.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) subject: Result<Subject, Box<Unidentified>>,
@@ -106,13 +109,13 @@ impl Peer {
         self.identity.ok().filter(|_| self.is_known(snapshot))
     }
 
-    /// Whether the connection is somebody's whom the configuration knows.
+    /// Whether the configuration knows the peer.
     pub(crate) fn is_known(&self, snapshot: &Snapshot) -> bool {
         self.identity.is_ok_and(|identity| snapshot.policies.subject(&identity).is_known())
             || self.forwards(snapshot)
     }
 
-    /// Whether it is a TLS proxy, whose requests are other people's.
+    /// Whether it is a TLS proxy, which forwards the requests of others.
     pub(crate) fn forwards(&self, snapshot: &Snapshot) -> bool {
         self.identity.is_ok_and(|identity| snapshot.proxy.identities.contains(&identity))
     }
@@ -222,7 +225,7 @@ impl Peer {
         }
         let pem = percent_decode_str(escaped).decode_utf8().map_err(|_| malformed())?;
         // Proxies and libraries join repeated headers with a comma (RFC 9110, 5.3), and the first one
-        // is the client's own: whoever may add a header must not choose the identity.
+        // is the client's own: a client that can add a header must not choose the identity.
         if pem.contains(',') {
             let reason = "a TLS proxy forwarded several client certificates, joined by a comma";
             return Err(refused(NoIdentity::Ambiguous.into(), reason));
@@ -277,9 +280,9 @@ impl NoIdentity {
     }
 }
 
-/// The identity that certificates stand for: the first one's, whose key signed the handshake, and
-/// no other's ever. It must not be a CA's, and every further one must be: a client that has seen
-/// somebody's certificate cannot pass for them by sending it along.
+/// The identity of certificates: that of the first one, whose key signed the handshake, and
+/// never that of another. The first must not be a CA's, and every further one must be: a client that has seen the
+/// certificate of another client cannot take its identity by sending it along.
 fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity> {
     let (first, further) = certificates.split_first().ok_or(NoIdentity::Missing)?;
     let first =
@@ -296,8 +299,7 @@ fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity
     Ok(first.identity)
 }
 
-/// Whether a text is certificate sections and white space, from its first byte to its last: what
-/// stands around them came from somewhere else.
+/// Whether a text is certificate sections and white space alone: other text around them has another source.
 fn holds_certificates_alone(pem: &str) -> bool {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";

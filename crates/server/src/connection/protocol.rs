@@ -1,4 +1,4 @@
-//! Protocol detection: whether a connection begins with TLS, with HTTP without it, or not at all.
+//! Detects by its first bytes whether a connection begins with TLS, with plain HTTP, or with neither.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_of_http_are_told_from_tls() {
+    fn methods_of_http_are_reported_from_tls() {
         for prefix in
             ["GET / HT", "POST /v1", "PUT", "DELETE /", "OPTIONS ", "P", "PRI * HT", "get /"]
         {

@@ -1,4 +1,5 @@
-//! Runs a future until another one ends, and polls that one only when it was woken itself.
+//! Runs a future until another one ends, and polls the other one only when it was woken itself
+//! (docs/performance.md).
 
 use std::future::poll_fn;
 use std::pin::Pin;

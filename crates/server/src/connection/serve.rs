@@ -1,4 +1,4 @@
-//! One connection: handshake, then requests until it ends.
+//! Serves one connection: the TLS handshake, then requests until it ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +46,7 @@ const RESET_STREAMS_MAX: usize = 20;
 const LOCAL_RESETS_MAX: usize = 1024;
 
 /// What an h2 client may send of bodies before they are read, in bytes: for a stream and for the
-/// connection. Streams that wait for their turn must not take all of the connection's.
+/// connection. Streams whose bodies wait for memory must not use all of the connection's window.
 const STREAM_WINDOW: u32 = 32 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
@@ -57,7 +57,7 @@ const CONNECTION_WINDOW_MIN: u32 = (64 << 10) - 1;
 /// The longest answer in bytes, for the time that it may take.
 const ANSWER_LEN_MAX: u64 = 2 << 20;
 
-/// How long a connection that was asked to end may go on without a request.
+/// The idle timeout of a connection after its graceful shutdown has begun.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves a connection to its end.
@@ -94,7 +94,7 @@ pub(crate) async fn serve(
     else {
         return;
     };
-    // One that is served is asked to end, and not cut off: its first token is not needed any more.
+    // A served connection is shut down gracefully, not cut off: its first token is not needed any more.
     let closed = (verdict != Verdict::Served).then_some(closed);
     let is_cut = cut(&app, address, closed.as_ref());
     run_until_cancelled(pin!(is_cut), pin!(requests)).await;
@@ -118,7 +118,7 @@ struct Open {
     closed: CancellationToken,
 }
 
-/// Shakes hands under the configuration in force. An unfinished handshake ends with the server.
+/// Does the TLS handshake under the configuration in force. An unfinished handshake ends with the server.
 async fn handshake(
     app: &App,
     stream: TcpStream,
@@ -157,15 +157,14 @@ async fn accept(
     None
 }
 
-/// Reads a `ClientHello`, then takes turns with other handshakes: the first costs nothing that others wait
-/// for.
+/// Reads a `ClientHello`, then waits for a slot among the handshakes: reading costs nothing that others wait for.
 async fn accept_tls(app: &App, stream: TcpStream, slot: &Slot) -> io::Result<TlsStream<Wire>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), Wire::from(stream)).await?;
     slot.heard();
     let config = Arc::clone(&app.live.load().tls);
     let begin = || {
         slot.served();
-        // In a storm most have left by the time it is their turn.
+        // In a burst most clients have left by the time their handshake gets a slot.
         let has_left = protocol::has_left(&hello.io);
         (!has_left).then(|| hello.into_stream(config))
     };
@@ -215,14 +214,14 @@ fn requests(
     } else {
         let connection = http1::Builder::new()
             .header_read_timeout(None)
-            // hyper takes 100 headers unless told otherwise, and is faster for not being told.
+            // hyper accepts 100 headers by default, and is faster when this is not set (docs/performance.md).
             .max_buf_size(READ_BUFFER_LEN)
             .serve_connection(io, service);
         Box::pin(drive(app, Box::pin(connection), open))
     }
 }
 
-/// Runs a connection until it ends, idles for too long, has to make room or the server drains.
+/// Runs a connection until it ends, exceeds its idle timeout, is closed for another, or the server drains.
 async fn drive(
     app: &App,
     mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,

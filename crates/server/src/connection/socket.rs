@@ -1,4 +1,4 @@
-//! The socket under a connection. With the feature `count` its calls are counted.
+//! The socket of a connection. With the feature `count` its system calls are counted.
 
 use crate::connection::wipe::WipeReads;
 

@@ -1,5 +1,5 @@
-//! The bytes of a connection, within the time that a client may take to send a head and to take what
-//! is written.
+//! An I/O stream with timeouts: for a client that trickles a request head (slowloris), and for one that does not read
+//! what is written.
 
 use std::io;
 use std::pin::Pin;
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_follows_a_log_may_stop_to_read() {
+    async fn any_client_follows_a_log_may_stop_to_read() {
         let activity = Activity::new(TIMES.write);
         let _stream = activity.begin().into_stream();
         let (mut server, _client) = pair(&activity);

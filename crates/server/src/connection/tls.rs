@@ -1,4 +1,4 @@
-//! The server's TLS configuration.
+//! Builds the TLS configuration of the server.
 
 use std::sync::Arc;
 

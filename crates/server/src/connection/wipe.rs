@@ -1,4 +1,8 @@
 //! An I/O stream that wipes read buffers when there is nothing to read.
+//!
+//! rustls decrypts in the buffer that it reads into, keeps that buffer while the connection is idle, and offers its
+//! free part with every read: when there is nothing to read, that part is overwritten. The buffers of the h2 library
+//! cannot be reached in this way; SECURITY.md says what stays in them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

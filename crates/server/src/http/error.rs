@@ -1,4 +1,4 @@
-//! Errors as clients see them.
+//! The errors of the API: status, message and cause.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -86,7 +86,7 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, message::BODY_TOO_SLOW)
     }
 
-    /// The client has too many requests in flight; it should ask again later.
+    /// The client has too many requests in flight; it should retry later.
     pub(crate) fn too_many_requests() -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message::TOO_MANY_REQUESTS)
     }
@@ -113,7 +113,7 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, message).because(Arc::new(TimedOut))
     }
 
-    /// A fault of ours.
+    /// An internal error of this server.
     pub(crate) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL).because(Arc::new(cause))
     }

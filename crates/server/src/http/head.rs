@@ -1,5 +1,5 @@
-//! Heads of HTTP/1.1: those that another reader could read in another way are refused, and what hyper
-//! refuses by itself gets a body like every other error.
+//! Checks heads of HTTP/1.1: ambiguous and too long ones are refused. Responses that hyper makes by itself get a body
+//! like every other error.
 
 use axum::http::{HeaderMap, Request, StatusCode, Version, header};
 use kes_types::wire::ErrorBody;
@@ -12,7 +12,7 @@ pub(crate) const HEAD_LEN_MAX: usize = 64 << 10;
 
 const TOO_LARGE: &str = "request header is too large";
 
-/// Looks at the headers that say where a request goes and where it ends. HTTP/2 has neither of these.
+/// Checks the headers that decide where a request goes and where it ends; HTTP/2 has neither of them.
 pub(crate) fn check(request: &Request<impl Sized>) -> Result<(), ApiError> {
     let (version, headers) = (request.version(), request.headers());
     if version > Version::HTTP_11 {
@@ -41,7 +41,7 @@ pub(crate) fn check(request: &Request<impl Sized>) -> Result<(), ApiError> {
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     };
-    // hyper drops a length that stands beside it, as RFC 9112 (6.3) asks for.
+    // hyper drops a `Content-Length` in the same head, as RFC 9112 (6.3) demands.
     if is_chunked {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! Listings as answers.
+//! Limits the length of listings in responses.
 
 /// The longest body of a listing: clients stop reading at 1 MiB.
 pub(crate) const BODY_LEN_MAX: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! A request on a route: the one value that its layers and its handler share.
+//! The context of a request on a route: the one value that its layers and its handler share.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +32,7 @@ pub(crate) struct RequestContext {
     pub(crate) caller: Caller,
     /// When the request's head was complete.
     pub(crate) begun: Instant,
-    /// Whether the client still waits for a change that it asked for.
+    /// Whether the client still waits for a change that it has requested.
     pub(crate) waiting: Waiting,
 }
 

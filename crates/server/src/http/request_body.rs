@@ -1,4 +1,4 @@
-//! Request bodies within their limits: length, rate and memory.
+//! Reads request bodies within their limits: length, rate and memory.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,14 +19,14 @@ use crate::connection::peer::Peer;
 use crate::http::error::ApiError;
 use crate::limit::budget::{Client, Held, SMALL_LEN};
 
-/// How much of a body that nobody wants is read, so that an HTTP/1.1 connection can go on.
+/// How much of an unused body is read, so that an HTTP/1.1 connection can be used again.
 const DISCARDED_MAX: usize = 64 << 10;
 
 /// How much of a body over its limit is read, so that a client which writes before it reads sees
 /// the answer.
 const OVERSIZE_DISCARDED_MAX: usize = 8 << 20;
 
-/// How long an answer waits for the rest of a body that nobody wants.
+/// How long a response waits for the rest of an unused body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body may be slower than its lowest rate for this long.
@@ -44,7 +44,7 @@ pub(crate) struct BodyLimits {
     pub(crate) client: Client,
 }
 
-/// The body of a request that is being answered. Whatever its handler leaves is discarded.
+/// The body of a request. What its handler does not read is discarded.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: Source,
@@ -62,7 +62,7 @@ pub(crate) enum Waits {
     No,
     /// More of its body.
     Body,
-    /// Its turn to hold memory.
+    /// Memory.
     Turn,
 }
 
@@ -130,7 +130,7 @@ impl RequestBody {
         Some(held)
     }
 
-    /// Reads the whole body, up to the route's limit. A large one waits for its turn to hold memory.
+    /// Reads the whole body, up to the route's limit. A large one waits for memory.
     async fn read(&mut self) -> Result<Bytes, ApiError> {
         let announced = self.body.size_hint();
         if announced.lower() > self.limits.bytes_max as u64 {

@@ -1,5 +1,8 @@
-//! Answers and their bodies, which hold their share of the memory budget until the client has taken
-//! them.
+//! Responses and their bodies. A body holds its share of the memory budget until it was written to the client.
+//!
+//! The bytes of a response have an owner (`Bytes::from_owner`) that hyper and h2 drop when the bytes are written. The request's
+//! slot, its share of the memory budget and the connection's activity belong to that owner, so that no count relies on a
+//! body being sent because it was handed to hyper.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,16 +23,16 @@ use crate::http::error::ApiError;
 use crate::limit::accounts::RequestSlot;
 use crate::limit::budget::{Held, SMALL_LEN};
 
-/// A large answer is handed on in pieces of this length, each when the last one was taken.
+/// A large response is handed to hyper in pieces of this length, each when the last one was written.
 const PIECE_LEN: usize = 16 << 10;
 
-/// An answer before it leaves.
+/// A response before it is sent.
 pub(crate) type ApiResponse = Response<ResponseBody>;
 
 /// What a handler returns.
 pub(crate) type ApiResult = Result<ApiResponse, ApiError>;
 
-/// The body of an answer: all of it, or one that comes by and by.
+/// The body of a response: complete, or a stream.
 pub(crate) type ResponseBody = Either<Whole, Body>;
 
 /// A body that is there as a whole.
@@ -41,7 +44,7 @@ pub(crate) struct Whole {
     given: Option<Instant>,
 }
 
-/// What an answer holds until it was taken: dropped with its last byte.
+/// What a response holds until it was written; dropped with its last byte.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     pub(crate) held: Option<Box<Held>>,
@@ -210,7 +213,7 @@ pub(crate) fn whole(bytes: Vec<u8>) -> ApiResponse {
     Response::new(Either::Left(Whole { bytes, ..Whole::default() }))
 }
 
-/// What most answers fit into.
+/// The capacity that most responses fit into.
 const JSON_LEN: usize = 256;
 
 /// A JSON answer with status 200.
@@ -249,7 +252,7 @@ pub(crate) fn empty() -> ApiResponse {
     response
 }
 
-/// Makes an answer one to HEAD: it tells the length of a body that it does not have. HTTP/1.1 would
+/// Makes a response one to HEAD: it has the length of a body that is not sent. HTTP/1.1 would
 /// leave the body out by itself, h2 would send it.
 pub(crate) fn withhold(answer: &mut ApiResponse) {
     if let Either::Left(whole) = answer.body_mut() {

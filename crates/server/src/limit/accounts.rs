@@ -1,4 +1,4 @@
-//! Counts the requests of each identity that are not answered.
+//! Counts the requests in flight of each identity.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ impl Accounts {
         if let Some(account) = accounts.get(identity).and_then(Weak::upgrade) {
             return account;
         }
-        // Those of identities that have gone make room first.
+        // Accounts without a connection are removed first.
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);
         }

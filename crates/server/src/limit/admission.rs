@@ -118,12 +118,12 @@ impl Slot {
         self.prefix
     }
 
-    /// The client has sent its `ClientHello`: the handshake waits for its turn.
+    /// Notes that the client has sent its `ClientHello`: the handshake waits for a slot.
     pub(crate) fn heard(&self) {
         self.admission.lock().handshakes.heard(self.prefix, self.id);
     }
 
-    /// The handshake has had its first turn.
+    /// Notes that the handshake has used its first slot.
     pub(crate) fn served(&self) {
         self.admission.lock().handshakes.served(self.prefix, self.id);
     }
@@ -138,7 +138,7 @@ impl Slot {
         let admission = Arc::clone(&self.admission);
         let mut state = admission.lock();
         if !state.handshakes.remove(self.prefix, self.id) {
-            // Closed a moment ago.
+            // It has just been closed.
             return Verdict::WithoutPolicy;
         }
         if let Some(identity) = identity
@@ -224,12 +224,12 @@ mod tests {
         crowd[1].served();
         let other = accept(&admission, 2);
         tokio::time::advance(SERVED_WAIT).await;
-        // The ninth handshake: the one whose client has been waited for longest goes.
+        // The ninth handshake: the one whose client has been waited for longest is closed.
         let second = accept(&admission, 2);
         assert!(is_closed(&crowd[2]) && crowd.iter().filter(|slot| is_closed(slot)).count() == 1);
         let third = accept(&admission, 2);
         assert!(is_closed(&crowd[3]) && !is_closed(&other));
-        // Where no client lets us wait, the youngest that waits for its turn goes.
+        // Where no client is waited for, the newest that waits for a slot is closed.
         for slot in crowd.iter().skip(4) {
             slot.heard();
         }

@@ -1,4 +1,4 @@
-//! The memory budget of large request bodies and answers, shared fairly between identities.
+//! The memory budget of large request bodies and responses, shared fairly between identities.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,15 +9,14 @@ use kes_types::Identity;
 use crate::http::error::ApiError;
 use crate::state::shutdown::Stop;
 
-/// What a body or an answer may have without counting, in bytes: the number of requests bounds these.
+/// The length of bodies and responses that do not count, in bytes: the number of requests bounds these.
 pub(crate) const SMALL_LEN: usize = 16 << 10;
 
 /// One client leaves an eighth of the budget to others.
 const SHARE: Share = Share::TimesFree(7);
 
-/// How long requests wait for their turn when the server is to end: what is held by answers that
-/// are not taken must not hold up a stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long requests wait for memory when the server shuts down: responses that are not read must not delay it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whom memory is held for: an identity, or all callers without one together.
 pub(crate) type Client = Option<Identity>;
@@ -72,7 +71,7 @@ impl ConnectionBudget {
         Self { server: Arc::clone(server), own: OnceLock::new() }
     }
 
-    /// Waits until `bytes` may be held: the connection's turn first, then the client's.
+    /// Waits until `bytes` may be held, first within the connection's budget, then within the server's.
     pub(crate) async fn hold(&self, client: &Client, bytes: usize) -> Result<Held, ApiError> {
         let busy = |_| ApiError::too_many_requests();
         let Self { server, own } = self;
@@ -85,7 +84,7 @@ impl ConnectionBudget {
         };
         let stopped = async {
             server.stop.soft().cancelled().await;
-            tokio::time::sleep(STOP_PATIENCE).await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
         };
         tokio::select! {
             biased;

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limit::prefix::Prefix;
 
-/// How long the client of a handshake that has had its turn may take, when others want its slot.
+/// How long the client of a handshake that has used a slot may take, when others wait.
 pub(crate) const SERVED_WAIT: Duration = Duration::from_millis(20);
 
-/// Numbers connections in the order of their arrival.
+/// Numbers connections in the order in which they were accepted.
 pub(crate) type ConnectionId = u64;
 
 /// Groups that are looked at for a connection to close: those that have most.
@@ -32,7 +32,7 @@ struct Group {
     members: HashMap<ConnectionId, Member>,
     /// Those whose `ClientHello` is waited for, by the time since when.
     silent: BTreeSet<(Instant, ConnectionId)>,
-    /// Those that wait for their turn, oldest first.
+    /// Those that wait for a slot among the handshakes, oldest first.
     waiting: BTreeSet<ConnectionId>,
     /// Those that were served, and whose client is waited for.
     served: BTreeSet<(Instant, ConnectionId)>,
@@ -50,7 +50,7 @@ enum Stage {
     /// The client is waited for, since then.
     Silent(Instant),
     Waiting,
-    /// The same after its first turn.
+    /// The same after the handshake's first slot.
     Served(Instant),
 }
 
@@ -65,12 +65,12 @@ impl ConnectionsByPrefix {
         self.change(prefix, |group| group.add(id, Member { closed, stage }));
     }
 
-    /// The client has sent its `ClientHello`: the handshake waits for its turn.
+    /// Notes that the client has sent its `ClientHello`: the handshake waits for a slot.
     pub(crate) fn heard(&mut self, prefix: Prefix, id: ConnectionId) {
         self.advance(prefix, id, Stage::Waiting);
     }
 
-    /// The handshake has had its turn: its client is waited for.
+    /// Notes that the handshake has used a slot: its client is waited for.
     pub(crate) fn served(&mut self, prefix: Prefix, id: ConnectionId) {
         self.advance(prefix, id, Stage::Served(Instant::now()));
     }
@@ -89,8 +89,8 @@ impl ConnectionsByPrefix {
     }
 
     /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello`
-    /// has been waited for longest; else, of those that were served and had a moment, the one whose
-    /// client has been; else the youngest that waits for its turn. Returns whether there is one.
+    /// has been waited for longest; else, of those that have used a slot at least [`SERVED_WAIT`] ago, the one whose
+    /// client has been; else the newest that waits for a slot. Returns whether there is one.
     pub(crate) fn close_one(&mut self, newcomer: Option<ConnectionId>) -> bool {
         let now = Instant::now();
         self.close(|group| {

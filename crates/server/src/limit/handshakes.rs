@@ -1,13 +1,13 @@
 //! Limits how many TLS handshakes run at once, so that a burst of them does not delay requests, and
-//! gives source prefixes their turns.
+//! shares the slots among source prefixes in round robin (docs/performance.md).
 //!
-//! A handshake is some hundred microseconds of arithmetic between waits for the client. When a
-//! thousand clients come at once, those of them that could go on would stand in the runtime's queue
-//! all together, and every request of a connection that exists behind them. Here no more of them
-//! run than there are processors. A client that is waited for takes no turn.
+//! A handshake is some hundred microseconds of computation between waits for the client. When a thousand clients
+//! connect at once, all handshakes that can continue would be in the runtime's queue, and every request of an existing
+//! connection behind them. Here no more of them run than there are processors. A handshake that waits for its client
+//! holds no slot.
 //!
-//! New handshakes take turns by source prefix. One that has begun has a turn apart: what was spent
-//! on it is not lost, and its client has shown that it is there.
+//! New handshakes get slots by source prefix. Those that have begun have slots of their own: what was spent on them is not
+//! lost, and their clients have shown that they are there.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -20,15 +20,15 @@ use tokio_util::sync::PollSemaphore;
 
 use crate::limit::prefix::Prefix;
 
-/// Turns of handshakes.
+/// Hands out the slots of handshakes.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns {
+pub(crate) struct HandshakeLimiter {
     new: Arc<FairSemaphore<Prefix>>,
     begun: Arc<Semaphore>,
 }
 
-impl Turns {
-    /// So many new handshakes and as many begun ones at a time.
+impl HandshakeLimiter {
+    /// Runs at most `width` new handshakes and as many begun ones at a time.
     pub(crate) fn new(width: usize) -> Self {
         let width = width.max(1);
         // How many wait is limited where connections are admitted.
@@ -36,8 +36,8 @@ impl Turns {
         Self { new, begun: Arc::new(Semaphore::new(width)) }
     }
 
-    /// Waits for the prefix's turn, then begins work and runs it to its end; each time it can go on it
-    /// waits for a turn again. `begin` may find that there is nothing to do any more.
+    /// Waits for a slot, then begins work and runs it to its end; for each further poll it waits for a slot again.
+    /// `begin` may return that there is nothing to do any more.
     pub(crate) async fn run<F: Future>(
         &self,
         prefix: Prefix,
@@ -50,10 +50,10 @@ impl Turns {
         let mut again = PollSemaphore::new(Arc::clone(&self.begun));
         poll_fn(move |cx| {
             // Held while `work` runs and not while it waits.
-            let _turn = match &mut first {
-                Some(acquire) => Turn::New(ready!(Pin::new(acquire).poll(cx))),
+            let _slot = match &mut first {
+                Some(acquire) => HandshakeSlot::New(ready!(Pin::new(acquire).poll(cx))),
                 // The semaphore is never closed.
-                None => Turn::Begun(ready!(again.poll_acquire(cx))),
+                None => HandshakeSlot::Begun(ready!(again.poll_acquire(cx))),
             };
             first = None;
             if let Some(begin) = begin.take() {
@@ -68,9 +68,9 @@ impl Turns {
     }
 }
 
-/// A turn that is held.
-#[expect(dead_code, reason = "held, and dropped after the turn")]
-enum Turn {
+/// A slot; released when dropped.
+#[expect(dead_code, reason = "held while the handshake is polled")]
+enum HandshakeSlot {
     New(kes_fair::Permit<Prefix>),
     Begun(Option<tokio::sync::OwnedSemaphorePermit>),
 }
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_waits_for_its_client_takes_no_turn() {
-        let turns = Turns::new(1);
+        let turns = HandshakeLimiter::new(1);
         let mut stuck = Box::pin(turns.run(prefix(1), || Some(pending::<()>())));
         assert!(poll!(&mut stuck).is_pending());
         assert_eq!(turns.run(prefix(1), || Some(async { 5 })).await, Some(5));
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_width_begin_at_a_time_and_prefixes_take_turns() {
-        let turns = Turns::new(1);
+        let turns = HandshakeLimiter::new(1);
         let held = turns.new.acquire(&prefix(1), 1).unwrap().await;
         let run = |last| turns.run(prefix(last), move || Some(ready(last)));
         let mut crowd: Vec<_> = (0..10).map(|_| Box::pin(run(1))).collect();
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_has_begun_does_not_wait_behind_new_ones() {
-        let turns = Turns::new(1);
+        let turns = HandshakeLimiter::new(1);
         let (go, gone) = tokio::sync::oneshot::channel();
         let mut begun = Box::pin(turns.run(prefix(1), || Some(gone)));
         assert!(poll!(&mut begun).is_pending());
@@ -126,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_whose_client_has_left_is_not_begun() {
-        let turns = Turns::new(1);
+        let turns = HandshakeLimiter::new(1);
         assert_eq!(turns.run(prefix(1), || None::<Ready<u8>>).await, None);
         assert_eq!(turns.run(prefix(1), || Some(ready(5))).await, Some(5));
     }

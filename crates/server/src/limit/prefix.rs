@@ -1,4 +1,4 @@
-//! The part of a peer's address by which peers are counted before they are known.
+//! The prefix of a source address by which peers are counted before their identity is known.
 
 use std::net::{IpAddr, Ipv4Addr};
 

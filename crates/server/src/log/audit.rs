@@ -1,4 +1,8 @@
 //! The audit log: streams, and lines on standard output.
+//!
+//! Lines for standard output are written by a task of their own. When it is behind, responses wait for capacity, for 1 s at
+//! most; then the event is dropped, and the next line and the error log have the number of lost events: a client must get
+//! its response in bounded time.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -21,7 +25,7 @@ const LINES_LEN_MAX: usize = 4 << 20;
 /// How long an answer waits for room among them, before its line is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a line is given up that found no room.
+/// The cause of a line that is dropped.
 const NO_MORE_LINES: &str = "standard output takes no more lines";
 
 /// How long the end of the server waits for the last lines.
@@ -53,7 +57,7 @@ impl AuditLog {
         Self { broadcast: Arc::default(), output: lines, written, failures }
     }
 
-    /// Waits for room while the writer is behind, within bounds.
+    /// Waits for capacity while the writer is behind, within bounds.
     pub(crate) async fn room(&self) {
         if self.output.has_room() {
             return;
@@ -62,7 +66,7 @@ impl AuditLog {
         let _ = tokio::time::timeout(WRITE_TIMEOUT, self.output.room()).await;
     }
 
-    /// Hands a line to the writer if there is room; if not, a later line tells how many were lost.
+    /// Hands a line to the writer if there is capacity; if not, a later line has the number of lost lines.
     pub(crate) fn write(&self, method: &Method, event: &AuditEvent<'_>) {
         if !self.output.push(&audit_line::stdout_line(method, event, 0), |lost| {
             audit_line::stdout_line(method, event, lost)
@@ -87,7 +91,7 @@ impl Drop for AuditLog {
 }
 
 /// Writes batches of lines until the buffer is closed, on threads where a slow output blocks no
-/// request. Should that become impossible the buffer is closed: nobody waits for it then.
+/// request. If that becomes impossible the buffer is closed, so that no request waits for it.
 async fn write_lines(
     output: Box<dyn Write + Send>,
     lines: Arc<LineBuffer>,

@@ -17,7 +17,7 @@ impl LogLine for AuditEvent<'_> {
     }
 }
 
-/// What stands for an event where there is none but a gap.
+/// The event of a line that reports lost events alone.
 fn no_event() -> AuditEvent<'static> {
     let request = AuditRequest {
         ip: "".into(),

@@ -1,5 +1,4 @@
-//! The log of failures: errors about requests that failed and audit events that were lost, folded by
-//! what happened and why.
+//! Logs failed requests and lost audit events; repeated ones are folded by kind and innermost cause.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};

@@ -1,5 +1,5 @@
-//! Which events of a kind are logged at once, and which are counted and reported later, so that a
-//! burst of them is a few lines and a count.
+//! Folds repeated log events: decides which are logged at once, and which are counted and reported later, so that a
+//! burst is a few lines and a count.
 //!
 //! A state machine over a clock: it logs nothing and waits for nothing. Every event is in a line of
 //! its own or in a count. The first events of a kind from a source are lines. Further ones are counted;
@@ -63,7 +63,7 @@ pub(crate) struct Fold<K: Kind> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key<K: Kind> {
-    /// None stands for sources that are not remembered.
+    /// None means sources that are not remembered.
     source: Option<K::Source>,
     kind: K,
 }
@@ -83,7 +83,7 @@ struct Entry<K: Kind> {
 /// How often an event was repeated without a line of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Count<K: Kind> {
-    /// None stands for several sources.
+    /// None means several sources.
     pub(crate) source: Option<K::Source>,
     pub(crate) kind: K,
     pub(crate) repeated: u64,

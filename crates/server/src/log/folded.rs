@@ -1,4 +1,4 @@
-//! A log whose events are folded: the first of a kind are lines, further ones are counted.
+//! A log with folded events: the first of a kind are lines, further ones are counted and reported in the background.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Lines on their way to somebody who reads them a batch at a time.
+//! A bounded buffer of log lines with one reader, which reads in batches.
 //!
-//! To wake a reader for each line costs more than the request that the line is about. So a reader that
-//! has just got a batch rests for a moment, unless much gathers meanwhile; one that has nothing to
-//! read is woken by the first line.
+//! To wake a reader for each line costs more than the request that the line is about (docs/performance.md). So a reader
+//! that has read a batch sleeps for an interval, unless a whole batch arrives before; a reader of an empty buffer is
+//! woken by the first line. The bound is in bytes; tokio's channels have bounds in messages, and cost 40 ns more a line.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a reader rests after a batch.
+/// The interval after a batch.
 const REST: Duration = Duration::from_millis(10);
 
-/// What ends its rest.
+/// The length that ends the interval early.
 const BATCH_LEN: usize = 64 << 10;
 
-/// The largest room that is kept for lines to come.
+/// The largest capacity that is kept for further lines.
 const SPARE_LEN_MAX: usize = 4 * BATCH_LEN;
 
 /// A bounded buffer of lines with one reader.
@@ -32,7 +32,7 @@ pub(crate) struct LineBuffer {
 struct State {
     lines: Vec<u8>,
     lost: u64,
-    /// The length at which the reader wants to be woken; none while it is awake.
+    /// The length at which the reader is woken; none while it is awake.
     wake_at: Option<usize>,
     is_closed: bool,
 }
@@ -54,8 +54,8 @@ impl LineBuffer {
         Self { state: Mutex::new(state), len_max, readable, writable }
     }
 
-    /// Adds a line if there is room; counts it as lost if not, and returns `false`. `after_loss`
-    /// makes the line for a reader that has missed so many before it.
+    /// Adds a line if there is capacity; counts it as lost if not, and returns `false`. `after_loss` makes the line of a
+    /// reader that has missed so many lines before it.
     pub(crate) fn push(&self, line: &[u8], after_loss: impl FnOnce(u64) -> Vec<u8>) -> bool {
         let mut state = self.lock();
         if state.is_closed || state.lines.len() + line.len() > self.len_max {
@@ -75,13 +75,13 @@ impl LineBuffer {
         true
     }
 
-    /// Whether no more than half of the room is taken, or none is given any more.
+    /// Whether no more than half of the capacity is used, or the buffer is closed.
     pub(crate) fn has_room(&self) -> bool {
         let state = self.lock();
         state.is_closed || state.lines.len() <= self.len_max / 2
     }
 
-    /// Waits until there is room.
+    /// Waits until [`Self::has_room`].
     pub(crate) async fn room(&self) {
         loop {
             let writable = self.writable.notified();
@@ -104,7 +104,7 @@ impl LineBuffer {
     }
 }
 
-/// The reader's place: until when it rests, and room for the next lines.
+/// The state of the reader: the end of its interval, and capacity for the next lines.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     until: Option<Instant>,
@@ -112,7 +112,7 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Gives the room of a batch back that was read, unless it is uncommonly large.
+    /// Reuses the memory of a batch that was read, unless it is too large.
     pub(crate) fn give_back(&mut self, mut lines: Vec<u8>) {
         if lines.capacity() <= SPARE_LEN_MAX {
             lines.clear();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_no_room_is_counted_and_told_with_the_next_line_or_by_itself() {
+    async fn what_has_no_room_is_counted_and_reported_with_the_next_line_or_by_itself() {
         let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
         for text in ["ab", "cd", "ef", "gh"] {
             line(&buffer, text);

@@ -12,7 +12,7 @@ const WAITS_MAX: u32 = 100;
 
 /// How many lines end in these bytes.
 pub(super) fn count_lines(lines: &[u8]) -> u64 {
-    // What stands behind the last line feed is no line.
+    // The bytes behind the last line feed are no line.
     lines.split(|byte| *byte == b'\n').skip(1).map(|_| 1).sum()
 }
 
@@ -61,7 +61,7 @@ impl LineWriter {
         written.and_then(|()| self.output.flush().map_err(all_lost))
     }
 
-    /// Writes all, or tells how much was written. An output that is only full for now is waited for.
+    /// Writes all, or returns how much was written. Retries an output that is full for the moment.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let (mut at, mut waits) = (0, 0);
         while at < bytes.len() {

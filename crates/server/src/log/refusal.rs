@@ -1,4 +1,4 @@
-//! Why a peer was refused before it was known who it is, in words for an operator.
+//! The reasons for refusals of peers whose identity is not known yet, as text for an operator.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use kes_tls::{Explanation, Side, explain, explain_io};
 use rustls::{Error, InvalidMessage};
 
-/// A refusal: what failed, why, and what would cure it.
+/// A refusal: what failed, why, and how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Refusal {
     pub(crate) what: &'static str,
@@ -19,7 +19,7 @@ type Text = Cow<'static, str>;
 const HANDSHAKE: &str = "TLS handshake failed";
 const REQUEST: &str = "request refused";
 
-/// The cure where no better one is known.
+/// The correction where no better one is known.
 const SEE_CLIENT: &str = "the client's log may say why";
 
 /// A CA's certificate, where the client's own should be.

@@ -1,5 +1,7 @@
-//! The log of refusals: warnings about connections and requests that were refused before it was known
-//! who they are from, folded per peer and reason.
+//! Logs connections and requests that were refused before their identity was known; repeated ones are folded by peer and
+//! reason.
+//!
+//! They are warnings in the default log, which a burst must not fill.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +15,7 @@ use crate::log::refusal::Refusal;
 pub(crate) type Refusals = FoldedLog<Refusal>;
 
 impl Refusals {
-    /// Logs a refusal, or counts it when there are many like it. What `detail` tells is shown, and
+    /// Logs a refusal, or counts it when there are many like it. `detail` is part of the line, and
     /// is not part of what refusals are folded by.
     pub(crate) fn note(&self, peer: SocketAddr, refusal: &Refusal, detail: Option<&str>) {
         self.note_as(peer.ip(), &peer, refusal, detail);

@@ -1,4 +1,4 @@
-//! Log streams: events to whoever follows them right now.
+//! Broadcasts log events to the clients that follow a log.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use crate::http::response::ResponseBody;
 use crate::log::line_buffer::{LineBuffer, Rest};
 use crate::state::shutdown::Stop;
 
-/// Lines that wait for one subscriber, in bytes; beyond them a slow subscriber loses events, and is told.
+/// The length of the buffer of one subscriber, in bytes; a slow subscriber loses further events, and gets their number.
 const SUBSCRIBER_LEN_MAX: usize = 512 << 10;
 
 /// An event that can be written as a line of a stream.
@@ -68,7 +68,7 @@ impl StreamLimits {
     }
 }
 
-/// A stream's place, given back when it ends.
+/// The slot of a stream, released when it ends.
 #[derive(Debug)]
 struct StreamSlot {
     limits: Arc<StreamLimits>,
@@ -98,12 +98,12 @@ pub(crate) struct Broadcast {
 #[derive(Debug)]
 struct Subscriber {
     lines: LineBuffer,
-    /// The request that opened the stream; it is not told of itself.
+    /// The request that opened the stream; the stream does not contain it.
     opened_by: u64,
 }
 
 impl Broadcast {
-    /// Counts an event; `false` if nobody follows the log.
+    /// Counts an event; `false` if there is no subscriber.
     pub(crate) fn count(&self) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
         !self.subscribers.load().is_empty()
@@ -208,12 +208,12 @@ impl Drop for Subscription {
 pub struct ErrorLog(pub(crate) Arc<Broadcast>);
 
 impl ErrorLog {
-    /// A log that nobody follows yet.
+    /// A log without subscribers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Publishes an error; `message` is asked for only if somebody follows the log.
+    /// Publishes an error; `message` is called only if there is a subscriber.
     pub fn publish(&self, message: impl FnOnce() -> String) {
         if self.0.count() {
             self.0.publish(&ErrorEvent { message: message(), lost: 0 }, None);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_loses_events_and_is_told_how_many() {
+    async fn a_slow_reader_loses_events_and_is_reported_how_many() {
         let broadcast = Arc::new(Broadcast::default());
         let follow = broadcast.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
         let mut body = follow.unwrap().into_body();

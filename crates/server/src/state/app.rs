@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all connections and requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use kes_types::Clock;
 
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
-use crate::limit::handshakes::Turns;
+use crate::limit::handshakes::HandshakeLimiter;
 use crate::log::audit::AuditLog;
 use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
@@ -20,7 +20,7 @@ use crate::state::shutdown::Stop;
 use crate::state::snapshot::Live;
 use crate::state::system::System;
 
-/// What the server tells of its own build.
+/// The build of the server, as `/version` reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildInfo {
     /// The release, `1.2.3`.
@@ -29,7 +29,7 @@ pub struct BuildInfo {
     pub commit: &'static str,
 }
 
-/// The server's inside, shared by all connections.
+/// The shared state of the server.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) live: Live,
@@ -42,7 +42,7 @@ pub(crate) struct App {
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) accounts: Arc<Accounts>,
-    pub(crate) handshakes: Turns,
+    pub(crate) handshakes: HandshakeLimiter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,

@@ -1,5 +1,5 @@
-//! Requests that change keys. Each runs to its end in a task of its own: when its caller hangs up, only
-//! the waiting for its answer ends, and its outcome is still logged, audited and counted.
+//! Runs requests that change keys to their end, each in a task of its own: when its caller disconnects, only the
+//! response is not sent; the outcome is logged, audited and counted.
 
 use std::sync::{Arc, Weak};
 
@@ -80,10 +80,10 @@ mod tests {
         let changes = Changes::default();
         for is_gone in [false, true] {
             let (go, begin) = oneshot::channel::<()>();
-            let (tell, told) = oneshot::channel();
+            let (report, reported) = oneshot::channel();
             let mut answer = Box::pin(changes.run(|caller| async move {
                 let _ = begin.await;
-                let _ = tell.send(caller.has_ended());
+                let _ = report.send(caller.has_ended());
                 7
             }));
             assert!(poll!(&mut answer).is_pending());
@@ -94,7 +94,7 @@ mod tests {
                 go.send(()).unwrap();
                 assert_eq!(answer.await.unwrap(), 7);
             }
-            assert_eq!(told.await, Ok(is_gone));
+            assert_eq!(reported.await, Ok(is_gone));
         }
         changes.ended().await;
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn other_requests_have_nobody_to_lose() {
+    fn other_requests_have_no_one_to_lose() {
         assert!(!Waiting::default().has_ended());
     }
 }

@@ -1,5 +1,4 @@
-//! Warnings about the server's own certificates: those that have expired, soon will, or are not valid
-//! yet.
+//! Warns about certificates of the server that have expired, expire soon, or are not valid yet.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Figures that clients and dashboards read at `/v1/metrics`.
+//! The metrics of `/v1/metrics`, by the names that existing dashboards use.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a server ends.
+//! The stages of a shutdown: running, draining, aborting.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Nothing was asked to end yet.
+    /// No shutdown has begun.
     pub fn new() -> Self {
         Self::default()
     }

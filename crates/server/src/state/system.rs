@@ -1,4 +1,4 @@
-//! Figures of the process and its machine.
+//! Reads the processors, memory and threads of the process.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,7 @@ pub(crate) struct Figures {
     pub(crate) stack_bytes: u64,
 }
 
-/// The process's figures, read at most once a second: to read them costs the kernel more than a
-/// request costs us.
+/// Reads the figures of the process, at most once a second: to read them costs more than a request.
 #[derive(Debug)]
 pub(crate) struct System {
     cpus: usize,

@@ -1,17 +1,19 @@
+//! JSON bodies of error responses, and their messages.
+
 use serde::{Deserialize, Serialize};
 
-/// The body of every answer that is not a success.
+/// The JSON body of every error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// What went wrong, in the wire's words.
+    /// The error message, one of those in [`message`].
     pub message: String,
 }
 
-/// Messages that clients compare byte for byte, together with the status.
+/// Error messages, which clients compare byte for byte together with the status.
 pub mod message {
     /// 403: the caller's policy does not allow the path, or it has no policy.
     pub const NOT_ALLOWED: &str = "not authorized: insufficient permissions";
-    /// 404: the key store said that there is no such key.
+    /// 404: the key store has no key of that name.
     pub const KEY_NOT_FOUND: &str = "key does not exist";
     /// 400: the name is taken.
     pub const KEY_EXISTS: &str = "key already exists";
@@ -21,11 +23,11 @@ pub mod message {
     pub const NO_HMAC: &str = "key does not support HMAC";
     /// 404: no policy of that name.
     pub const POLICY_NOT_FOUND: &str = "policy does not exist";
-    /// 404: neither the admin nor in any policy.
+    /// 404: the identity is neither the admin nor in any policy.
     pub const IDENTITY_NOT_FOUND: &str = "identity does not exist";
-    /// 400: no certificate, or a CA's where the caller's should stand.
+    /// 400: the client sent no certificate, or a CA's in place of its own.
     pub const CERTIFICATE_REQUIRED: &str = "tls: client certificate is required";
-    /// 400: a second certificate that is not a CA's.
+    /// 400: the client sent a second certificate that is not a CA's.
     pub const CERTIFICATE_AMBIGUOUS: &str = "tls: received more than one client certificate";
     /// 502: the key store failed while creating.
     pub const CREATE_FAILED: &str = "failed to create key";
@@ -35,22 +37,22 @@ pub mod message {
     pub const DELETE_FAILED: &str = "failed to delete key";
     /// 502: the key store failed while listing.
     pub const LIST_FAILED: &str = "failed to list keys";
-    /// 504: the key store does not answer.
+    /// 504: the key store does not respond.
     pub const STORE_UNREACHABLE: &str = "key store is not reachable";
-    /// 502: the key store answers, but refuses to work.
+    /// 502: the key store responds, but refuses to work.
     pub const STORE_UNAVAILABLE: &str = "key store is unavailable";
-    /// 400: a body was required.
+    /// 400: the route needs a body, and there was none.
     pub const BODY_EMPTY: &str = "request body is empty";
-    /// 400: the body is not the JSON asked for.
+    /// 400: the body is not the JSON of this route.
     pub const BODY_INVALID: &str = "invalid request body";
-    /// 400: the same for import.
+    /// 400: the body of an import is not its JSON.
     pub const IMPORT_INVALID: &str = "invalid import key request body";
     /// 413: the body is longer than the route's limit.
     pub const BODY_TOO_LARGE: &str = "request body is too large";
-    /// 408: the body comes more slowly than the lowest rate that is accepted.
+    /// 408: the body arrives more slowly than the minimum rate.
     pub const BODY_TOO_SLOW: &str = "request body is too slow";
-    /// 429: this client has to wait until fewer of its requests are in flight.
+    /// 429: too many requests of this client are in flight.
     pub const TOO_MANY_REQUESTS: &str = "too many requests in flight";
-    /// 500: a fault of the server itself.
+    /// 500: an internal error of the server.
     pub const INTERNAL: &str = "internal server error";
 }

@@ -1,23 +1,25 @@
+//! Lines of the audit log and the error log.
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Identity, Timestamp};
 
-/// One line of `GET /v1/log/audit`. The server has a writer of its own for it.
+/// A line of `GET /v1/log/audit`. The server has a writer of its own for it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AuditEvent<'a> {
     /// When the request arrived.
     pub time: Timestamp,
-    /// What was asked, and by whom.
+    /// The request and its caller.
     pub request: AuditRequest<'a>,
-    /// What was answered.
+    /// The response.
     pub response: AuditResponse,
-    /// Whether the caller hung up before a change that it asked for ended. The response is that of
-    /// the change, and was not sent.
+    /// Whether the caller closed the connection before the change that it requested had ended. The
+    /// response is that of the change, and was not sent.
     #[serde(default)]
     pub client_gone: bool,
-    /// Events that were lost before this one because the reader was too slow.
+    /// The number of events before this one that were dropped because the subscriber was too slow.
     #[serde(default)]
     pub lost: u64,
 }
@@ -29,7 +31,7 @@ pub struct AuditRequest<'a> {
     pub ip: Cow<'a, str>,
     /// The percent-decoded path.
     pub path: Cow<'a, str>,
-    /// The caller, if it showed a certificate.
+    /// The caller's identity, if it sent a certificate.
     #[serde(default)]
     pub identity: Option<Identity>,
     /// The policy that the caller is assigned to, if there is one. KES has no such field.
@@ -43,18 +45,18 @@ pub struct AuditRequest<'a> {
 /// The response of an [`AuditEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct AuditResponse {
-    /// The HTTP status; 499 when the caller hung up before there was an outcome.
+    /// The HTTP status; 499 if the caller closed the connection before there was a response.
     pub code: u16,
-    /// From the request's head to the answer's head, in nanoseconds.
+    /// The time from the request's head to the response's head, in nanoseconds.
     pub time: u64,
 }
 
-/// One line of `GET /v1/log/error`.
+/// A line of `GET /v1/log/error`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorEvent {
     /// The log line.
     pub message: String,
-    /// Events that were lost before this one because the reader was too slow.
+    /// The number of events before this one that were dropped because the subscriber was too slow.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u64,
 }

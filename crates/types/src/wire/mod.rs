@@ -1,7 +1,7 @@
 //! JSON bodies of requests and responses.
 //!
-//! Requests are read leniently: unknown fields are ignored, a missing byte string equals an empty
-//! one and `null` equals missing. Byte strings are standard base64 with padding.
+//! Requests are decoded leniently: unknown fields are ignored, a missing byte string equals an empty
+//! one, and `null` equals missing. Byte strings are standard base64 with padding.
 
 mod error;
 mod identity;
@@ -15,7 +15,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroize as _;
 
 use crate::Secret;
@@ -30,7 +30,7 @@ pub use log::{AuditEvent, AuditRequest, AuditResponse, ErrorEvent};
 pub use policy::{PolicyInfo, PolicyPage, PolicyRules, Rule, RuleSet};
 pub use status::{ApiRoute, Status, Version};
 
-/// Public bytes that are base64 in JSON.
+/// Bytes that are not secret and are base64 in JSON.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Base64(pub Vec<u8>);
 
@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
-/// Base64 of secret bytes; opted into field by field, since a [`Secret`] has no serde of its own.
+/// Base64 of secret bytes, chosen field by field, since a [`Secret`] does not implement serde's traits.
 mod secret_base64 {
     use super::{Deserializer, Secret, Serializer, decode};
 
@@ -65,29 +65,16 @@ mod secret_base64 {
     }
 }
 
-/// Base64 digits of most byte strings: of a sealed data key, say.
-const DIGITS_LEN: usize = 128;
-
-/// Writes base64 without a copy that stays: it may be of something secret.
+/// Writes base64 and wipes its buffer, since the bytes may be secret.
 fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-    let mut digits = [0; DIGITS_LEN];
-    let Ok(len) = STANDARD.encode_slice(bytes, &mut digits) else {
-        return to.collect_str(&Digits(bytes));
-    };
-    let written = match std::str::from_utf8(&digits[..len]) {
-        Ok(text) => to.serialize_str(text),
-        Err(error) => Err(ser::Error::custom(error)),
-    };
-    digits.as_mut_slice().zeroize();
-    written
+    to.collect_str(&Digits(bytes))
 }
 
-/// Base64 of bytes that are too many for [`DIGITS_LEN`]. That of the library leaves its last digits on the
-/// stack.
+/// The base64 of bytes. The library's own `Base64Display` leaves its last digits on the stack.
 struct Digits<'a>(&'a [u8]);
 
 impl Digits<'_> {
-    /// Bytes that are written at a time: without padding, a multiple of three.
+    /// The bytes of one chunk: a multiple of three, so that only the last chunk is padded.
     const BYTES: usize = 768;
 }
 
@@ -103,9 +90,9 @@ impl fmt::Display for Digits<'_> {
     }
 }
 
-/// Reads base64; `null` is empty.
+/// Decodes base64; `null` is empty.
 fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    /// Borrows the text where the input allows.
+    /// A text that borrows from the input where it has no escapes.
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -117,7 +104,7 @@ fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Erro
     }
 }
 
-/// Reads a text; `null` is empty.
+/// Decodes a text; `null` is empty.
 fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }

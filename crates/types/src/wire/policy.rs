@@ -1,17 +1,19 @@
+//! JSON bodies of the policy API.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{PolicyName, Timestamp};
 
-/// Path patterns, each with a rule: `{"<pattern>":{}}`.
+/// A map from path patterns to rules: `{"<pattern>":{}}`.
 pub type RuleSet = BTreeMap<String, Rule>;
 
-/// The rule of a pattern; has no fields today.
+/// The rule of a path pattern, which has no fields today.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {}
 
-/// The answer to `GET /v1/policy/describe/<name>`.
+/// The response of `GET /v1/policy/describe/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyInfo {
     /// The policy's name.
@@ -22,7 +24,7 @@ pub struct PolicyInfo {
     pub created_by: String,
 }
 
-/// The answer to `GET /v1/policy/read/<name>`.
+/// The response of `GET /v1/policy/read/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRules {
     /// The policy's name.
@@ -30,7 +32,7 @@ pub struct PolicyRules {
     /// Patterns of allowed paths.
     #[serde(default, skip_serializing_if = "RuleSet::is_empty")]
     pub allow: RuleSet,
-    /// Patterns of denied paths; they win.
+    /// Patterns of denied paths, which take precedence.
     #[serde(default, skip_serializing_if = "RuleSet::is_empty")]
     pub deny: RuleSet,
     /// When the policy came into force.
@@ -39,12 +41,12 @@ pub struct PolicyRules {
     pub created_by: String,
 }
 
-/// The answer to `GET /v1/policy/list/<pattern>`.
+/// The response of `GET /v1/policy/list/<pattern>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyPage {
     /// Names in byte order.
     pub names: Vec<PolicyName>,
-    /// The first name of the next page, or empty.
+    /// The first name of the next page; empty on the last page.
     #[serde(default)]
     pub continue_at: String,
 }

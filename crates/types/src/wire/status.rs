@@ -1,9 +1,11 @@
+//! JSON bodies of the version, status and route APIs.
+
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-/// The answer to `GET /version`.
+/// The response of `GET /version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The server's version.
@@ -13,33 +15,33 @@ pub struct Version {
     pub commit: String,
 }
 
-/// The answer to `GET /v1/status`.
+/// The response of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The server's version.
     pub version: String,
-    /// Operating system, in Go's words.
+    /// The operating system, as Go names it.
     pub os: String,
-    /// Processor architecture, in Go's words.
+    /// The processor architecture, as Go names it.
     pub arch: String,
-    /// Whole seconds since the start. Fractions, as some servers send them, are dropped.
+    /// Whole seconds since the start; fractions, which some servers send, are dropped.
     #[serde(deserialize_with = "whole_seconds")]
     pub uptime: u64,
-    /// Processors of the machine.
+    /// The number of processors of the machine.
     pub num_cpu: usize,
-    /// Processors that the server may use.
+    /// The number of processors that the server may use.
     pub num_cpu_used: usize,
     /// Heap in use, in bytes.
     pub mem_heap_used: u64,
     /// Stack in use, in bytes.
     pub mem_stack_used: u64,
-    /// Round trip to the key store in nanoseconds.
+    /// The round-trip time to the key store, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keystore_latency: Option<u64>,
-    /// The key store did not answer; always together with `keystore_unavailable`.
+    /// Whether the key store did not respond; set only together with `keystore_unavailable`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keystore_unreachable: bool,
-    /// The key store cannot be used.
+    /// Whether the key store cannot be used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keystore_unavailable: bool,
 }
@@ -54,11 +56,11 @@ fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
 pub struct ApiRoute {
     /// The HTTP method.
     pub method: String,
-    /// The path, or the prefix before a name.
+    /// The path; where it ends in `/`, a name follows.
     pub path: String,
-    /// The longest request body, in bytes.
+    /// The maximum length of a request body, in bytes.
     pub max_body: u64,
-    /// The longest time to an answer, in seconds; 0 is no limit.
+    /// The timeout of a request, in seconds; 0 is no limit.
     pub timeout: u64,
 }
 

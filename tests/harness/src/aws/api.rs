@@ -25,13 +25,13 @@ impl Api {
         Self { address, region: REGION.to_owned() }
     }
 
-    /// The same in another region.
+    /// Returns a client of the same API in another region.
     #[must_use]
     pub fn within(&self, region: &str) -> Self {
         Self { region: region.to_owned(), ..self.clone() }
     }
 
-    /// Asks Secrets Manager; any answer will do.
+    /// Asks Secrets Manager; with any answer.
     ///
     /// # Panics
     /// If there is none.
@@ -83,21 +83,21 @@ impl Api {
         self.secrets("DeleteSecret", json!({ "SecretId": name, "RecoveryWindowInDays": 7 })).await;
     }
 
-    /// The text of a secret, if it exists and may be read.
+    /// Returns the text of a secret, if it exists and may be read.
     pub async fn value(&self, name: &str) -> Option<String> {
         let (status, answer) =
             self.ask_secrets("GetSecretValue", json!({ "SecretId": name })).await;
         (status == 200).then(|| answer["SecretString"].as_str().map(str::to_owned)).flatten()
     }
 
-    /// What is known about a secret, if it exists.
+    /// Describes a secret, if it exists.
     pub async fn describe(&self, name: &str) -> Option<Value> {
         let (status, answer) =
             self.ask_secrets("DescribeSecret", json!({ "SecretId": name })).await;
         (status == 200).then_some(answer)
     }
 
-    /// The names of all secrets, sorted.
+    /// Lists the names of all secrets, sorted.
     ///
     /// # Panics
     /// If they cannot be listed.
@@ -118,7 +118,7 @@ impl Api {
         names
     }
 
-    /// Makes a key of KMS for this usage and gives its id and ARN.
+    /// Creates a KMS key for this usage, and returns its id and ARN.
     ///
     /// # Panics
     /// If it cannot be made.

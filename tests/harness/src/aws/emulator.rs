@@ -11,7 +11,7 @@ use crate::lines::Lines;
 use crate::need::{Need, tool};
 use crate::program::prepare;
 
-/// What a server that listens says, in whatever else its line has.
+/// What a server writes when it listens, somewhere in a line.
 const RUNNING: &str = "Running on http://127.0.0.1:";
 
 /// A moto server; killed when dropped.
@@ -36,25 +36,25 @@ struct Process {
     _folder: TempDir,
 }
 
-/// The program `moto_server`, if the machine has it.
+/// Finds the program `moto_server`.
 pub fn moto() -> Option<Need> {
     tool("moto", Some("KES_TEST_MOTO"), "moto as AWS")
 }
 
-/// The program `ministack`, if the machine has it.
+/// Finds the program `ministack`.
 pub fn ministack() -> Option<Need> {
     tool("ministack", Some("KES_TEST_MINISTACK"), "ministack as AWS")
 }
 
 impl Moto {
-    /// Starts one without anything in it.
+    /// Starts an empty emulator.
     pub async fn start(need: &Need) -> Self {
         let mut command = Command::new(need.path());
         command.args(["-H", "127.0.0.1", "-p", "0"]);
         Self(Process::start(command).await)
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
@@ -66,7 +66,7 @@ impl Moto {
 }
 
 impl Ministack {
-    /// Starts one without anything in it.
+    /// Starts an empty emulator.
     pub async fn start(need: &Need) -> Self {
         let mut command = Command::new(need.path());
         // Its MQTT broker would take a fixed port.
@@ -74,7 +74,7 @@ impl Ministack {
         Self(Process::start(command).await)
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }

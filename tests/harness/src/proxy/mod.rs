@@ -27,7 +27,7 @@ use plan::{Plan, Rule, Shared};
 /// How long a test waits for a request.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Forwards requests, each over a connection of its own; ended when dropped.
+/// A running proxy, which forwards each request over a connection of its own. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -36,7 +36,7 @@ pub struct Proxy {
     _accepting: JoinSet<()>,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The method.
@@ -62,13 +62,13 @@ impl Proxy {
         Self::start(target, None).await
     }
 
-    /// The same for HTTPS on 127.0.0.1, with a certificate of this authority. What is forwarded is
-    /// HTTP without TLS all the same.
+    /// Listens for HTTPS on 127.0.0.1, with a certificate of this authority. Requests are forwarded without
+    /// TLS.
     pub async fn with_tls(target: SocketAddr, authority: &Authority) -> Self {
         Self::start(target, Some(authority.acceptor())).await
     }
 
-    /// The same, with this certificate.
+    /// Listens for HTTPS on 127.0.0.1, with this certificate. Requests are forwarded without TLS.
     pub async fn with_certificate(target: SocketAddr, certificate: &Credential) -> Self {
         Self::start(target, Some(certificate.acceptor())).await
     }
@@ -88,12 +88,12 @@ impl Proxy {
         Self { address, scheme, shared, _accepting: accepting }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a URL without a path.
+    /// Returns its URL, without a path.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
@@ -139,7 +139,7 @@ impl Proxy {
         self.plan().one_at_a_time = Some(Box::new(when));
     }
 
-    /// Holds every request against `demand`, from now on. What is wrong with one is kept in
+    /// Checks every request with `demand`, from now on. What is wrong with one is kept in
     /// [`Self::failures`], and the request gets this answer without reaching the target.
     pub fn demand(
         &self,
@@ -149,27 +149,27 @@ impl Proxy {
         self.plan().demand = Some((Box::new(demand), refusal));
     }
 
-    /// What was wrong with requests so far.
+    /// Returns what was wrong with requests so far.
     pub fn failures(&self) -> Vec<String> {
         self.plan().failures.clone()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of connections that it has accepted.
     pub fn accepted(&self) -> usize {
         self.plan().accepted
     }
 
-    /// What was asked so far, whatever became of it, in the order in which it came.
+    /// Returns the recorded requests, in the order in which they came.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.borrow().clone()
     }
 
-    /// How many of the requests so far are like that.
+    /// Counts the recorded requests that match `wanted`.
     pub fn count(&self, wanted: impl Fn(&Asked) -> bool) -> usize {
         self.shared.asked.borrow().iter().filter(|asked| wanted(asked)).count()
     }
 
-    /// Waits until there was a request that is like that, and gives the first one.
+    /// Waits for a request that matches `wanted`, and returns the first one.
     ///
     /// # Panics
     /// If none comes.
@@ -177,7 +177,7 @@ impl Proxy {
         self.seen_times(1, wanted).await
     }
 
-    /// Waits until there were as many of them, and gives the last of these.
+    /// Waits for so many requests that match `wanted`, and returns the last of them.
     ///
     /// # Panics
     /// If they do not come.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 /// The longest head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 16 << 10;
 
-/// A proxy; ended when dropped.
+/// A running proxy, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Tunnel {
     address: SocketAddr,
@@ -32,7 +32,7 @@ impl Tunnel {
         Self { address, seen, _accepting: accepting }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -10,7 +10,7 @@ use crate::connection::{Connection, Request};
 use crate::dial::Proto;
 use crate::payload::Payload;
 
-/// The API in the name of one token, in one namespace.
+/// A client of the API with one token, in one namespace.
 #[derive(Clone, Debug)]
 pub struct Api {
     socket: PathBuf,
@@ -28,19 +28,19 @@ impl Api {
         &self.token
     }
 
-    /// The same in a namespace.
+    /// Returns a client in a namespace.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         Self { namespace: Some(namespace.to_owned()), ..self.clone() }
     }
 
-    /// The same with another token.
+    /// Returns a client with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
-    /// Asks; any answer will do.
+    /// Sends a request, with any answer.
     ///
     /// # Panics
     /// If there is none.
@@ -61,7 +61,7 @@ impl Api {
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
     }
 
-    /// Reads; any answer will do.
+    /// Reads, with any answer.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         self.ask("GET", path, None).await
     }
@@ -128,11 +128,11 @@ impl Api {
     }
 
     async fn settled(&self, path: &str) {
-        for _ in 0..super::GLANCES_MAX {
+        for _ in 0..super::POLLS_MAX {
             if self.get(path).await.0 == 200 {
                 return;
             }
-            tokio::time::sleep(super::GLANCE).await;
+            tokio::time::sleep(super::POLL_INTERVAL).await;
         }
         panic!("{path} does not answer");
     }

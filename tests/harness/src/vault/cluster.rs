@@ -38,7 +38,7 @@ const AUDIENCE: &str = "https://kubernetes.default.svc";
 const VALID_FROM: u64 = 1_577_836_800;
 const VALID_UNTIL: u64 = 4_102_444_800;
 
-/// A cluster with one service account, on loopback over TLS; gone when dropped.
+/// A cluster with one service account, on loopback over TLS. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     address: SocketAddr,
@@ -55,7 +55,7 @@ struct State {
 }
 
 impl Cluster {
-    /// Starts one.
+    /// Starts a cluster.
     ///
     /// # Panics
     /// If it cannot listen.
@@ -69,7 +69,7 @@ impl Cluster {
         Self { address, authority: authority.pem(), state, _accepting: accepting }
     }
 
-    /// A new token of the service account. The earlier ones stay valid.
+    /// Issues a new token of the service account. The earlier ones stay valid.
     pub fn token(&self) -> String {
         let mut state = lock(&self.state);
         state.issued += 1;
@@ -104,7 +104,7 @@ impl Cluster {
         lock(&self.state).reviewed.clone()
     }
 
-    /// The configuration of the method `kubernetes` that leads here.
+    /// Returns the configuration of the auth method `kubernetes` for this cluster.
     pub fn method(&self) -> Value {
         json!({
             "kubernetes_host": format!("https://{}", self.address),

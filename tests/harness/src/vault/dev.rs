@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 use super::{ports, spawn};
 use crate::lines::Lines;
 
-/// A development server, started by a command of the guide; killed when dropped.
+/// A development server that a command of the guide started; it is killed when it is dropped.
 #[derive(Debug)]
 pub struct DevBao {
     address: SocketAddr,
@@ -16,7 +16,7 @@ pub struct DevBao {
 }
 
 impl DevBao {
-    /// Runs a command that starts one, on a port of its own in place of 8200.
+    /// Runs a command that starts a development server, on a free port instead of 8200.
     ///
     /// # Panics
     /// If it does not start.
@@ -29,7 +29,7 @@ impl DevBao {
         Self { address, _child: child, _output: (stdout, stderr) }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

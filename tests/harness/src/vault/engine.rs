@@ -15,7 +15,7 @@ pub struct Role {
     pub secret: String,
 }
 
-/// Which K/V engine.
+/// The version of a K/V engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kv {
     /// Version 1.
@@ -33,7 +33,7 @@ pub struct Engine {
     pub kv: Kv,
     /// The folder inside the mount.
     pub prefix: String,
-    /// Who may use it.
+    /// The role that may use it.
     pub role: Role,
     endpoint: String,
 }
@@ -83,13 +83,13 @@ impl Engine {
         }
     }
 
-    /// The same with another folder inside the mount.
+    /// Returns the same engine with another folder.
     #[must_use]
     pub fn at(&self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self.clone() }
     }
 
-    /// The section `keystore.vault` that leads here.
+    /// Returns the section `keystore.vault` for this engine.
     pub fn keystore(&self) -> Value {
         json!({
             "endpoint": self.endpoint,
@@ -100,25 +100,25 @@ impl Engine {
         })
     }
 
-    /// The path of a key's entry.
+    /// Returns the path of a key's entry.
     pub fn path(&self, name: &str) -> String {
         let data = if self.kv == Kv::V2 { "/data" } else { "" };
         let slash = if self.prefix.is_empty() { "" } else { "/" };
         format!("{}{data}/{}{slash}{name}", self.mount, self.prefix)
     }
 
-    /// The path of a key's metadata, in version 2.
+    /// Returns the path of a key's metadata, in version 2.
     pub fn metadata(&self, name: &str) -> String {
         self.path(name).replacen("/data/", "/metadata/", 1)
     }
 
-    /// Puts an entry there by hand.
+    /// Writes an entry without a key server.
     pub async fn put(&self, api: &Api, name: &str, data: Value) {
         let body = if self.kv == Kv::V2 { json!({ "data": data }) } else { data };
         api.put(&self.path(name), body).await;
     }
 
-    /// The data of an entry, if there is one.
+    /// Reads the data of an entry, if there is one.
     pub async fn get(&self, api: &Api, name: &str) -> Option<Value> {
         let (status, answer) = api.get(&self.path(name)).await;
         let data = if self.kv == Kv::V2 { &answer["data"]["data"] } else { &answer["data"] };

@@ -28,12 +28,12 @@ impl FakeVault {
         Self { front: Proxy::to(back.address()).await, _back: back }
     }
 
-    /// What is asked of it passes here; faults are injected here.
+    /// Returns the proxy in front of it, which records requests and injects faults.
     pub fn proxy(&self) -> &Proxy {
         &self.front
     }
 
-    /// The section `keystore.vault` that leads here.
+    /// Returns the section `keystore.vault` for this fake.
     pub fn keystore(&self) -> Value {
         json!({
             "endpoint": self.front.url(),

@@ -32,12 +32,12 @@ use crate::program::{prepare, stopped};
 use crate::relay::Relay;
 
 /// How often a starting server is polled for its readiness, which it does not announce.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The number of polls after which a start has failed.
-const GLANCES_MAX: usize = 1500;
+const POLLS_MAX: usize = 1500;
 
-/// How an `OpenBao` is to be run.
+/// Options of an `OpenBao`.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// Whether what it stores outlives its process.
@@ -70,18 +70,18 @@ pub struct Bao {
     root: Api,
 }
 
-/// The program, if the machine has it.
+/// Finds the program `bao`.
 pub fn bao() -> Option<Need> {
     tool("bao", Some("KES_TEST_BAO"), "OpenBao as the key store")
 }
 
 impl Bao {
-    /// Starts one that keeps everything in memory and speaks HTTP without TLS.
+    /// Starts an `OpenBao` that keeps everything in memory and speaks HTTP without TLS.
     pub async fn start(need: &Need) -> Self {
         Self::start_with(need, Options::default()).await
     }
 
-    /// Starts one.
+    /// Starts an `OpenBao` with options.
     ///
     /// # Panics
     /// If it cannot be started, initialised and unsealed.
@@ -109,36 +109,36 @@ impl Bao {
         bao
     }
 
-    /// Its API in the name of root, past the relay.
+    /// Returns a client of its API with the root token, without the relay.
     pub fn root(&self) -> &Api {
         &self.root
     }
 
-    /// Where a key server finds it, whether it runs or not.
+    /// Returns its URL for key servers, whether it runs or not.
     pub fn endpoint(&self) -> String {
         format!("{}://{}", self.scheme, self.relay.address())
     }
 
-    /// What is between it and the key server.
+    /// Returns the relay between it and the key server.
     pub fn relay(&self) -> &Relay {
         &self.relay
     }
 
-    /// The requests that it has got so far.
+    /// Reads its audit log.
     pub fn audit(&self) -> Audit {
         Audit::read(&self.folder.path().join("audit.log"))
     }
 
-    /// Waits until it was asked what is wanted.
+    /// Waits until its audit log is as wanted.
     ///
     /// # Panics
     /// If that does not come.
     pub async fn until(&self, is_wanted: impl Fn(&Audit) -> bool + Send) {
-        for _ in 0..GLANCES_MAX {
+        for _ in 0..POLLS_MAX {
             if is_wanted(&self.audit()) {
                 return;
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         panic!("OpenBao was not asked that: {:?}", self.audit());
     }
@@ -154,11 +154,11 @@ impl Bao {
     /// If it does not.
     pub async fn unseal(&self) {
         self.root.put("sys/unseal", json!({ "key": self.unseal_key })).await;
-        for _ in 0..GLANCES_MAX {
+        for _ in 0..POLLS_MAX {
             if self.root.get("sys/health").await.0 == 200 {
                 return;
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         panic!("OpenBao does not serve after it was unsealed");
     }

@@ -1,4 +1,4 @@
-//! Identities, read only: they come from the configuration.
+//! Handlers of identities, which are read only: they come from the configuration.
 
 use kes_policy::Subject;
 use kes_types::wire::{IdentityInfo, IdentityPage, RuleSet, SelfInfo, message};

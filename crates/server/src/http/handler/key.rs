@@ -1,4 +1,4 @@
-//! Keys: managing them and using them.
+//! Handlers of keys: create, import, describe, list, delete, generate, encrypt, decrypt, HMAC.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -141,7 +141,7 @@ pub(crate) async fn hmac(
     response::json(&HmacResponse { hmac })
 }
 
-/// The client is told no more than that; the operator is told which key and what the ciphertext
+/// The response has no more than that; the log has the key and what the ciphertext
 /// looks like, and no guess.
 fn not_authentic(request: &RequestContext, name: &KeyName, ciphertext: &[u8]) -> ApiError {
     let refusal = Refusal::new(

@@ -1,4 +1,4 @@
-//! Logs, followed live.
+//! Handlers of the log streams.
 
 use crate::http::request::RequestContext;
 use crate::http::response::ApiResult;

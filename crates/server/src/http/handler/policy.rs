@@ -1,4 +1,4 @@
-//! Policies, read only: they come from the configuration.
+//! Handlers of policies, which are read only: they come from the configuration.
 
 use kes_policy::{Pattern, Policy};
 use kes_types::PolicyName;

@@ -1,4 +1,4 @@
-//! The server about itself.
+//! Handlers of version, readiness, status, metrics and the list of routes.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A record for each request to an authenticated route, refusals included, written before the
-//! answer leaves.
+//! Writes an audit record for each request to an authenticated route, refusals included, before its response is
+//! sent.
 
 use std::time::Duration;
 
@@ -44,10 +44,10 @@ pub(super) fn begin(request: &RequestContext) -> Audited<'_> {
 }
 
 impl Audited<'_> {
-    /// Writes the record. Waits for room where standard output is slow, within bounds.
+    /// Writes the record. Waits for capacity where standard output is slow, within bounds.
     pub(super) async fn finish(mut self, status: StatusCode, taken: Duration) {
-        // Until there is room the record stays pending: should the caller hang up meanwhile, it is
-        // written as that.
+        // Until there is capacity the record stays pending: if the caller disconnects meanwhile, it is written as
+        // such.
         if let Some(pending) = &self.0
             && pending.to_stdout
         {

@@ -1,5 +1,4 @@
-//! The time a request may take. The byte limit is armed with the request's body and answered
-//! where the body is read, after the policy.
+//! Limits the time of a request. The length of a body is limited where the body is read, after the policy.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Requests in flight, latency, status.
+//! Counts requests in flight, response times and statuses.
 
 use std::time::Duration;
 

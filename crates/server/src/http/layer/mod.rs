@@ -1,5 +1,5 @@
-//! What happens around every handler, one file each, in the order of [`respond`]: metrics, audit, limit,
-//! authorize, panic guard; failures are logged on the way back.
+//! The layers around every handler, one file each, in the order of [`respond`]: metrics, audit, limit, authorize,
+//! panic guard; failures are logged on the way back.
 //!
 //! The layers are functions and guards, not tower layers: their order stands in one function, and a request costs
 //! no boxed future for each of them.
@@ -60,7 +60,7 @@ pub(crate) fn respond(
         };
         let result = result.map_err(|error| match body.waits() {
             _ if !error.is_timeout() => error,
-            // The time went by for want of the body, or of a turn, and not of an answer.
+            // The request has waited for its body, or for memory, and not for its handler.
             Waits::Body => ApiError::body_too_slow(),
             Waits::Turn => ApiError::too_many_requests(),
             Waits::No if is_queued(&request) => ApiError::too_many_requests(),
@@ -84,8 +84,8 @@ pub(crate) fn respond(
     }
 }
 
-/// Whether a request that was not answered in time is one of several that wait for their turn to call
-/// the key store: its client asks for more than there is. What a change did is not known by then.
+/// Whether a request that reached its timeout is one of several of its client that wait for a slot among the store
+/// calls. Of a change the outcome is not known by then.
 fn is_queued(request: &RequestContext) -> bool {
     let has_waiting = |identity| request.keyring().has_waiting(identity);
     !request.route.route.is_change && request.identity().is_some_and(has_waiting)

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use crate::http::error::ApiError;
 use crate::http::response::ApiResult;
 
-/// Runs `work` and turns a panic into an error that the layers outside see.
+/// Runs `work` and turns a panic into an error for the outer layers.
 pub(super) async fn guard(work: impl Future<Output = ApiResult>) -> ApiResult {
     // What the handler shared with others is behind locks that are left whole, or immutable.
     match AssertUnwindSafe(work).catch_unwind().await {

@@ -1,0 +1,326 @@
+//! Creates secrets: a retry loop of ours, because an attempt whose outcome is not known must be observed before it
+//! is sent again.
+//!
+//! The decision after an attempt that failed is [`next_step`], a pure function. What counts in the end is the value
+//! that AWS returns: the bytes of a key are random, so they alone tell which writer created the secret.
+
+use kes_store::{Deadline, Retries};
+use kes_types::{KeyName, Secret};
+
+use crate::error::AwsError;
+use crate::error::refusal::Refusal;
+use crate::key::read::{BACKOFF, REREADS_MAX, REWRITES_MAX};
+use crate::key::secret::{CreationToken, Observation, SECRET_LEN_MAX};
+use crate::key::secrets_manager::{EXISTS, INVALID, NOT_FOUND, SecretsManager, as_text};
+
+/// How a creation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The value is stored, and was read again.
+    Done,
+    /// The name is taken.
+    Exists,
+}
+
+/// A creation.
+struct Write<'a> {
+    secret: String,
+    value: &'a Secret,
+    /// The same as a text.
+    text: &'a str,
+    token: CreationToken,
+    deadline: Deadline,
+}
+
+/// The kinds of errors that an attempt to create a secret can end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CreateError {
+    /// AWS did nothing, because of its rate limits.
+    Throttled,
+    /// AWS does not permit it; it says so before it checks whether the name is taken.
+    Denied,
+    /// `ResourceExistsException`.
+    Taken,
+    /// `InvalidRequestException`: the secret is scheduled for deletion, or is being deleted.
+    Invalid,
+    /// No response, or one after which the secret may exist.
+    Ambiguous,
+    /// Any other definite error.
+    Refused,
+}
+
+/// What is under the name after an attempt that failed, as far as it can be observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Observed {
+    Absent,
+    Present,
+    /// Scheduled for deletion.
+    Deleted,
+    /// This server may not observe it.
+    Denied,
+    /// The observation failed.
+    Failed,
+}
+
+/// What follows an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NextStep {
+    /// Observe what is under the name, then decide.
+    Observe,
+    /// Wait, and send the creation again with the same token.
+    Retry,
+    /// Compare the secret under the name with the value that was sent.
+    Compare,
+    /// The name is taken by another writer.
+    Exists,
+    /// Return the error of the attempt.
+    Fail,
+    /// Return the error of the observation.
+    FailUnobserved,
+}
+
+/// Decides what follows an attempt that failed. `observed` is none before the observation; `ambiguous` says that
+/// this or an earlier attempt may have created the secret.
+#[expect(clippy::match_same_arms, reason = "an arm for each reason, in the order of the errors")]
+fn next_step(error: CreateError, observed: Option<Observed>, ambiguous: bool) -> NextStep {
+    use CreateError::{Ambiguous, Denied, Invalid, Refused, Taken, Throttled};
+    let Some(observed) = observed else {
+        return match (error, ambiguous) {
+            (Throttled, _) => NextStep::Retry,
+            (Refused, _) | (Denied, true) => NextStep::Fail,
+            (Denied, false) | (Taken | Invalid | Ambiguous, _) => NextStep::Observe,
+        };
+    };
+    match (error, observed, ambiguous) {
+        (Throttled, _, _) => NextStep::Retry,
+        (Refused, _, _) | (Denied, _, true) => NextStep::Fail,
+        (Denied, Observed::Present, false) => NextStep::Exists,
+        (Denied, _, false) => NextStep::Fail,
+
+        (Taken | Invalid | Ambiguous, Observed::Present, true) => NextStep::Compare,
+        (Taken | Ambiguous, Observed::Present, false) => NextStep::Exists,
+        (Invalid, Observed::Present, false) => NextStep::Fail,
+
+        // A deletion that AWS has not finished looks like both of these for a moment.
+        (Taken | Invalid | Ambiguous, Observed::Absent | Observed::Deleted, _) => NextStep::Retry,
+
+        // There is only the word of AWS that the name is taken.
+        (Taken, Observed::Denied | Observed::Failed, false) => NextStep::Exists,
+        (Taken, Observed::Denied, true) => NextStep::Compare,
+        (Taken, Observed::Failed, true) => NextStep::FailUnobserved,
+        (Invalid, Observed::Denied, _) => NextStep::Fail,
+        (Ambiguous, Observed::Denied, _) => NextStep::Retry,
+        (Invalid | Ambiguous, Observed::Failed, _) => NextStep::Fail,
+    }
+}
+
+impl CreateError {
+    fn of(error: &AwsError) -> Self {
+        let refusal = error.refusal();
+        if refusal.is_some_and(Refusal::is_throttling) {
+            Self::Throttled
+        } else if refusal.is_some_and(Refusal::is_denial) {
+            Self::Denied
+        } else if error.has_code(EXISTS) {
+            Self::Taken
+        } else if error.has_code(INVALID) {
+            Self::Invalid
+        } else if error.is_ambiguous() {
+            Self::Ambiguous
+        } else {
+            Self::Refused
+        }
+    }
+}
+
+impl SecretsManager {
+    /// Creates a secret and reads it back: it counts as created only when AWS returns its value.
+    pub(crate) async fn create(
+        &self,
+        key: &KeyName,
+        value: &Secret,
+        deadline: Deadline,
+    ) -> Result<Creation, AwsError> {
+        if value.expose().len() > SECRET_LEN_MAX {
+            return Err(AwsError::TooLarge);
+        }
+        let write = Write {
+            secret: self.names.secret(key),
+            value,
+            text: as_text(value)?,
+            token: CreationToken::new(&*self.random).map_err(AwsError::NoToken)?,
+            deadline,
+        };
+        match self.write(&write).await? {
+            Creation::Done => self.read_back(&write).await,
+            Creation::Exists => Ok(Creation::Exists),
+        }
+    }
+
+    /// Sends the creation until its outcome is known, each time with the same token.
+    async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
+        let Write { secret, text, token, deadline, .. } = write;
+        let mut retries = Retries::new(BACKOFF, REWRITES_MAX);
+        let mut ambiguous = false;
+        loop {
+            let error = match self.put(secret, text, token, *deadline).await {
+                Ok(()) => return Ok(Creation::Done),
+                Err(error) => error,
+            };
+            let kind = CreateError::of(&error);
+            ambiguous |= kind == CreateError::Ambiguous;
+            let (mut step, mut unobserved, mut deleted_since) =
+                (next_step(kind, None, ambiguous), None, None);
+            if step == NextStep::Observe {
+                let observed = match self.look(secret, *deadline).await {
+                    Ok(Observation::Absent) => Observed::Absent,
+                    Ok(Observation::Present(_)) => Observed::Present,
+                    Ok(Observation::Deleted { since, .. }) => {
+                        deleted_since = Some(since);
+                        Observed::Deleted
+                    }
+                    Ok(Observation::Denied) => Observed::Denied,
+                    Err(error) => {
+                        unobserved = Some(error);
+                        Observed::Failed
+                    }
+                };
+                step = next_step(kind, Some(observed), ambiguous);
+            }
+            if step == NextStep::Compare {
+                match self.is_ours(write).await? {
+                    Some(true) => return Ok(Creation::Done),
+                    Some(false) => return Ok(Creation::Exists),
+                    None => step = NextStep::Retry,
+                }
+            }
+            match step {
+                NextStep::Exists => return Ok(Creation::Exists),
+                NextStep::Retry => {
+                    if retries.is_over()
+                        && let Some(since) = deleted_since
+                    {
+                        let secret = secret.clone();
+                        return Err(AwsError::ScheduledForDeletion { secret, since });
+                    }
+                    if !retries.wait(*deadline).await {
+                        let is_taken = kind == CreateError::Taken && !ambiguous;
+                        return if is_taken { Ok(Creation::Exists) } else { Err(error) };
+                    }
+                }
+                NextStep::FailUnobserved => return Err(unobserved.unwrap_or(error)),
+                NextStep::Fail | NextStep::Observe | NextStep::Compare => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the secret under the name is the one that was sent; none if there is no secret.
+    async fn is_ours(&self, write: &Write<'_>) -> Result<Option<bool>, AwsError> {
+        match self.current(&write.secret, write.deadline).await {
+            Ok(current) => Ok(Some(current.value == *write.value)),
+            Err(error) if error.has_code(NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what was written, as every other server will read it.
+    async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
+        let secret = || write.secret.clone();
+        let mut retries = Retries::new(BACKOFF, REREADS_MAX);
+        loop {
+            match self.current(&write.secret, write.deadline).await {
+                Ok(current) if current.value == *write.value => return Ok(Creation::Done),
+                Ok(_) => return Err(AwsError::Changed { secret: secret() }),
+                Err(error) if error.has_code(NOT_FOUND) => {
+                    if !retries.wait(write.deadline).await {
+                        return Err(AwsError::NotReadBack { secret: secret() });
+                    }
+                }
+                Err(source) => {
+                    let source = Box::new(source);
+                    return Err(AwsError::Unreadable { secret: secret(), source });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CreateError::{Ambiguous, Denied, Invalid, Refused, Taken, Throttled};
+
+    const OBSERVED: [Observed; 5] = [
+        Observed::Absent,
+        Observed::Present,
+        Observed::Deleted,
+        Observed::Denied,
+        Observed::Failed,
+    ];
+
+    /// Steps for each of [`OBSERVED`], in its order.
+    fn steps(error: CreateError, ambiguous: bool) -> [NextStep; 5] {
+        OBSERVED.map(|observed| next_step(error, Some(observed), ambiguous))
+    }
+
+    #[test]
+    fn throttling_is_retried_without_an_observation() {
+        for ambiguous in [false, true] {
+            assert_eq!(next_step(Throttled, None, ambiguous), NextStep::Retry);
+        }
+    }
+
+    #[test]
+    fn a_definite_error_is_returned_without_an_observation() {
+        for ambiguous in [false, true] {
+            assert_eq!(next_step(Refused, None, ambiguous), NextStep::Fail);
+        }
+    }
+
+    #[test]
+    fn a_denial_is_observed_because_the_name_may_be_taken() {
+        use NextStep::{Exists, Fail};
+        assert_eq!(next_step(Denied, None, false), NextStep::Observe);
+        assert_eq!(steps(Denied, false), [Fail, Exists, Fail, Fail, Fail]);
+    }
+
+    #[test]
+    fn a_denial_after_an_ambiguous_attempt_is_returned() {
+        assert_eq!(next_step(Denied, None, true), NextStep::Fail);
+    }
+
+    #[test]
+    fn a_taken_name_is_that_of_another_writer() {
+        use NextStep::{Exists, Retry};
+        assert_eq!(next_step(Taken, None, false), NextStep::Observe);
+        assert_eq!(steps(Taken, false), [Retry, Exists, Retry, Exists, Exists]);
+    }
+
+    #[test]
+    fn a_taken_name_after_an_ambiguous_attempt_may_be_ours() {
+        use NextStep::{Compare, FailUnobserved, Retry};
+        assert_eq!(next_step(Taken, None, true), NextStep::Observe);
+        assert_eq!(steps(Taken, true), [Retry, Compare, Retry, Compare, FailUnobserved]);
+    }
+
+    #[test]
+    fn an_invalid_request_waits_for_the_end_of_a_deletion() {
+        use NextStep::{Fail, Retry};
+        assert_eq!(next_step(Invalid, None, false), NextStep::Observe);
+        assert_eq!(steps(Invalid, false), [Retry, Fail, Retry, Fail, Fail]);
+    }
+
+    #[test]
+    fn an_invalid_request_after_an_ambiguous_attempt_may_be_about_our_secret() {
+        use NextStep::{Compare, Fail, Retry};
+        assert_eq!(next_step(Invalid, None, true), NextStep::Observe);
+        assert_eq!(steps(Invalid, true), [Retry, Compare, Retry, Fail, Fail]);
+    }
+
+    #[test]
+    fn an_ambiguous_attempt_is_observed_and_sent_again_or_compared() {
+        use NextStep::{Compare, Fail, Retry};
+        assert_eq!(next_step(Ambiguous, None, true), NextStep::Observe);
+        assert_eq!(steps(Ambiguous, true), [Retry, Compare, Retry, Retry, Fail]);
+    }
+}

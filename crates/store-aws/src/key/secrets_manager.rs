@@ -1,0 +1,275 @@
+//! What Secrets Manager is asked, one request at a time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use kes_store::Deadline;
+use kes_types::{KeyName, Random, Secret};
+use tokio::sync::Semaphore;
+
+use crate::NOTICE;
+use crate::auth::session::AwsSession;
+use crate::call::AwsCall;
+use crate::error::AwsError;
+use crate::error::refusal::Refusal;
+use crate::error::sanitized::SanitizedError;
+use crate::key::secret::{CreationToken, Current, Names, Observation};
+
+/// The most secrets on a page (*`ListSecrets`*).
+const PAGE_SECRETS: i32 = 100;
+
+/// Where the name begins in a secret's ARN.
+const ARN_MARK: &str = ":secret:";
+
+/// The most waits at a time before AWS is asked again for a secret that is not there: half of the
+/// calls that a keyring makes.
+const CONFIRMATIONS_MAX: usize = 128;
+
+/// Secrets Manager.
+#[derive(Debug)]
+pub(crate) struct SecretsManager {
+    pub(crate) session: Arc<AwsSession>,
+    pub(crate) names: Names,
+    pub(crate) kms_key: Option<String>,
+    tags: Option<Vec<Tag>>,
+    /// Of idempotency tokens.
+    pub(crate) random: Arc<dyn Random>,
+    is_look_denied: AtomicBool,
+    /// What every ARN of a secret here begins with, as soon as AWS has shown one.
+    arn_head: OnceLock<String>,
+    /// Waits before AWS is asked again for a secret that is not there.
+    pub(crate) confirmations: Semaphore,
+}
+
+impl SecretsManager {
+    pub(crate) fn new(
+        session: Arc<AwsSession>,
+        names: Names,
+        kms_key: Option<String>,
+        tags: Option<Vec<Tag>>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let confirmations = Semaphore::new(CONFIRMATIONS_MAX);
+        let is_look_denied = AtomicBool::new(false);
+        let arn_head = OnceLock::new();
+        Self { session, names, kms_key, tags, random, is_look_denied, arn_head, confirmations }
+    }
+
+    /// A request about a secret, as policies and the log name it.
+    fn call(&self, action: &'static str, secret: &str) -> AwsCall {
+        let head = self.arn_head.get().map_or("", String::as_str);
+        AwsCall::new(action, &format!("{head}{secret}"))
+    }
+
+    /// Takes note of where in AWS we are.
+    fn note_arn(&self, arn: &str) {
+        let end = arn.find(ARN_MARK).filter(|_| arn.starts_with("arn:"));
+        let head = end.and_then(|at| arn.get(..at + ARN_MARK.len()));
+        if let Some(head) = head.filter(|_| self.arn_head.get().is_none()) {
+            // Another request may have been first, and noted the same.
+            let _ = self.arn_head.set(head.to_owned());
+        }
+    }
+
+    /// Creates a secret; the token makes that another request with it changes nothing.
+    pub(crate) async fn put(
+        &self,
+        secret: &str,
+        value: &str,
+        token: &CreationToken,
+        deadline: Deadline,
+    ) -> Result<(), AwsError> {
+        let send = || {
+            let request = self.session.secrets_once.create_secret();
+            let request = request.name(secret).secret_string(value);
+            let request = request.client_request_token(token.as_str());
+            request.set_kms_key_id(self.kms_key.clone()).set_tags(self.tags.clone()).send()
+        };
+        let call = self.call("secretsmanager:CreateSecret", secret);
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => whole(&call, output.arn()).map(|arn| self.note_arn(arn)),
+            Err(mut error) => {
+                name_key(&mut error, self.kms_key.as_deref());
+                Err(error)
+            }
+        }
+    }
+
+    /// The current value of a secret.
+    pub(crate) async fn current(
+        &self,
+        secret: &str,
+        deadline: Deadline,
+    ) -> Result<Current, AwsError> {
+        let send = || self.session.secrets.get_secret_value().secret_id(secret).send();
+        let call = self.call("secretsmanager:GetSecretValue", secret);
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => {
+                named(&call, output.name(), secret)?;
+                self.note_arn(output.arn().unwrap_or_default());
+                self.session.note_read(secret);
+                Current::of(output, secret)
+            }
+            Err(mut error) => {
+                if error.refusal().is_some_and(Refusal::is_about_kms) {
+                    let key = match self.look(secret, deadline).await {
+                        // None is the key that AWS manages.
+                        Ok(Observation::Present(found) | Observation::Deleted { found, .. }) => {
+                            Some(found.kms_key.unwrap_or_else(|| "aws/secretsmanager".to_owned()))
+                        }
+                        _ => None,
+                    };
+                    name_key(&mut error, key.as_deref());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What is under a name, without what is in it.
+    pub(crate) async fn look(
+        &self,
+        secret: &str,
+        deadline: Deadline,
+    ) -> Result<Observation, AwsError> {
+        let send = || self.session.secrets.describe_secret().secret_id(secret).send();
+        let call = self.call("secretsmanager:DescribeSecret", secret);
+        match self.session.ask(&call, deadline, send).await {
+            Ok(output) => {
+                self.note_arn(whole(&call, output.arn())?);
+                named(&call, output.name(), secret)?;
+                Ok(output.into())
+            }
+            Err(error) if error.has_code(NOT_FOUND) => Ok(Observation::Absent),
+            Err(error) if error.refusal().is_some_and(Refusal::is_denial) => {
+                if !self.is_look_denied.swap(true, Ordering::Relaxed) {
+                    let cause: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        target: NOTICE,
+                        cause,
+                        "without secretsmanager:DescribeSecret a key that is there, but has no \
+                         current value, looks like one that does not exist"
+                    );
+                }
+                Ok(Observation::Denied)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether we may not look, as far as we know.
+    pub(crate) fn is_look_denied(&self) -> bool {
+        self.is_look_denied.load(Ordering::Relaxed)
+    }
+
+    /// Deletes a secret for good: the one of that ARN, or of that name. AWS says of a secret that
+    /// is not there that it was deleted.
+    pub(crate) async fn remove(&self, id: &str, deadline: Deadline) -> Result<(), AwsError> {
+        let send = || {
+            let request = self.session.secrets_once.delete_secret();
+            request.secret_id(id).force_delete_without_recovery(true).send()
+        };
+        let call = AwsCall::new("secretsmanager:DeleteSecret", id);
+        let output = self.session.ask(&call, deadline, send).await?;
+        whole(&call, output.arn()).map(drop)
+    }
+
+    /// All keys whose names start with this, and maybe others: what AWS takes for a prefix, others
+    /// take for a part.
+    pub(crate) async fn list(
+        &self,
+        start: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<KeyName>, AwsError> {
+        let start = self.names.below(start);
+        let filter = (!start.is_empty()).then(|| {
+            Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
+        });
+        let call = AwsCall::new("secretsmanager:ListSecrets", &start);
+        let (mut keys, mut next) = (Vec::new(), None);
+        loop {
+            let send = || {
+                let request = self.session.secrets.list_secrets().max_results(PAGE_SECRETS);
+                let request = request.set_filters(filter.clone().map(|filter| vec![filter]));
+                request.set_next_token(next.clone()).send()
+            };
+            let page = self.session.ask(&call, deadline, send).await?;
+            let live = whole(&call, page.secret_list.as_deref())?
+                .iter()
+                .filter(|entry| entry.deleted_date().is_none());
+            keys.extend(live.filter_map(|entry| self.names.key(entry.name()?)));
+            match page.next_token {
+                Some(token) if next.as_ref() == Some(&token) => {
+                    return Err(AwsError::NotUnderstood(
+                        call,
+                        SanitizedError::new("a page leads to itself"),
+                    ));
+                }
+                Some(token) => next = Some(token),
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// The cheapest request that shows that AWS is there and knows us.
+    pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), AwsError> {
+        let send = || self.session.secrets.list_secrets().max_results(1).send();
+        let call = AwsCall::new("secretsmanager:ListSecrets", "*");
+        let output = self.session.ask(&call, deadline, send).await?;
+        let some = whole(&call, output.secret_list.as_ref())?.first();
+        self.note_arn(some.and_then(SecretListEntry::arn).unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Demands what every answer of AWS has: something else may answer 200 with nothing.
+fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
+    part.ok_or_else(|| {
+        AwsError::NotUnderstood(call.clone(), SanitizedError::new("it is not complete"))
+    })
+}
+
+/// Demands that an answer is about the secret that was asked for.
+fn named(call: &AwsCall, name: Option<&str>, secret: &str) -> Result<(), AwsError> {
+    let found = whole(call, name)?;
+    if found == secret {
+        return Ok(());
+    }
+    Err(AwsError::OtherSecret { secret: secret.to_owned(), found: found.to_owned() })
+}
+
+fn name_key(error: &mut AwsError, key: Option<&str>) {
+    if let (AwsError::Refused(refusal), Some(key)) = (error, key) {
+        refusal.name_key(key);
+    }
+}
+
+/// The code for a secret that is not there, and for one without the version that was asked for.
+pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
+/// The code for a name that is taken.
+pub(crate) const EXISTS: &str = "ResourceExistsException";
+/// The code for a secret that is scheduled for deletion, among others.
+pub(crate) const INVALID: &str = "InvalidRequestException";
+
+/// Whether the value is what Secrets Manager keeps as text.
+pub(crate) fn as_text(value: &Secret) -> Result<&str, AwsError> {
+    match std::str::from_utf8(value.expose()) {
+        Ok(text) if !text.is_empty() => Ok(text),
+        _ => Err(AwsError::NotText),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_about_another_secret_is_refused() {
+        let call = AwsCall::new("secretsmanager:GetSecretValue", "a");
+        assert!(named(&call, Some("a"), "a").is_ok());
+        let said = named(&call, Some("A"), "a").unwrap_err().to_string();
+        assert_eq!(said, "AWS answered with secret 'A' where 'a' was asked for");
+        assert!(matches!(named(&call, None, "a"), Err(AwsError::NotUnderstood(..))));
+    }
+}

@@ -1,0 +1,152 @@
+//! Entries in a K/V engine of either version.
+
+pub(crate) mod entry;
+pub(crate) mod kv1;
+pub(crate) mod kv2;
+pub(crate) mod mount;
+pub(crate) mod transit;
+
+use std::sync::Arc;
+
+use kes_config::KvVersion;
+use kes_store::{Deadline, ListQuery, Page};
+use kes_types::{KeyName, Secret};
+use serde::Deserialize;
+
+use crate::error::VaultError;
+use crate::http::response::VaultResponse;
+use crate::key::kv1::Kv1;
+use crate::key::kv2::Kv2;
+use crate::key::mount::Mount;
+
+/// A K/V engine.
+#[derive(Debug)]
+pub(crate) struct Kv {
+    pub(crate) mount: Arc<Mount>,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    V1(Box<Kv1>),
+    V2(Kv2),
+}
+
+/// How a creation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Creation {
+    /// The value is stored.
+    Done,
+    /// The name is taken.
+    Exists,
+}
+
+impl Kv {
+    pub(crate) fn new(mount: Arc<Mount>) -> Self {
+        let engine = match mount.version {
+            KvVersion::V1 => Engine::V1(Box::new(Kv1::new(Arc::clone(&mount)))),
+            KvVersion::V2 => Engine::V2(Kv2::new(Arc::clone(&mount))),
+        };
+        Self { mount, engine }
+    }
+
+    /// Reads a value; none if Vault says that there is no entry of that name.
+    pub(crate) async fn read(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<Option<Secret>, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        match &self.engine {
+            Engine::V1(kv) => kv.read(name, deadline).await,
+            Engine::V2(kv) => kv.read(name, deadline).await,
+        }
+    }
+
+    pub(crate) async fn create(
+        &self,
+        name: &KeyName,
+        value: &str,
+        deadline: Deadline,
+    ) -> Result<Creation, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        match &self.engine {
+            Engine::V1(kv) => kv.create(name, value, deadline).await,
+            Engine::V2(kv) => kv.create(name, value, deadline).await,
+        }
+    }
+
+    /// Removes an entry; tells whether there was one.
+    pub(crate) async fn delete(
+        &self,
+        name: &KeyName,
+        deadline: Deadline,
+    ) -> Result<bool, VaultError> {
+        self.mount.ensure_checked(deadline).await?;
+        let call = match &self.engine {
+            Engine::V1(kv) => kv.removal(name),
+            Engine::V2(kv) => kv.removal(name),
+        }?;
+        loop {
+            // Vault says of an entry that is not there that it was removed.
+            let exists = match &self.engine {
+                Engine::V1(kv) => kv.exists(name, deadline).await,
+                Engine::V2(kv) => kv.exists(name, deadline).await,
+            }?;
+            if !exists {
+                return Ok(false);
+            }
+            if self.mount.remove(&call, deadline).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Lists keys. Vault gives all names of a folder at once, other folders among them.
+    pub(crate) async fn list(
+        &self,
+        query: &ListQuery,
+        deadline: Deadline,
+    ) -> Result<Page, VaultError> {
+        #[derive(Deserialize)]
+        struct Names {
+            keys: Vec<String>,
+        }
+        self.mount.ensure_checked(deadline).await?;
+        let call = match &self.engine {
+            Engine::V1(kv) => kv.list(),
+            Engine::V2(kv) => kv.list(),
+        }?;
+        let mut answer = self.mount.session.ask(&call, deadline).await?;
+        if answer.is_absence()
+            && let Some(active) = self.mount.confirm(deadline).await?
+        {
+            answer = active.session.ask(&call, deadline).await?;
+        }
+        if answer.is_absence() {
+            return Ok(Page::default());
+        }
+        if !answer.is_success() {
+            return Err(answer.into_error());
+        }
+        let names: Names = answer.data()?;
+        // A folder ends in a slash, which no key's name has.
+        let names = names.keys.iter().filter_map(|name| KeyName::parse(name).ok());
+        Ok(Page::select(names, query))
+    }
+}
+
+/// Demands a success.
+pub(crate) fn accepted(answer: VaultResponse) -> Result<VaultResponse, VaultError> {
+    if answer.is_success() { Ok(answer) } else { Err(answer.into_error()) }
+}
+
+/// Whether a write that failed in this way may have taken effect all the same.
+pub(crate) fn is_ambiguous(error: &VaultError) -> bool {
+    match error {
+        VaultError::Transport(_, cause) => !cause.is_connect(),
+        VaultError::TimedOut { .. } | VaultError::TooLong { .. } => true,
+        VaultError::Unavailable { status, .. } => *status >= 500,
+        _ => false,
+    }
+}
