@@ -98,7 +98,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads an environment variable that the file does not name as the text of this place.
     pub(crate) fn variable(&self, name: &str) -> Result<Option<Text<'a>>, Fault> {
-        let value = origin::variable(self.environment, name).map_err(|what| self.fault(what))?;
+        let value = origin::variable(name, self, self.environment)?;
         Ok(value.filter(|value| !value.is_empty()).map(|value| Text {
             value,
             origin: Some(Origin::Variable(name.to_owned())),
@@ -121,11 +121,7 @@ impl<'a> Cursor<'a> {
         let inner = placeholder::whole(text).filter(|_| expansion != Expansion::Off);
         let text = match inner {
             Some(inner) => {
-                let replaced = origin::replace(inner, self.environment);
-                let (value, origin) = replaced.map_err(|error| {
-                    let fault = self.fault(error.message);
-                    error.source.into_iter().fold(fault, Fault::because)
-                })?;
+                let (value, origin) = origin::replace(inner, self, self.environment)?;
                 self.as_text(value, Some(origin))
             }
             None => self.as_text(text.clone(), None),

@@ -109,7 +109,7 @@ impl fmt::Display for Warning {
     }
 }
 
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A place in the file: line, counted from 1, and column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +126,7 @@ pub(crate) struct Fault {
     /// The YAML path; empty for the file as a whole.
     pub(crate) path: String,
     pub(crate) message: String,
-    pub(crate) source: Option<BoxError>,
+    source: Option<BoxError>,
     /// Whether it was reported before: it only stops what depends on the value.
     pub(crate) is_known: bool,
 }
@@ -153,7 +153,7 @@ impl Fault {
     }
 
     /// Adds the cause.
-    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -46,7 +46,7 @@ pub use environment::{Environment, NotText, ProcessEnvironment};
 pub use error::{ConfigError, ConfigErrors, FAULTS_SHOWN_MAX, Warning};
 pub use file::relative_to;
 pub use keystore::{FsKeystore, Keystore};
-pub use limits::{LIMITS, Limit, LimitValue, Limits, limits_table};
+pub use limits::{LIMITS, Limit, LimitValue, Limits};
 pub use log::{AuditEvents, Log, LogLevel};
 pub use proxies::ProxyVariables;
 pub use tls::{ClientAuth, Proxy, Tls};

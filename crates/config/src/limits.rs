@@ -3,16 +3,13 @@
 //! [`LIMITS`] is the one table: it has the fields of the section and their defaults, and
 //! `docs/limits.md` is checked against it.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cache;
 use crate::cursor::{Cursor, Text};
 use crate::error::Fault;
 use crate::findings::Findings;
-use crate::schema::{Field, Schema};
-use crate::section::Shape;
-use crate::value::Expansion;
+use crate::section::{Setting, section};
 
 /// A row of the table of limits.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +22,7 @@ pub struct Limit {
     pub what: &'static str,
     /// What happens beyond it.
     pub beyond: &'static str,
+    place: for<'s, 'a> fn(&'s LimitsSection<'a>) -> &'s Cursor<'a>,
     set: fn(&mut Limits, u64),
 }
 
@@ -88,19 +86,14 @@ macro_rules! limits {
             value: LimitValue::$Kind($($bound),+),
             what: $what,
             beyond: $beyond,
+            place: |section| &section.$name,
             set: |limits, value| limits.$name = Amount::of(value),
         },)*];
 
-        /// The section `limits`, which has a text for each.
-        pub(crate) struct LimitsSection<'a>(Cursor<'a>);
-
-        impl<'a> Shape<'a> for LimitsSection<'a> {
-            const SCHEMA: &'static Schema = &Schema::Struct(&[
-                $(Field { name: stringify!($name), ..Field::of(Schema::Text(Expansion::On)) },)*
-            ]);
-
-            fn at(place: Cursor<'a>) -> Self {
-                Self(place)
+        section! {
+            /// The limits, as texts.
+            struct LimitsSection<'a> {
+                $(#[doc = $what] $name: Setting<'a>,)*
             }
         }
     };
@@ -243,7 +236,7 @@ impl Limit {
     }
 
     /// Formats a value as the configuration has it; times are milliseconds.
-    fn shown(&self, value: u64) -> String {
+    pub fn shown(&self, value: u64) -> String {
         match self.value {
             LimitValue::Count(..) | LimitValue::Part(_) => value.to_string(),
             LimitValue::Time(..) => format!("{}s", value / 1000),
@@ -258,43 +251,19 @@ impl Limit {
             }
         }
     }
-
-    /// Formats the default.
-    fn default_shown(&self) -> String {
-        match self.value {
-            LimitValue::Part(of) => format!("`connections` / {of}"),
-            LimitValue::Count(default, ..) | LimitValue::Size(default, ..) => self.shown(default),
-            LimitValue::Rate(default, ..) => format!("{} a second", self.shown(default)),
-            LimitValue::Time(default, ..) => self.shown(default * 1000),
-        }
-    }
-}
-
-/// Formats the table of limits as Markdown: name, default, what is limited, what happens beyond it.
-pub fn limits_table() -> String {
-    let mut table =
-        String::from("| `limits.` | default | what | beyond it |\n| --- | --- | --- | --- |\n");
-    for limit in LIMITS {
-        let Limit { name, what, beyond, .. } = limit;
-        let _ = writeln!(table, "| `{name}` | {} | {what} | {beyond} |", limit.default_shown());
-    }
-    table
 }
 
 /// Reads the section `limits`.
-pub(crate) fn read(
-    LimitsSection(section): &LimitsSection<'_>,
-    findings: &mut Findings,
-) -> Option<Limits> {
+pub(crate) fn read(section: &LimitsSection<'_>, findings: &mut Findings) -> Option<Limits> {
     let mut limits = Limits::unset();
     let mut is_whole = true;
     for limit in LIMITS {
         limit.set_default(&mut limits);
-        let place = section.field(limit.name);
+        let place = (limit.place)(section);
         let value = place.text().and_then(|text| {
             let connections = limits.connections as u64;
             let is_set = !text.is_empty();
-            is_set.then(|| limit.parse(&text, &place, connections)).transpose()
+            is_set.then(|| limit.parse(&text, place, connections)).transpose()
         });
         match findings.keep(value) {
             Some(Some(value)) => (limit.set)(&mut limits, value),
@@ -303,8 +272,7 @@ pub(crate) fn read(
         }
     }
     if is_whole && limits.payload_per_connection > limits.payload / 8 * 7 {
-        let place = section.field("payload_per_connection");
-        findings.fault(place.fault(
+        findings.fault(section.payload_per_connection.fault(
             "`payload_per_connection` is more than seven eighths of `payload`, which one client \
              may hold",
         ));

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::cursor::Cursor;
 use crate::environment::Environment;
-use crate::error::BoxError;
+use crate::error::Fault;
 use crate::file;
 use crate::suggest;
 
@@ -42,75 +43,64 @@ impl Origin {
     }
 }
 
-/// The reason why there is no value.
-pub(crate) struct NoValue {
-    pub(crate) message: String,
-    pub(crate) source: Option<BoxError>,
-}
-
-impl From<String> for NoValue {
-    fn from(message: String) -> Self {
-        Self { message, source: None }
-    }
-}
-
-/// Reads the value of a reference, the text between the braces of `${…}`.
+/// Reads the value of a reference, the text between the braces of `${…}`, in a place.
 pub(crate) fn replace(
     inner: &str,
+    place: &Cursor<'_>,
     environment: &dyn Environment,
-) -> Result<(Zeroizing<String>, Origin), NoValue> {
+) -> Result<(Zeroizing<String>, Origin), Fault> {
     if let Some(path) = inner.strip_prefix("file:") {
-        return read(path.trim(), None);
+        return read(path.trim(), None, place);
     }
     let shown = suggest::shown(inner);
     if inner.is_empty() {
-        return Err("`${}` names no environment variable".to_owned().into());
+        return Err(place.fault("`${}` names no environment variable"));
     }
     if inner.contains(':') {
-        return Err(format!(
+        return Err(place.fault(format!(
             "`{shown}` is no name of an environment variable; only `${{NAME}}` and \
              `${{file:<path>}}` are replaced, without defaults"
-        )
-        .into());
+        )));
     }
-    if let Some(value) = variable(environment, inner)? {
+    if let Some(value) = variable(inner, place, environment)? {
         return Ok((value, Origin::Variable(shown)));
     }
     let named = format!("{inner}_FILE");
-    match variable(environment, &named)? {
-        Some(path) => read(&path, Some(suggest::shown(&named))),
-        None => Err(format!("the environment variable `{shown}` is not set").into()),
+    match variable(&named, place, environment)? {
+        Some(path) => read(&path, Some(suggest::shown(&named)), place),
+        None => Err(place.fault(format!("the environment variable `{shown}` is not set"))),
     }
 }
 
-/// Reads an environment variable; the error describes what is wrong with it.
+/// Reads an environment variable for a place.
 pub(crate) fn variable(
-    environment: &dyn Environment,
     name: &str,
-) -> Result<Option<Zeroizing<String>>, String> {
-    let value = environment
-        .variable(name)
-        .map_err(|_| format!("the environment variable `{}` is not UTF-8", suggest::shown(name)))?;
+    place: &Cursor<'_>,
+    environment: &dyn Environment,
+) -> Result<Option<Zeroizing<String>>, Fault> {
+    let value = environment.variable(name).map_err(|_| {
+        place.fault(format!("the environment variable `{}` is not UTF-8", suggest::shown(name)))
+    })?;
     Ok(value.map(Zeroizing::new))
 }
 
 /// Reads a file without its last line end.
-fn read(path: &str, variable: Option<String>) -> Result<(Zeroizing<String>, Origin), NoValue> {
+fn read(
+    path: &str,
+    variable: Option<String>,
+    place: &Cursor<'_>,
+) -> Result<(Zeroizing<String>, Origin), Fault> {
     if path.is_empty() {
-        return Err(match variable {
+        return Err(place.fault(match variable {
             Some(name) => format!("the environment variable `{name}` is empty; it names a file"),
             None => "`${file:}` names no file".to_owned(),
-        }
-        .into());
+        }));
     }
     let origin = Origin::File(Path::new(path).to_owned(), variable);
-    let contents = file::read(Path::new(path), VALUE_BYTES_MAX).map_err(|error| NoValue {
-        message: format!("cannot read {}", origin.source()),
-        source: Some(error.into()),
-    })?;
+    let contents = file::read(Path::new(path), VALUE_BYTES_MAX)
+        .map_err(|error| place.fault(format!("cannot read {}", origin.source())).because(error))?;
     let text = std::str::from_utf8(&contents.bytes)
-        .map_err(|_| NoValue::from(format!("{} is not UTF-8", origin.source())))?;
+        .map_err(|_| place.fault(format!("{} is not UTF-8", origin.source())))?;
     let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    let text = line.unwrap_or(text);
-    Ok((Zeroizing::new(text.to_owned()), origin))
+    Ok((Zeroizing::new(line.unwrap_or(text).to_owned()), origin))
 }

@@ -1,8 +1,9 @@
 //! Declares the sections of the configuration file: a struct each, a line for each field.
 //!
 //! A struct made by [`section!`] gives code its fields by name, and gives [`crate::walk`] the schema
-//! that the file is checked against. Serde's derive could not: its visitors end at the first repeated
-//! or unknown field, where this file's faults are all reported, and they give an absent field no place.
+//! that the file is checked against. Serde's derive could not keep the messages: a derived visitor ends
+//! at a repeated field without decoding its second value, whose faults are reported here too, and
+//! serde's data model has neither positions nor paths.
 
 use std::ops::Deref;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kes_fair::{FairSemaphore, Permit, Share};
+use kes_fair::{FairPermit, FairSemaphore, Share};
 use kes_types::Identity;
 
 use crate::http::error::ApiError;
@@ -41,8 +41,8 @@ pub(crate) struct ConnectionBudget {
 /// Bytes that are held; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    all: Permit<Client>,
-    connection: Permit<()>,
+    all: FairPermit<Client>,
+    connection: FairPermit<()>,
 }
 
 impl Budget {

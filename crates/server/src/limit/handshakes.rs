@@ -71,7 +71,7 @@ impl HandshakeLimiter {
 /// A slot; released when dropped.
 #[expect(dead_code, reason = "held while the handshake is polled")]
 enum HandshakeSlot {
-    New(kes_fair::Permit<Prefix>),
+    New(kes_fair::FairPermit<Prefix>),
     Begun(Option<tokio::sync::OwnedSemaphorePermit>),
 }
 
