@@ -17,7 +17,7 @@ use crate::connection::listener;
 use crate::http::service;
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
-use crate::limit::handshakes::Turns;
+use crate::limit::handshakes::HandshakeLimiter;
 use crate::log::audit::AuditLog;
 use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
@@ -113,7 +113,9 @@ impl Server {
                 deps.stop.clone(),
             ),
             accounts: Accounts::new(limits.requests, limits.requests_per_identity),
-            handshakes: Turns::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+            handshakes: HandshakeLimiter::new(
+                std::thread::available_parallelism().map_or(1, NonZero::get),
+            ),
             started: deps.clock.monotonic(),
             clock: deps.clock,
             stop: deps.stop,

@@ -161,10 +161,10 @@ async fn accept(
 /// for.
 async fn accept_tls(app: &App, stream: TcpStream, slot: &Slot) -> io::Result<TlsStream<Wire>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), Wire::from(stream)).await?;
-    slot.heard();
+    slot.hello_received();
     let config = Arc::clone(&app.live.load().tls);
     let begin = || {
-        slot.served();
+        slot.slot_used();
         // In a storm most have left by the time it is their turn.
         let has_left = protocol::has_left(&hello.io);
         (!has_left).then(|| hello.into_stream(config))

@@ -9,7 +9,7 @@ use kes_types::Clock;
 
 use crate::limit::accounts::Accounts;
 use crate::limit::budget::Budget;
-use crate::limit::handshakes::Turns;
+use crate::limit::handshakes::HandshakeLimiter;
 use crate::log::audit::AuditLog;
 use crate::log::failures::Failures;
 use crate::log::refusals::Refusals;
@@ -42,7 +42,7 @@ pub(crate) struct App {
     pub(crate) streams: Arc<StreamLimits>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) accounts: Arc<Accounts>,
-    pub(crate) handshakes: Turns,
+    pub(crate) handshakes: HandshakeLimiter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,
