@@ -101,3 +101,25 @@ async fn row_44_with_the_audit_log_on_each_event_is_a_line_of_the_standard_outpu
     assert_eq!(event["request"]["identity"], setup.admin().identity());
     assert_eq!(event["response"]["code"], 200);
 }
+
+#[tokio::test]
+async fn an_audit_event_has_the_policy_of_its_caller_also_when_that_refuses_the_request() {
+    let (client, unassigned) = (Credential::generate(), Credential::generate());
+    let setup = Setup::new()
+        .policy("read-status", &["/v1/status"], &[], &[&client])
+        .with(json!({ "log": { "audit": "on" } }));
+    let server = setup.start().await;
+    let mut audit = server.connect(setup.admin()).await;
+    let mut audit = audit.follow("/v1/log/audit").await;
+    let callers = [(&client, "/v1/status"), (&client, "/v1/metrics"), (&unassigned, "/v1/api")];
+    for (at, (caller, path)) in callers.into_iter().enumerate() {
+        let status = server.connect(caller).await.get(path).await.status;
+        assert_eq!(status, if at == 0 { 200 } else { 403 });
+        let is_it = |event: &serde_json::Value| event["request"]["path"] == path;
+        let policy = if at < 2 { json!("read-status") } else { serde_json::Value::Null };
+        assert_eq!(audit.find(is_it).await["request"]["policy"], policy, "{path}");
+        let line = server.stdout().find(|line| line.contains(path)).await.expect("a line");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
+        assert_eq!(event["request"]["policy"], policy, "{path}");
+    }
+}

@@ -12,4 +12,4 @@
 
 mod semaphore;
 
-pub use semaphore::{Acquire, FairSemaphore, Permit, QueueFull, Share};
+pub use semaphore::{Acquire, FairPermit, FairSemaphore, QueueFull, Share};

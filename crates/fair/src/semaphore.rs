@@ -48,11 +48,11 @@ struct Client<K: Eq + Hash + Clone> {
 
 struct Waiter<K: Eq + Hash + Clone> {
     count: usize,
-    granted: oneshot::Sender<Permit<K>>,
+    granted: oneshot::Sender<FairPermit<K>>,
 }
 
 /// Permits that a client holds, which are released when this is dropped.
-pub struct Permit<K: Eq + Hash + Clone> {
+pub struct FairPermit<K: Eq + Hash + Clone> {
     semaphore: Arc<FairSemaphore<K>>,
     client: K,
     count: usize,
@@ -65,8 +65,8 @@ pub struct Acquire<K: Eq + Hash + Clone> {
 }
 
 enum Pending<K: Eq + Hash + Clone> {
-    Granted(Permit<K>),
-    Waiting(oneshot::Receiver<Permit<K>>),
+    Granted(FairPermit<K>),
+    Waiting(oneshot::Receiver<FairPermit<K>>),
     /// The permits were returned, or the request is being dropped.
     Ended,
 }
@@ -126,10 +126,10 @@ impl<K: Eq + Hash + Clone> FairSemaphore<K> {
     }
 
     /// Grants permits; the caller has checked that this is possible.
-    fn grant(self: &Arc<Self>, state: &mut State<K>, client: &K, count: usize) -> Permit<K> {
+    fn grant(self: &Arc<Self>, state: &mut State<K>, client: &K, count: usize) -> FairPermit<K> {
         state.free -= count;
         state.clients.entry(client.clone()).or_default().held += count;
-        Permit { semaphore: Arc::clone(self), client: client.clone(), count }
+        FairPermit { semaphore: Arc::clone(self), client: client.clone(), count }
     }
 
     /// Releases permits and grants them to waiting requests.
@@ -247,7 +247,7 @@ impl<K: Eq + Hash + Clone> Default for Client<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Permit<K> {
+impl<K: Eq + Hash + Clone> FairPermit<K> {
     /// The number of permits.
     pub fn count(&self) -> usize {
         self.count
@@ -263,7 +263,7 @@ impl<K: Eq + Hash + Clone> Permit<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Drop for Permit<K> {
+impl<K: Eq + Hash + Clone> Drop for FairPermit<K> {
     fn drop(&mut self) {
         if self.count > 0 {
             self.semaphore.release(&self.client, self.count);
@@ -272,9 +272,9 @@ impl<K: Eq + Hash + Clone> Drop for Permit<K> {
 }
 
 impl<K: Eq + Hash + Clone> Future for Acquire<K> {
-    type Output = Permit<K>;
+    type Output = FairPermit<K>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<K>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FairPermit<K>> {
         match std::mem::replace(&mut self.pending, Pending::Ended) {
             Pending::Granted(permit) => Poll::Ready(permit),
             Pending::Waiting(mut waiting) => match Pin::new(&mut waiting).poll(cx) {
@@ -321,8 +321,8 @@ impl<K: Eq + Hash + Clone> fmt::Debug for Acquire<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> fmt::Debug for Permit<K> {
+impl<K: Eq + Hash + Clone> fmt::Debug for FairPermit<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("FairPermit").field("count", &self.count).finish_non_exhaustive()
     }
 }

@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use kes_fair::{Acquire, FairSemaphore, Permit, QueueFull, Share};
+use kes_fair::{Acquire, FairPermit, FairSemaphore, QueueFull, Share};
 use proptest::prelude::*;
 
 type Semaphore = Arc<FairSemaphore<u8>>;
 
 /// Polls once.
-fn poll(acquire: &mut Acquire<u8>) -> Option<Permit<u8>> {
+fn poll(acquire: &mut Acquire<u8>) -> Option<FairPermit<u8>> {
     match pin!(acquire).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(permit) => Some(permit),
         Poll::Pending => None,
@@ -149,7 +149,7 @@ proptest! {
         const TOTAL: usize = 10;
         let share = times.map_or(Share::All, Share::TimesFree);
         let semaphore: Semaphore = FairSemaphore::new(TOTAL, share, 8);
-        let (mut waiting, mut held) = (Vec::new(), Vec::<Permit<u8>>::new());
+        let (mut waiting, mut held) = (Vec::new(), Vec::<FairPermit<u8>>::new());
         for (client, count, index, is_ask) in steps {
             if is_ask {
                 waiting.extend(semaphore.acquire(&client, count));
@@ -162,7 +162,7 @@ proptest! {
                 Some(permit) => { held.push(permit); false }
                 None => true,
             });
-            let sum: usize = held.iter().map(Permit::count).sum();
+            let sum: usize = held.iter().map(FairPermit::count).sum();
             prop_assert_eq!(sum + semaphore.free(), TOTAL);
         }
         held.clear();

@@ -47,7 +47,7 @@ pub(crate) struct Calls {
 #[derive(Debug)]
 #[expect(dead_code, reason = "held, and dropped when the call has ended")]
 pub(crate) enum Slot {
-    Shared(kes_fair::Permit<Client>),
+    Shared(kes_fair::FairPermit<Client>),
     Reserved(OwnedSemaphorePermit),
 }
 

@@ -12,7 +12,7 @@ const FILE_LINES_MAX: usize = 400;
 const LONGER: [&str; 0] = [];
 
 /// Lines of the product that are neither blank nor a comment, without its tests. It is only ever lowered.
-const PRODUCTION_LINES_MAX: usize = 24_000;
+const PRODUCTION_LINES_MAX: usize = 23_600;
 
 /// Names of files and folders that say nothing about what is in them.
 const NO_NOUNS: [&str; 5] = ["util", "utils", "helpers", "common", "misc"];
@@ -95,6 +95,9 @@ fn modules_of_tests(path: &Path) -> Vec<PathBuf> {
         ["lib", "main", "mod"].iter().any(|it| path.file_stem().is_some_and(|stem| stem == *it));
     let folder = if is_root { path.with_file_name("") } else { path.with_extension("") };
     let text = read(path);
+    // The conformance suite is a feature, for the tests of other crates.
+    let text = text.replace("#[cfg(feature = \"conformance\")]\npub mod ", "#[cfg(test)]\nmod ");
+    let text = text.replace("#[cfg(feature = \"conformance\")]\nmod ", "#[cfg(test)]\nmod ");
     let declared = text.split("#[cfg(test)]\nmod ").skip(1);
     let names = declared.filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
     names.map(|name| folder.join(name)).collect()

@@ -160,11 +160,11 @@ async fn accept(
 /// Reads a `ClientHello`, then waits for a slot among the handshakes: reading costs nothing that others wait for.
 async fn accept_tls(app: &App, stream: TcpStream, slot: &Slot) -> io::Result<TlsStream<Wire>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), Wire::from(stream)).await?;
-    slot.heard();
+    slot.hello_received();
     let config = Arc::clone(&app.live.load().tls);
     let begin = || {
-        slot.served();
-        // In a burst most clients have left by the time their handshake gets a slot.
+        slot.slot_used();
+        // In a burst most clients have left by the time their handshake gets a permit.
         let has_left = protocol::has_left(&hello.io);
         (!has_left).then(|| hello.into_stream(config))
     };

@@ -1,4 +1,7 @@
-//! Counts the requests in flight of each identity.
+//! Counts the requests in flight of each identity and of the whole server.
+//!
+//! A request counts until its response was taken by the client. The limit of an identity keeps it from using
+//! all slots of the server.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use kes_types::Identity;
 
-/// The requests of all clients.
+/// Limits the requests in flight of all clients.
 #[derive(Debug)]
 pub(crate) struct Accounts {
     all: Arc<Account>,
@@ -14,33 +17,33 @@ pub(crate) struct Accounts {
     by_identity: Mutex<HashMap<Identity, Weak<Account>>>,
 }
 
-/// The requests of one identity, or of all.
+/// Counts the requests in flight of one identity, or of all clients.
 #[derive(Debug)]
 pub(crate) struct Account {
     requests: AtomicUsize,
     requests_max: usize,
-    /// The account of all, in which those of one identity count as well.
+    /// The account of all clients, in which the requests of one identity count as well.
     all: Option<Arc<Self>>,
 }
 
-/// A request that is not answered; ends when dropped.
+/// Holds the slot of a request in flight, and releases it when dropped.
 #[derive(Debug)]
 pub(crate) struct RequestSlot(Arc<Account>);
 
 impl Accounts {
-    /// At most `requests_max` requests at a time, and `per_identity_max` of each identity.
+    /// Allows `requests_max` requests at a time, and `per_identity_max` of each identity.
     pub(crate) fn new(requests_max: usize, per_identity_max: usize) -> Arc<Self> {
         let all = Arc::new(Account::new(requests_max, None));
         Arc::new(Self { all, per_identity_max, by_identity: Mutex::default() })
     }
 
-    /// The account of an identity: found once for a connection.
+    /// Returns the account of an identity. A connection looks it up once.
     pub(crate) fn of(&self, identity: &Identity) -> Arc<Account> {
         let mut accounts = self.lock();
         if let Some(account) = accounts.get(identity).and_then(Weak::upgrade) {
             return account;
         }
-        // Accounts without a connection are removed first.
+        // Before the map grows, the accounts of identities without a connection are removed.
         if accounts.len() == accounts.capacity() {
             accounts.retain(|_, account| account.strong_count() > 0);
         }
@@ -50,7 +53,7 @@ impl Accounts {
         account
     }
 
-    /// Begins a request; none if there are too many.
+    /// Acquires the slot of a request; returns `None` if there are too many requests.
     pub(crate) fn begin(&self, own: Option<Arc<Account>>) -> Option<RequestSlot> {
         let account = own.unwrap_or_else(|| Arc::clone(&self.all));
         account.try_begin().then(|| RequestSlot(account))
@@ -98,7 +101,7 @@ mod tests {
         let accounts = Accounts::new(5, 3);
         let (first, second) = (1, 2);
         let of = |seed: u8| accounts.of(&Identity::of_public_key(&[seed]));
-        // As connections do, these keep the accounts when no request is left.
+        // As connections do, these keep the accounts while there are no requests.
         let _connections = (of(first), of(second));
         let begin = |seed| accounts.begin(Some(of(seed)));
         let mut held: Vec<_> = (0..3).map(|_| begin(first).unwrap()).collect();
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_that_have_gone_are_forgotten() {
+    fn accounts_of_identities_without_a_connection_are_removed() {
         let accounts = Accounts::new(5, 3);
         for seed in 0..1000_u32 {
             drop(accounts.of(&Identity::of_public_key(&seed.to_le_bytes())));

@@ -1,10 +1,10 @@
-//! Limits how many connections there are, so that no client can keep others from being served.
+//! Limits the number of connections, so that no client can keep others from being served.
 //!
-//! A connection is accepted first; then, if there are too many, another is closed. Three pools have
-//! limits of their own: unfinished handshakes, peers without a policy, and known identities, each of
-//! which holds at most its share. Before the identity of a peer is known, its connection counts for its source
-//! prefix, and a connection of the prefix that has most is closed. Of an identity that has too many connections
-//! the longest idle one is closed.
+//! A new connection is always accepted; if the connection limit is exceeded, another one is closed. There
+//! are three pools with limits of their own: unfinished handshakes, peers without a policy, and known
+//! identities, each of which has at most its share. Before the identity of a peer is known, its connection counts
+//! for its source prefix, and a connection of the prefix that has the most is closed. If an identity has too
+//! many connections, the one that is idle for longest is closed.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,38 +19,38 @@ use crate::limit::by_prefix::ConnectionId;
 use crate::limit::connections::{Connections, Known};
 use crate::limit::prefix::Prefix;
 
-/// Connections that were closed and have not ended, beyond which none is accepted until some have: they
-/// hold descriptors, and need time to run.
+/// How many closed connections may still run before accepting pauses: they hold file descriptors until
+/// they end.
 const CLOSING_MAX: usize = 64;
 
-/// Counts connections.
+/// Limits the number of connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
     state: Mutex<Connections>,
-    /// A connection that was closed has ended.
+    /// Notified when a closed connection has ended.
     ended: Notify,
 }
 
-/// A connection's slot, given back when dropped.
+/// Holds the slot of a connection, and releases it when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     admission: Arc<Admission>,
     id: ConnectionId,
     closed: CancellationToken,
     prefix: Prefix,
-    /// Of a known identity.
+    /// Set once the connection counts for a known identity.
     identity: Option<Identity>,
 }
 
 /// What a connection may do after its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Its identity is known and holds no more than its share.
+    /// Its identity is known and has no more connections than its share.
     Served,
-    /// Its identity holds more connections than it may, none of which is idle.
+    /// Its identity has too many connections, none of which is idle.
     Refused,
-    /// It has no policy.
+    /// No policy is assigned to its identity, or it has no identity.
     WithoutPolicy,
 }
 
@@ -59,8 +59,8 @@ impl Admission {
         Arc::new(Self { limits, state: Mutex::default(), ended: Notify::new() })
     }
 
-    /// Gives a connection that was accepted its slot, and closes another where there are too many. None
-    /// if no other can be closed: then this one is.
+    /// Acquires a slot for an accepted connection, and closes another connection if there are too many.
+    /// Returns `None` if no other can be closed; then the caller closes the new one.
     pub(crate) fn accept(self: &Arc<Self>, ip: IpAddr) -> Option<Slot> {
         let (closed, prefix) = (CancellationToken::new(), Prefix::of(ip));
         let mut state = self.lock();
@@ -68,10 +68,10 @@ impl Admission {
         state.next += 1;
         state.handshakes.insert(prefix, id, closed.clone());
         let (limits, newcomer) = (&self.limits, Some(id));
-        let has_room = (state.handshakes.len() <= limits.handshakes
+        let has_slot = (state.handshakes.len() <= limits.handshakes
             || state.close_handshake(newcomer))
             && (state.len() <= limits.connections || state.close_any(newcomer));
-        if !has_room {
+        if !has_slot {
             state.handshakes.remove(prefix, id);
             return None;
         }
@@ -79,7 +79,7 @@ impl Admission {
         Some(Slot { admission: Arc::clone(self), id, closed, prefix, identity: None })
     }
 
-    /// Waits until those that were closed have ended, but for a few.
+    /// Waits until no more than [`CLOSING_MAX`] closed connections still run.
     pub(crate) async fn closed_have_ended(&self) {
         loop {
             let ended = self.ended.notified();
@@ -90,7 +90,8 @@ impl Admission {
         }
     }
 
-    /// Closes half of the connections that are not known: the process is out of descriptors or memory.
+    /// Closes half of the connections without a known identity; called when file descriptors or memory are
+    /// exhausted.
     pub(crate) fn close_half(&self) {
         let mut state = self.lock();
         for _ in 0..state.without_policy.len().div_ceil(2) {
@@ -107,28 +108,28 @@ impl Admission {
 }
 
 impl Slot {
-    /// Cancelled when the connection is to end in favour of another. One that is identified and served
-    /// gets another token, and may end what it is doing.
+    /// Returns the token that is cancelled when the connection is closed for another one. A connection with
+    /// the verdict [`Verdict::Served`] gets a new token, because it may complete its requests.
     pub(crate) fn closed(&self) -> CancellationToken {
         self.closed.clone()
     }
 
-    /// The source prefix that the connection is counted by.
+    /// Returns the source prefix by which the connection is counted.
     pub(crate) fn prefix(&self) -> Prefix {
         self.prefix
     }
 
-    /// Notes that the client has sent its `ClientHello`: the handshake waits for a slot.
-    pub(crate) fn heard(&self) {
-        self.admission.lock().handshakes.heard(self.prefix, self.id);
+    /// Records that the `ClientHello` was received; the handshake waits for its first permit.
+    pub(crate) fn hello_received(&self) {
+        self.admission.lock().handshakes.hello_received(self.prefix, self.id);
     }
 
-    /// Notes that the handshake has used its first slot.
-    pub(crate) fn served(&self) {
-        self.admission.lock().handshakes.served(self.prefix, self.id);
+    /// Records that the handshake has had its first permit.
+    pub(crate) fn slot_used(&self) {
+        self.admission.lock().handshakes.slot_used(self.prefix, self.id);
     }
 
-    /// The handshake has ended, with this identity if it is known.
+    /// Moves the connection to the pool of its identity after the handshake, or of those without a policy.
     pub(crate) fn identify(
         &mut self,
         identity: Option<Identity>,
@@ -138,13 +139,13 @@ impl Slot {
         let admission = Arc::clone(&self.admission);
         let mut state = admission.lock();
         if !state.handshakes.remove(self.prefix, self.id) {
-            // It has just been closed.
+            // It was closed at the end of its handshake.
             return Verdict::WithoutPolicy;
         }
         if let Some(identity) = identity
             && state.has_share(&admission.limits, &identity, is_admin)
         {
-            // From now on it ends by itself: its client may just have sent a request.
+            // From now on the connection ends gracefully: its client may just have sent a request.
             self.closed = CancellationToken::new();
             let (closed, activity) = (self.closed.clone(), Arc::clone(activity));
             state.insert_known(identity, self.id, Known { closed, activity, is_admin });
@@ -184,7 +185,7 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
-    use crate::limit::by_prefix::SERVED_WAIT;
+    use crate::limit::by_prefix::SLOT_USED_WAIT;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -196,13 +197,13 @@ mod tests {
         admission.accept([192, 0, 2, last].into()).unwrap()
     }
 
-    fn who(seed: u8) -> Identity {
+    fn identity(seed: u8) -> Identity {
         Identity::of_public_key(&[seed])
     }
 
     fn known(admission: &Arc<Admission>, seed: u8, activity: &Arc<Activity>) -> (Slot, Verdict) {
         let mut slot = accept(admission, seed);
-        let verdict = slot.identify(Some(who(seed)), seed == 0, activity);
+        let verdict = slot.identify(Some(identity(seed)), seed == 0, activity);
         (slot, verdict)
     }
 
@@ -215,50 +216,50 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_prefix_that_has_most_gives_way_first_those_that_let_us_wait() {
+    async fn a_handshake_of_the_largest_prefix_is_closed_and_the_slowest_first() {
         let admission = admission(32);
-        let crowd: Vec<_> = (0..7).map(|_| accept(&admission, 1)).collect();
-        tokio::time::advance(SERVED_WAIT).await;
-        crowd[0].heard();
-        crowd[1].heard();
-        crowd[1].served();
+        let first: Vec<_> = (0..7).map(|_| accept(&admission, 1)).collect();
+        tokio::time::advance(SLOT_USED_WAIT).await;
+        first[0].hello_received();
+        first[1].hello_received();
+        first[1].slot_used();
         let other = accept(&admission, 2);
-        tokio::time::advance(SERVED_WAIT).await;
-        // The ninth handshake: the one whose client has been waited for longest is closed.
+        tokio::time::advance(SLOT_USED_WAIT).await;
+        // The ninth handshake: the one that has waited longest for its client is closed.
         let second = accept(&admission, 2);
-        assert!(is_closed(&crowd[2]) && crowd.iter().filter(|slot| is_closed(slot)).count() == 1);
+        assert!(is_closed(&first[2]) && first.iter().filter(|slot| is_closed(slot)).count() == 1);
         let third = accept(&admission, 2);
-        assert!(is_closed(&crowd[3]) && !is_closed(&other));
-        // Where no client is waited for, the newest that waits for a slot is closed.
-        for slot in crowd.iter().skip(4) {
-            slot.heard();
+        assert!(is_closed(&first[3]) && !is_closed(&other));
+        // If no client is slow, the youngest that waits for a permit is closed.
+        for slot in first.iter().skip(4) {
+            slot.hello_received();
         }
         let fourth = accept(&admission, 1);
-        assert!(is_closed(&crowd[1]));
-        fourth.heard();
+        assert!(is_closed(&first[1]));
+        fourth.hello_received();
         let fifth = accept(&admission, 1);
-        assert!(is_closed(&fourth) && !is_closed(&crowd[0]));
+        assert!(is_closed(&fourth) && !is_closed(&first[0]));
         assert!(![&other, &second, &third, &fifth].into_iter().any(is_closed));
-        drop((crowd, fourth));
+        drop((first, fourth));
         assert_eq!(admission.lock().closing, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_is_let_in_at_once_and_the_larger_prefix_pays() {
+    async fn a_new_connection_is_accepted_and_one_of_the_larger_prefix_is_closed() {
         let admission = admission(32);
-        let crowd: Vec<_> = (0..8).map(|last| accept(&admission, 1 + last / 4)).collect();
+        let first: Vec<_> = (0..8).map(|last| accept(&admission, 1 + last / 4)).collect();
         let newcomer = accept(&admission, 3);
-        assert_eq!(crowd.iter().filter(|slot| is_closed(slot)).count(), 1);
+        assert_eq!(first.iter().filter(|slot| is_closed(slot)).count(), 1);
         assert!(!is_closed(&newcomer));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_have_begun_a_moment_ago_the_newcomer_goes() {
+    async fn a_new_connection_is_closed_when_all_handshakes_have_just_begun() {
         let admission = admission(16);
         let begun: Vec<_> = (0..4).map(|_| accept(&admission, 1)).collect();
         for slot in &begun {
-            slot.heard();
-            slot.served();
+            slot.hello_received();
+            slot.slot_used();
         }
         assert!(admission.accept([192, 0, 2, 1].into()).is_none());
         assert!(!begun.iter().any(is_closed));
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_were_closed_have_to_end_before_more_are_accepted() {
+    async fn closed_connections_end_before_more_are_accepted() {
         let admission = admission(16);
         let mut slots = Vec::new();
         while admission.lock().closing <= CLOSING_MAX {
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn peers_without_a_policy_have_a_pool_apart() {
+    async fn peers_without_a_policy_have_a_pool_of_their_own() {
         let admission = admission(16);
         let mut peers: Vec<_> = (0..6).map(|_| accept_without_policy(&admission, 1)).collect();
         assert_eq!(peers.iter().filter(|slot| is_closed(slot)).count(), 2);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_identity_holds_its_share_and_its_longest_idle_connection_goes() {
+    async fn an_identity_has_its_share_and_its_longest_idle_connection_is_closed() {
         let admission = admission(16);
         let busy = idle();
         let _request = busy.begin();
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_slots_are_for_newcomers_and_the_admin() {
+    async fn the_last_slots_are_for_handshakes_and_the_admin() {
         let admission = admission(64);
         let busy = idle();
         let _request = busy.begin();
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_takes_the_place_of_an_idle_connection_when_all_are_known() {
+    async fn a_new_connection_replaces_an_idle_one_when_all_identities_are_known() {
         let admission = admission(64);
         let mut all = Vec::new();
         for seed in 1..=4 {

@@ -1,4 +1,7 @@
-//! Connections without a known identity, counted by their source prefix.
+//! Counts the connections without a known identity by source prefix, and chooses which of them to close.
+//!
+//! The connection to close is one of the prefix that has the most, so that one source cannot close the
+//! connections of others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limit::prefix::Prefix;
 
-/// How long the client of a handshake that has used a slot may take, when others wait.
-pub(crate) const SERVED_WAIT: Duration = Duration::from_millis(20);
+/// How long the client of a handshake that has begun may take before its slot is given to another one.
+pub(crate) const SLOT_USED_WAIT: Duration = Duration::from_millis(20);
 
 /// Numbers connections in the order in which they were accepted.
 pub(crate) type ConnectionId = u64;
 
-/// Groups that are looked at for a connection to close: those that have most.
+/// How many prefixes are searched for a connection to close, the largest first.
 const GROUPS_MAX: usize = 8;
 
-/// Connections by prefix.
+/// Holds connections grouped by source prefix.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionsByPrefix {
     groups: HashMap<Prefix, Group>,
@@ -26,16 +29,16 @@ pub(crate) struct ConnectionsByPrefix {
     len: usize,
 }
 
-/// The connections of a prefix.
+/// Holds the connections of one prefix.
 #[derive(Debug, Default)]
 struct Group {
     members: HashMap<ConnectionId, Member>,
-    /// Those whose `ClientHello` is waited for, by the time since when.
-    silent: BTreeSet<(Instant, ConnectionId)>,
-    /// Those that wait for a slot among the handshakes, oldest first.
-    waiting: BTreeSet<ConnectionId>,
-    /// Those that were served, and whose client is waited for.
-    served: BTreeSet<(Instant, ConnectionId)>,
+    /// Connections that wait for the `ClientHello`, ordered by the time since when.
+    awaiting_hello: BTreeSet<(Instant, ConnectionId)>,
+    /// Handshakes that wait for their first permit, oldest first.
+    queued: BTreeSet<ConnectionId>,
+    /// Handshakes that have begun and wait for their client.
+    slot_used: BTreeSet<(Instant, ConnectionId)>,
 }
 
 #[derive(Debug)]
@@ -44,14 +47,15 @@ struct Member {
     stage: Stage,
 }
 
-/// How far a handshake is.
+/// The progress of a handshake.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    /// The client is waited for, since then.
-    Silent(Instant),
-    Waiting,
-    /// The same after the handshake's first slot.
-    Served(Instant),
+    /// Waits for the `ClientHello` since that time.
+    AwaitingHello(Instant),
+    /// Waits for its first permit.
+    Queued,
+    /// Has had its first permit, at that time.
+    SlotUsed(Instant),
 }
 
 impl ConnectionsByPrefix {
@@ -59,20 +63,20 @@ impl ConnectionsByPrefix {
         self.len
     }
 
-    /// Adds a connection whose client is waited for.
+    /// Adds a connection that waits for its client's `ClientHello`.
     pub(crate) fn insert(&mut self, prefix: Prefix, id: ConnectionId, closed: CancellationToken) {
-        let stage = Stage::Silent(Instant::now());
+        let stage = Stage::AwaitingHello(Instant::now());
         self.change(prefix, |group| group.add(id, Member { closed, stage }));
     }
 
-    /// Notes that the client has sent its `ClientHello`: the handshake waits for a slot.
-    pub(crate) fn heard(&mut self, prefix: Prefix, id: ConnectionId) {
-        self.advance(prefix, id, Stage::Waiting);
+    /// Records that the `ClientHello` was received; the handshake waits for its first permit.
+    pub(crate) fn hello_received(&mut self, prefix: Prefix, id: ConnectionId) {
+        self.advance(prefix, id, Stage::Queued);
     }
 
-    /// Notes that the handshake has used a slot: its client is waited for.
-    pub(crate) fn served(&mut self, prefix: Prefix, id: ConnectionId) {
-        self.advance(prefix, id, Stage::Served(Instant::now()));
+    /// Records that the handshake has had its first permit; it waits for its client.
+    pub(crate) fn slot_used(&mut self, prefix: Prefix, id: ConnectionId) {
+        self.advance(prefix, id, Stage::SlotUsed(Instant::now()));
     }
 
     fn advance(&mut self, prefix: Prefix, id: ConnectionId, stage: Stage) {
@@ -88,30 +92,33 @@ impl ConnectionsByPrefix {
         self.change(prefix, |group| group.remove(id).is_some())
     }
 
-    /// Closes a handshake of the prefix that has most, but not the newcomer: the one whose `ClientHello`
-    /// has been waited for longest; else, of those that have used a slot at least [`SERVED_WAIT`] ago, the one whose
-    /// client has been; else the newest that waits for a slot. Returns whether there is one.
+    /// Closes a handshake of the prefix that has the most, but never `newcomer`. Chooses the one that waits
+    /// longest for its `ClientHello`; else the one that has waited longest for its client since its first
+    /// permit, if for [`SLOT_USED_WAIT`]; else the youngest that waits for a permit. Returns whether one
+    /// was closed.
     pub(crate) fn close_one(&mut self, newcomer: Option<ConnectionId>) -> bool {
         let now = Instant::now();
         self.close(|group| {
             let is_other = |id: &ConnectionId| Some(*id) != newcomer;
-            let silent = group.silent.iter().map(|(_, id)| *id).find(is_other);
-            let served = || {
-                let (since, id) = group.served.first()?;
-                (now.saturating_duration_since(*since) >= SERVED_WAIT).then_some(*id)
+            let awaiting_hello = group.awaiting_hello.iter().map(|(_, id)| *id).find(is_other);
+            let slot_used = || {
+                let (since, id) = group.slot_used.first()?;
+                (now.saturating_duration_since(*since) >= SLOT_USED_WAIT).then_some(*id)
             };
-            let youngest = || group.waiting.iter().rev().copied().find(is_other);
-            silent.or_else(served).or_else(youngest)
+            let youngest = || group.queued.iter().rev().copied().find(is_other);
+            awaiting_hello.or_else(slot_used).or_else(youngest)
         })
     }
 
-    /// Closes the connection of the prefix that has most which has been there for longest, but not the
-    /// newcomer.
+    /// Closes the oldest connection of the prefix that has the most, but never `newcomer`. Returns whether
+    /// one was closed.
     pub(crate) fn close_oldest(&mut self, newcomer: Option<ConnectionId>) -> bool {
-        self.close(|group| group.silent.iter().map(|(_, id)| *id).find(|id| Some(*id) != newcomer))
+        self.close(|group| {
+            group.awaiting_hello.iter().map(|(_, id)| *id).find(|id| Some(*id) != newcomer)
+        })
     }
 
-    /// Closes what `choose` finds in one of the largest groups.
+    /// Closes the connection that `choose` returns for the largest group that has one.
     fn close(&mut self, choose: impl Fn(&Group) -> Option<ConnectionId>) -> bool {
         let found = self.sizes.iter().rev().take(GROUPS_MAX).find_map(|(_, prefix)| {
             let id = choose(self.groups.get(prefix)?)?;
@@ -124,7 +131,7 @@ impl ConnectionsByPrefix {
         true
     }
 
-    /// Changes a group and counts anew.
+    /// Changes a group and updates the counts.
     fn change<T>(&mut self, prefix: Prefix, change: impl FnOnce(&mut Group) -> T) -> T {
         let group = self.groups.entry(prefix).or_default();
         let before = group.members.len();
@@ -147,9 +154,9 @@ impl ConnectionsByPrefix {
 impl Group {
     fn add(&mut self, id: ConnectionId, member: Member) {
         match member.stage {
-            Stage::Silent(since) => self.silent.insert((since, id)),
-            Stage::Waiting => self.waiting.insert(id),
-            Stage::Served(since) => self.served.insert((since, id)),
+            Stage::AwaitingHello(since) => self.awaiting_hello.insert((since, id)),
+            Stage::Queued => self.queued.insert(id),
+            Stage::SlotUsed(since) => self.slot_used.insert((since, id)),
         };
         self.members.insert(id, member);
     }
@@ -157,9 +164,9 @@ impl Group {
     fn remove(&mut self, id: ConnectionId) -> Option<CancellationToken> {
         let Member { closed, stage } = self.members.remove(&id)?;
         match stage {
-            Stage::Silent(since) => self.silent.remove(&(since, id)),
-            Stage::Waiting => self.waiting.remove(&id),
-            Stage::Served(since) => self.served.remove(&(since, id)),
+            Stage::AwaitingHello(since) => self.awaiting_hello.remove(&(since, id)),
+            Stage::Queued => self.queued.remove(&id),
+            Stage::SlotUsed(since) => self.slot_used.remove(&(since, id)),
         };
         Some(closed)
     }

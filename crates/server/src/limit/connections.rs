@@ -1,4 +1,4 @@
-//! The connections of the server in three pools, and which of them is closed for a new one.
+//! Holds the connections in three pools, and chooses which one is closed for a new one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::activity::Activity;
 use crate::limit::by_prefix::{ConnectionId, ConnectionsByPrefix};
 
-/// All connections.
+/// Holds all connections of the server.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) next: ConnectionId,
     pub(crate) handshakes: ConnectionsByPrefix,
     pub(crate) without_policy: ConnectionsByPrefix,
     pub(crate) known: HashMap<Identity, BTreeMap<ConnectionId, Known>>,
-    /// Connections of known identities, but for the admin's.
+    /// Number of connections of known identities, without the admin's.
     pub(crate) known_len: usize,
     pub(crate) admin_len: usize,
-    /// Connections that were closed and have not ended.
+    /// Number of connections that were closed and have not ended.
     pub(crate) closing: usize,
 }
 
@@ -37,30 +37,30 @@ impl Connections {
         self.handshakes.len() + self.without_policy.len() + self.known_len + self.admin_len
     }
 
-    /// Closes a handshake other than the newcomer.
+    /// Closes an unfinished handshake other than `newcomer`; returns whether one was closed.
     pub(crate) fn close_handshake(&mut self, newcomer: Option<ConnectionId>) -> bool {
         let is_closed = self.handshakes.close_one(newcomer);
         self.closing += usize::from(is_closed);
         is_closed
     }
 
-    /// Closes a connection without a policy other than the newcomer.
+    /// Closes a connection without a policy other than `newcomer`; returns whether one was closed.
     pub(crate) fn close_without_policy(&mut self, newcomer: Option<ConnectionId>) -> bool {
         let is_closed = self.without_policy.close_oldest(newcomer);
         self.closing += usize::from(is_closed);
         is_closed
     }
 
-    /// Closes a connection other than the newcomer: one without a policy, an unfinished handshake, or
-    /// an idle one of the identity that has most.
+    /// Closes a connection other than `newcomer`: one without a policy, an unfinished handshake, or an idle
+    /// one of the identity that has the most. Returns whether one was closed.
     pub(crate) fn close_any(&mut self, newcomer: Option<ConnectionId>) -> bool {
         self.close_without_policy(None)
             || self.close_handshake(newcomer)
             || self.close_idle_of_largest(0)
     }
 
-    /// Closes the longest idle connection of the identity that has most, more than `than`, and an
-    /// idle one.
+    /// Closes the longest idle connection of the identity that has the most, of those that have an idle
+    /// one and more than `than` connections. Returns whether one was closed.
     pub(crate) fn close_idle_of_largest(&mut self, than: usize) -> bool {
         let mut sizes: Vec<_> =
             self.known.iter().map(|(identity, own)| (own.len(), *identity)).collect();
@@ -69,7 +69,7 @@ impl Connections {
         larger.any(|(_, identity)| self.close_idle_of(&identity))
     }
 
-    /// Closes the longest idle connection of an identity, if one is idle.
+    /// Closes the longest idle connection of an identity; returns whether one was idle.
     pub(crate) fn close_idle_of(&mut self, identity: &Identity) -> bool {
         let own = self.known.get(identity).into_iter().flatten();
         let idle = own.filter_map(|(id, known)| Some((known.activity.idle()?, *id)));
@@ -98,8 +98,8 @@ impl Connections {
         Some(known)
     }
 
-    /// Whether an identity may have one more connection, after one of its idle ones, or of an identity
-    /// that has more, was closed.
+    /// Returns whether an identity may have one more connection. If necessary, closes an idle connection
+    /// of it, or of an identity that has more.
     pub(crate) fn has_share(
         &mut self,
         limits: &Limits,

@@ -1,4 +1,4 @@
-//! Limits on what clients may hold at once: connections, handshakes, requests, memory.
+//! Limits what clients may use at once: connections, handshakes, requests, memory.
 
 pub(crate) mod accounts;
 pub(crate) mod admission;

@@ -1,8 +1,8 @@
-//! The prefix of a source address by which peers are counted before their identity is known.
+//! Defines the source prefix by which peers are counted before their identity is known.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// An IPv4 address, or the first 64 bits of an IPv6 address: what one subscriber usually has.
+/// An IPv4 address, or the first 64 bits of an IPv6 address: what one subscriber usually controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Prefix {
     V4(Ipv4Addr),
@@ -10,7 +10,7 @@ pub(crate) enum Prefix {
 }
 
 impl Prefix {
-    /// The prefix of an address. An IPv4 address that is written as IPv6 is an IPv4 address.
+    /// Returns the prefix of an address. An IPv4-mapped IPv6 address counts as an IPv4 address.
     pub(crate) fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip),
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv4_counts_whole_and_ipv6_by_its_first_half() {
+    fn an_ipv4_address_counts_in_full_and_an_ipv6_address_by_its_first_64_bits() {
         let prefix = |text: &str| Prefix::of(text.parse().unwrap());
         assert_ne!(prefix("192.0.2.1"), prefix("192.0.2.2"));
         assert_eq!(prefix("::ffff:192.0.2.1"), prefix("192.0.2.1"));

@@ -22,7 +22,7 @@ use crate::error::AwsError;
 use crate::error::sanitized::SanitizedError;
 
 /// What the sources answer; none if the server ends before.
-type Answer = Option<Result<Credentials, SanitizedError>>;
+type LoadResult = Option<Result<Credentials, SanitizedError>>;
 
 /// How long the sources of credentials may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
@@ -43,7 +43,7 @@ pub(crate) struct CredentialRefresher {
     clock: Arc<dyn Clock>,
     state: watch::Sender<CredentialState>,
     /// The question to the sources, while it is not answered; locked by who waits for the answer.
-    loading: Mutex<Option<JoinHandle<Answer>>>,
+    loading: Mutex<Option<JoinHandle<LoadResult>>>,
     denials: std::sync::Mutex<Denials>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -220,7 +220,7 @@ impl CredentialRefresher {
 
     /// Asks the sources, and waits for an answer, but not for ever. A question that is not answered
     /// stays the only one: a process of the profile's, say, continues when no request waits for it.
-    async fn load(&self, loading: &mut Option<JoinHandle<Answer>>) {
+    async fn load(&self, loading: &mut Option<JoinHandle<LoadResult>>) {
         let Source::Asked(ask) = &self.source else { return };
         // An answer that no request waited for may be old by now.
         if loading.as_ref().is_some_and(JoinHandle::is_finished) {
