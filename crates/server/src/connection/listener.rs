@@ -1,4 +1,7 @@
-//! The accept loop. It never ends by itself, and does nothing that a client can make slow.
+//! Binds the listener and accepts connections until shutdown.
+//!
+//! The accept loop waits for no client, so a slow client does not delay others. It continues after every
+//! accept error.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,19 +19,19 @@ use crate::limit::admission::Admission;
 use crate::log::refusal::Refusal;
 use crate::state::app::App;
 
-/// Connections that the kernel keeps for us to accept.
+/// Length of the kernel's queue of connections that are not accepted yet.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// How long accepting pauses when the process or the machine is out of something.
+/// How long accepting pauses after a resource was exhausted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accept errors that say so.
-const WANTS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+/// Accept errors that mean that file descriptors or memory are exhausted.
+const RESOURCE_EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
 
-/// After this silence the kernel asks a client whether it still lives.
+/// How long a connection is idle before the kernel sends TCP keepalive probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// Accepts connections until the server drains; each is served on the tracker.
+/// Accepts connections until shutdown begins; each is served in a task of the tracker.
 pub(crate) async fn accept(
     app: Arc<App>,
     router: Router,
@@ -42,7 +45,7 @@ pub(crate) async fn accept(
             let (stream, address) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
-                    Err(error) => survive(&error, &admission).await,
+                    Err(error) => on_accept_error(&error, &admission).await,
                 }
             };
             if let Err(error) = prepare(&stream) {
@@ -60,14 +63,14 @@ pub(crate) async fn accept(
     let _: Option<()> = stop.run_until_cancelled(accepting).await;
 }
 
-/// An accept that failed for one connection is forgotten. One that failed for want of descriptors
-/// or memory pauses, after connections that are not known were closed.
-async fn survive(error: &io::Error, admission: &Admission) {
-    let is_want = error
+/// Handles an accept error. An error of a single connection is only logged. If file descriptors or memory
+/// are exhausted, closes connections without a known identity and pauses.
+async fn on_accept_error(error: &io::Error, admission: &Admission) {
+    let is_exhausted = error
         .raw_os_error()
         .map(Errno::from_raw_os_error)
-        .is_some_and(|errno| WANTS.contains(&errno));
-    if !is_want {
+        .is_some_and(|errno| RESOURCE_EXHAUSTED.contains(&errno));
+    if !is_exhausted {
         tracing::debug!(%error, "a connection ended before it was accepted");
         return;
     }
