@@ -1,4 +1,8 @@
-//! Tracks the requests of one connection: whether it is idle, and whether its client reads the responses.
+//! Counts the requests of one connection, to know whether it is idle and whether its client reads the
+//! responses.
+//!
+//! An idle connection is closed after a timeout. A connection whose client does not read a response in
+//! time is closed as well, because the response holds memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -6,50 +10,50 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Answers that are not taken are counted by the time at which they were given, in so many
-/// intervals, the oldest of which are overdue.
+/// Number of intervals by which unread responses are counted, according to the time at which they were
+/// handed to the connection.
 const INTERVALS: usize = 8;
 
-/// So many intervals are the time that an answer may take.
+/// Number of intervals after which an unread response is overdue.
 const INTERVALS_ALLOWED: u64 = 4;
 
-/// How long a client that takes its answers is waited for when its connection is to end.
-const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that is closing waits for a client that reads its responses.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Counts the requests of one connection, and when the last one ended.
+/// Counts the requests of one connection by phase, and records when the last one ended.
 #[derive(Debug)]
 pub(crate) struct Activity {
     begun: Instant,
-    /// Requests without an answer.
+    /// Number of requests without a response.
     working: AtomicUsize,
-    /// Answers that the client has not taken.
+    /// Number of responses that the client has not read.
     sending: AtomicUsize,
-    /// Endless answers: they keep a connection from being idle, but do not hold up a stop.
+    /// Number of endless responses: a connection that has one is not idle, but shutdown does not wait for it.
     streams: AtomicUsize,
-    /// Milliseconds from `begun` to the last time that an answer, or a part of one, was taken.
+    /// Milliseconds from `begun` to the last time that the client read a response or a part of one.
     last_taken: AtomicU64,
-    /// Bytes came that are part of a request's head.
+    /// Whether a part of a request's head was received.
     is_head_pending: AtomicBool,
-    /// What the stream that is being polled has done; its task is the connection's.
+    /// The event of the stream that is being polled; it is polled in the connection's task.
     event: AtomicU8,
-    /// An answer took too long.
+    /// Whether a response took too long.
     is_overdue: AtomicBool,
-    /// How long an answer may take before a byte of it is taken.
+    /// How long the client may take before it reads the first byte of a response.
     write_timeout: Duration,
-    /// Answers that are not taken, by the interval in which they were given.
+    /// Numbers of unread responses, by the interval in which they were handed to the connection.
     given: [AtomicU32; INTERVALS],
 }
 
-/// What a stream does that concerns its time.
+/// An event of a stream that sets its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Its answer was given.
-    Answered,
-    /// A part of its answer was handed on.
+    /// Its response was handed to the connection.
+    Responded,
+    /// A part of its response was written.
     Progress,
 }
 
-/// A request that is not done; dropped when its answer was taken, or given up.
+/// Counts a request until it is dropped: when its response was written, or abandoned.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     activity: Arc<Activity>,
@@ -59,13 +63,13 @@ pub(crate) struct InFlight {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Working,
-    /// The interval in which a small answer was given; large ones have a time of their own.
+    /// The interval in which a small response was handed over; large ones have timers of their own.
     Sending(Option<usize>),
     Stream,
 }
 
 impl Activity {
-    /// A connection that begins now.
+    /// Creates the counters of a connection that begins now.
     pub(crate) fn new(write_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
@@ -81,71 +85,71 @@ impl Activity {
         })
     }
 
-    /// Begins a request: its head has come.
+    /// Begins a request whose head was received.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.is_head_pending.store(false, Ordering::Release);
         self.working.fetch_add(1, Ordering::AcqRel);
         InFlight { activity: Arc::clone(self), phase: Phase::Working }
     }
 
-    /// Takes note of bytes that arrived: between requests they are part of a head.
+    /// Records that bytes were received; between requests they are part of a head.
     pub(crate) fn bytes_arrived(&self) {
         if self.working.load(Ordering::Acquire) == 0 {
             self.is_head_pending.store(true, Ordering::Release);
         }
     }
 
-    /// Whether a head has begun and not ended.
+    /// Returns whether a head was received in part.
     pub(crate) fn is_head_pending(&self) -> bool {
         self.is_head_pending.load(Ordering::Acquire)
     }
 
-    /// Whether there are endless answers.
+    /// Returns whether there are endless responses.
     pub(crate) fn has_streams(&self) -> bool {
         self.streams.load(Ordering::Acquire) > 0
     }
 
-    /// Whether there are answers that the client has not taken.
+    /// Returns whether there are responses that the client has not read.
     pub(crate) fn is_sending(&self) -> bool {
         self.sending.load(Ordering::Acquire) > 0
     }
 
-    /// Takes note of a part of an answer that is on its way.
+    /// Records that a part of a response was written.
     pub(crate) fn progress(&self) {
         self.event.store(Event::Progress as u8 + 1, Ordering::Release);
         self.taken_now();
     }
 
-    /// What happened since the last call.
+    /// Returns the event since the last call.
     pub(crate) fn take_event(&self) -> Option<Event> {
         match self.event.load(Ordering::Acquire) {
             0 => None,
             event => {
                 self.event.store(0, Ordering::Release);
-                let answered = event == Event::Answered as u8 + 1;
-                Some(if answered { Event::Answered } else { Event::Progress })
+                let responded = event == Event::Responded as u8 + 1;
+                Some(if responded { Event::Responded } else { Event::Progress })
             }
         }
     }
 
-    /// Takes note of an answer that took too long.
+    /// Records that a response took too long.
     pub(crate) fn set_overdue(&self) {
         self.is_overdue.store(true, Ordering::Release);
     }
 
-    /// Whether an answer took too long: the connection is to end.
+    /// Returns whether a response took too long, so that the connection has to end.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.is_overdue.load(Ordering::Acquire) || self.has_old_answer()
+        self.is_overdue.load(Ordering::Acquire) || self.has_overdue_response()
     }
 
-    /// For how long there was neither a request nor an endless answer; `None` if there is one.
+    /// Returns for how long the connection has had no requests; `None` if it has one.
     pub(crate) fn idle(&self) -> Option<Duration> {
         let counters = [&self.working, &self.sending, &self.streams];
         let is_idle = counters.iter().all(|counter| counter.load(Ordering::Acquire) == 0);
         is_idle.then(|| self.since_taken())
     }
 
-    /// Returns once the connection was idle for `limit`, or an answer took too long.
+    /// Returns once the connection was idle for `limit`, or a response took too long.
     pub(crate) async fn idle_for(&self, limit: Duration) {
         loop {
             let idle = self.idle();
@@ -157,18 +161,18 @@ impl Activity {
         }
     }
 
-    /// Returns when a connection that is to end may: requests are answered, and for `quiet` the client
-    /// has taken nothing of the answers that are left.
+    /// Returns when a closing connection may end: all requests have responses, and the client has read
+    /// nothing for `quiet`.
     pub(crate) async fn done(&self, quiet: Duration) {
-        let mut answered = None;
+        let mut responded = None;
         loop {
             let now = Instant::now();
             if self.working.load(Ordering::Acquire) > 0 {
-                answered = None;
+                responded = None;
             } else {
-                let answered = *answered.get_or_insert(now);
+                let responded = *responded.get_or_insert(now);
                 let quiet_since = self.begun + self.last_taken();
-                if now >= quiet_since.max(answered) + quiet || now >= answered + TAKE_TIMEOUT {
+                if now >= quiet_since.max(responded) + quiet || now >= responded + READ_TIMEOUT {
                     return;
                 }
             }
@@ -196,13 +200,13 @@ impl Activity {
         millis(at.saturating_duration_since(self.begun)) / millis(self.interval()).max(1)
     }
 
-    /// Whether one of the answers that are not taken was given too long ago.
-    fn has_old_answer(&self) -> bool {
+    /// Returns whether an unread response was handed over too long ago.
+    fn has_overdue_response(&self) -> bool {
         if self.sending.load(Ordering::Acquire) == 0 {
             return false;
         }
         let now = self.interval_number(Instant::now());
-        // How many intervals ago a slot was the present one.
+        // How many intervals ago a slot was the current one.
         let age = |index: usize| (now + INTERVALS as u64 - index as u64) % INTERVALS as u64;
         let mut old =
             self.given.iter().enumerate().filter(|(index, _)| age(*index) > INTERVALS_ALLOWED);
@@ -210,7 +214,7 @@ impl Activity {
     }
 }
 
-/// The slot of an interval.
+/// Returns the index of an interval in `given`.
 fn slot(number: u64) -> usize {
     usize::try_from(number % INTERVALS as u64).unwrap_or(0)
 }
@@ -220,7 +224,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl InFlight {
-    /// The answer has no end of its own.
+    /// Counts the request as an endless response.
     pub(crate) fn into_stream(mut self) -> Self {
         self.activity.streams.fetch_add(1, Ordering::AcqRel);
         self.leave_phase();
@@ -228,8 +232,9 @@ impl InFlight {
         self
     }
 
-    /// The answer was given at that time. The time of a large one is limited where it is sent.
-    pub(crate) fn into_answer(mut self, is_large: bool, given: Instant) -> Self {
+    /// Counts the request as a response that was handed over at `given`. The time of a large one is limited
+    /// by the code that writes it.
+    pub(crate) fn into_sending(mut self, is_large: bool, given: Instant) -> Self {
         let slot = (!is_large).then(|| slot(self.activity.interval_number(given)));
         if let Some(count) = slot.and_then(|slot| self.activity.given.get(slot)) {
             count.fetch_add(1, Ordering::AcqRel);
@@ -237,11 +242,11 @@ impl InFlight {
         self.activity.sending.fetch_add(1, Ordering::AcqRel);
         self.leave_phase();
         self.phase = Phase::Sending(slot);
-        self.activity.event.store(Event::Answered as u8 + 1, Ordering::Release);
+        self.activity.event.store(Event::Responded as u8 + 1, Ordering::Release);
         self
     }
 
-    /// The connection's activity.
+    /// Returns the counters of the connection.
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
@@ -276,13 +281,13 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(90);
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_its_answers_were_taken() {
+    async fn a_connection_is_idle_when_its_responses_were_read() {
         let activity = Activity::new(TIMEOUT);
         let request = activity.begin();
         assert_eq!(activity.idle(), None);
-        let answer = request.into_answer(false, Instant::now());
+        let response = request.into_sending(false, Instant::now());
         assert_eq!(activity.idle(), None);
-        drop(answer);
+        drop(response);
         tokio::time::advance(IDLE).await;
         assert_eq!(activity.idle(), Some(IDLE));
         activity.idle_for(IDLE).await;
@@ -290,12 +295,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_is_overdue_however_many_others_are() {
+    async fn an_unread_response_is_overdue_even_if_others_are_read() {
         let activity = Activity::new(TIMEOUT);
-        let stuck = activity.begin().into_answer(false, Instant::now());
+        let stuck = activity.begin().into_sending(false, Instant::now());
         let mut seconds = 0;
         while !activity.is_overdue() {
-            drop(activity.begin().into_answer(false, Instant::now()));
+            drop(activity.begin().into_sending(false, Instant::now()));
             tokio::time::advance(Duration::from_secs(1)).await;
             seconds += 1;
         }
@@ -306,24 +311,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_answers_and_streams_have_times_of_their_own() {
+    async fn large_responses_and_streams_have_timers_of_their_own() {
         let activity = Activity::new(TIMEOUT);
-        let answers =
-            (activity.begin().into_answer(true, Instant::now()), activity.begin().into_stream());
+        let responses =
+            (activity.begin().into_sending(true, Instant::now()), activity.begin().into_stream());
         tokio::time::advance(TIMEOUT * 3).await;
         assert!(!activity.is_overdue() && activity.has_streams());
         assert_eq!(activity.idle(), None);
         activity.set_overdue();
         assert!(activity.is_overdue());
-        drop(answers);
+        drop(responses);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_waits_for_work_and_not_for_answers_that_no_one_takes() {
+    async fn shutdown_waits_for_work_and_not_for_unread_responses() {
         let quiet = Duration::from_secs(3);
         let activity = Activity::new(TIMEOUT);
         let (work, _stuck) =
-            (activity.begin(), activity.begin().into_answer(false, Instant::now()));
+            (activity.begin(), activity.begin().into_sending(false, Instant::now()));
         let _stream = activity.begin().into_stream();
         let done = activity.done(quiet);
         assert!(tokio::time::timeout(Duration::from_secs(25), done).await.is_err());
@@ -334,12 +339,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_stream_did_is_reported_once() {
+    async fn the_event_of_a_stream_is_returned_once() {
         let activity = Activity::new(TIMEOUT);
-        let answer = activity.begin().into_answer(true, Instant::now());
-        assert_eq!(activity.take_event(), Some(Event::Answered));
+        let response = activity.begin().into_sending(true, Instant::now());
+        assert_eq!(activity.take_event(), Some(Event::Responded));
         assert_eq!(activity.take_event(), None);
-        answer.activity().progress();
+        response.activity().progress();
         assert_eq!(activity.take_event(), Some(Event::Progress));
     }
 }

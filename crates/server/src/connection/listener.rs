@@ -1,4 +1,7 @@
-//! The accept loop. It ends only with the server, and does nothing that a client can delay.
+//! Binds the listener and accepts connections until shutdown.
+//!
+//! The accept loop waits for no client, so a slow client does not delay others. It continues after every
+//! accept error.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,19 +19,19 @@ use crate::limit::admission::Admission;
 use crate::log::refusal::Refusal;
 use crate::state::app::App;
 
-/// The length of the kernel's queue of connections that are not accepted yet.
+/// Length of the kernel's queue of connections that are not accepted yet.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// The wait before accepting again when a resource of the process or the machine is exhausted.
+/// How long accepting pauses after a resource was exhausted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accept errors of an exhausted resource.
+/// Accept errors that mean that file descriptors or memory are exhausted.
 const RESOURCE_EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
 
-/// The idle time after which the kernel probes whether a client is still there (TCP keep-alive).
+/// How long a connection is idle before the kernel sends TCP keepalive probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// Accepts connections until the server drains; each is served on the tracker.
+/// Accepts connections until shutdown begins; each is served in a task of the tracker.
 pub(crate) async fn accept(
     app: Arc<App>,
     router: Router,
@@ -60,8 +63,8 @@ pub(crate) async fn accept(
     let _: Option<()> = stop.run_until_cancelled(accepting).await;
 }
 
-/// Handles an accept error. One that concerns a single connection is skipped. When a resource is exhausted (descriptors,
-/// memory), half of the connections without a known identity are closed, and accepting waits for a moment.
+/// Handles an accept error. An error of a single connection is only logged. If file descriptors or memory
+/// are exhausted, closes connections without a known identity and pauses.
 async fn on_accept_error(error: &io::Error, admission: &Admission) {
     let is_exhausted = error
         .raw_os_error()

@@ -1,4 +1,4 @@
-//! Connections: accepted sockets, TLS, the caller's identity, HTTP/1.1 and h2, timeouts.
+//! Serves connections: accepted sockets, TLS, the caller's identity, HTTP/1.1 and h2, timeouts.
 
 pub(crate) mod activity;
 pub(crate) mod listener;
@@ -9,6 +9,6 @@ pub(crate) mod run_until;
 pub(crate) mod serve;
 pub(crate) mod socket;
 pub(crate) mod timed_io;
+pub(crate) mod timed_stream;
 pub(crate) mod tls;
-mod wake_signal;
 pub(crate) mod wipe;

@@ -1,47 +1,51 @@
-//! Runs an h2 connection and its streams in one task (docs/performance.md).
+//! Runs an h2 connection and its streams in one task, so that responses share a write
+//! (docs/performance.md).
 //!
-//! hyper hands each stream to an executor. On the runtime's, each answer wakes the connection, which
-//! then writes that one answer: a write a request. Here the streams run where their connection
-//! does, all that are ready before it is asked to write: their answers share a write, and no
-//! stream costs a task.
+//! hyper passes each stream to an executor. If the executor spawns a task for each, every response wakes
+//! the connection, which then writes that response alone. Here the connection's task polls all streams that are
+//! ready before it polls the connection, so their responses are written at once, and nothing is
+//! scheduled, moved to another thread or locked between them.
+//!
+//! In return a connection uses one processor at a time, for [`TIME_MAX`] before it yields, and its streams
+//! end with it. Changes of keys run in tasks of their own.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, Stream as _};
+use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use crate::connection::activity::{Activity, Event};
-use crate::connection::wake_signal::Signal;
+use crate::connection::activity::Activity;
+use crate::connection::timed_stream::{ResponseTimes, Stream, TimedStream};
 
-/// How often the connection and its streams are polled before other tasks run.
+/// How often the connection and its streams are polled before the task yields.
 const ROUNDS_MAX: usize = 16;
 
-/// For how long; streams with large bodies take milliseconds each, and there may be hundreds. Looked
-/// at between streams; a hundred small ones take less.
+/// How long streams are polled before the task yields. It is checked after each stream: streams with large
+/// bodies take milliseconds each, and there may be hundreds; a hundred small ones take less.
 const TIME_MAX: Duration = Duration::from_millis(2);
 
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Streams that a connection has begun and that have not run yet.
+/// Collects the streams that a connection has begun and that were not polled yet.
 #[derive(Clone, Default)]
 pub(crate) struct NewStreams(Arc<Mutex<Vec<Stream>>>);
 
 impl NewStreams {
-    /// Moves them to the end of `taken`.
-    fn take(&self, taken: &mut VecDeque<Stream>) {
-        taken.extend(self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
+    /// Moves the streams to the end of `ready`.
+    fn take(&self, ready: &mut VecDeque<Stream>) {
+        ready.extend(self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewStreams {
-    /// A stream that panics ends alone: its neighbours are other requests.
+    /// Adds a stream. A panic ends only this stream, because the others are other requests.
     fn execute(&self, stream: F) {
         let stream = AssertUnwindSafe(stream).catch_unwind().map(|end| {
             if end.is_err() {
@@ -52,71 +56,18 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewStreams {
     }
 }
 
-/// The time that a client may take for an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AnswerTimes {
-    /// The longest time in which nothing of it is taken.
-    pub(crate) part: Duration,
-    /// The longest time for all of it.
-    pub(crate) whole: Duration,
-}
-
-/// A stream that waits for something. When its answer is not taken in time it ends, which resets it.
-struct Waiting {
-    stream: Stream,
-    activity: Arc<Activity>,
-    times: AnswerTimes,
-    /// Once there is an answer: when it has to be taken, and the next part of it.
-    answer: Option<(Instant, Pin<Box<Sleep>>)>,
-}
-
-impl Waiting {
-    /// Sets the timer after the stream was polled.
-    fn take_note(&mut self) {
-        let Some(event) = self.activity.take_event() else { return };
-        let now = Instant::now();
-        let next = now + self.times.part;
-        match (event, &mut self.answer) {
-            (Event::Answered, answer) => {
-                let timer = Box::pin(tokio::time::sleep_until(next));
-                *answer = Some((now + self.times.whole, timer));
-            }
-            (Event::Progress, Some((end, timer))) => timer.as_mut().reset(next.min(*end)),
-            (Event::Progress, None) => {}
-        }
-    }
-}
-
-impl Future for Waiting {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.stream.as_mut().poll(cx);
-        self.take_note();
-        if end.is_ready() {
-            return end;
-        }
-        let Some((_, timer)) = &mut self.answer else { return Poll::Pending };
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.activity.set_overdue();
-        Poll::Ready(())
-    }
-}
-
-/// Runs a connection with the streams that it gives to its [`NewStreams`]. They end with it.
+/// Runs a connection with the streams that it passes to its [`NewStreams`]; they end with it.
 pub(crate) struct Multiplexed<C> {
     connection: C,
     begun: NewStreams,
-    /// Streams that are about to run for the first time.
-    taken: VecDeque<Stream>,
-    /// Streams that wait for something.
-    waiting: FuturesUnordered<Waiting>,
+    /// Streams that are to be polled for the first time.
+    ready: VecDeque<Stream>,
+    /// Streams that were polled and are pending.
+    pending: FuturesUnordered<TimedStream>,
     activity: Arc<Activity>,
-    times: AnswerTimes,
+    times: ResponseTimes,
     signal: Arc<Signal>,
-    /// What the connection and its streams are woken by: `signal`.
+    /// The waker of the connection and its streams, made of `signal`.
     waker: Waker,
 }
 
@@ -125,40 +76,37 @@ impl<C> Multiplexed<C> {
         connection: C,
         begun: NewStreams,
         activity: Arc<Activity>,
-        times: AnswerTimes,
+        times: ResponseTimes,
     ) -> Self {
         let signal = Arc::new(Signal::default());
         let waker = Waker::from(Arc::clone(&signal));
-        let (taken, waiting) = (VecDeque::new(), FuturesUnordered::new());
-        Self { connection, begun, taken, waiting, activity, times, signal, waker }
+        let (ready, pending) = (VecDeque::new(), FuturesUnordered::new());
+        Self { connection, begun, ready, pending, activity, times, signal, waker }
     }
 
-    /// The connection itself.
+    /// Returns the connection without its streams.
     pub(crate) fn connection(&mut self) -> &mut C {
         &mut self.connection
     }
 
-    /// Polls streams: those that were begun, and those that waited and were woken. Returns whether all of them were
-    /// polled before the time was over.
+    /// Polls the streams that were begun or woken. Returns whether all were polled before `until`.
     fn run_streams(&mut self, until: Instant, cx: &mut Context<'_>) -> bool {
-        self.begun.take(&mut self.taken);
-        while let Some(mut stream) = self.taken.pop_front() {
-            // Most are answered at once and need no place among those that wait. Others are polled
-            // once more from there, and from then on when they are woken.
+        self.begun.take(&mut self.ready);
+        while let Some(mut stream) = self.ready.pop_front() {
+            // Most streams end at the first poll. Others are polled once more among the pending ones,
+            // and after that when they are woken.
             if stream.as_mut().poll(cx).is_pending() {
                 let (activity, times) = (Arc::clone(&self.activity), self.times);
-                let mut waiting = Waiting { stream, activity, times, answer: None };
-                waiting.take_note();
-                self.waiting.push(waiting);
+                self.pending.push(TimedStream::new(stream, activity, times));
             } else {
-                // Of a stream that has ended.
+                // Discards the event of the stream that has ended.
                 self.activity.take_event();
             }
             if Instant::now() >= until {
                 return false;
             }
         }
-        while let Poll::Ready(Some(())) = Pin::new(&mut self.waiting).poll_next(cx) {
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.pending).poll_next(cx) {
             if Instant::now() >= until {
                 return false;
             }
@@ -168,10 +116,11 @@ impl<C> Multiplexed<C> {
 }
 
 impl<C> Drop for Multiplexed<C> {
-    /// Streams that have not run hold what they lie in: they would keep themselves alive.
+    /// Drops the streams that were not polled: each holds a clone of [`NewStreams`], so there would be a
+    /// reference cycle.
     fn drop(&mut self) {
-        let mut unborn = VecDeque::new();
-        self.begun.take(&mut unborn);
+        let mut unpolled = VecDeque::new();
+        self.begun.take(&mut unpolled);
     }
 }
 
@@ -196,49 +145,84 @@ impl<C: Future + Unpin> Future for Multiplexed<C> {
                 return Poll::Pending;
             }
         }
-        // The rest later; what was answered is written first.
+        // Yields to other tasks. The connection is polled first when the task runs again, and writes the
+        // responses.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Wakes the task, unless it is running: then the task does one more round by itself.
+#[derive(Debug, Default)]
+struct Signal {
+    task: AtomicWaker,
+    state: AtomicU8,
+}
+
+const WAITING: u8 = 0;
+const RUNNING: u8 = 1;
+const WOKEN: u8 = 2;
+
+impl Signal {
+    fn begin(&self) {
+        self.state.store(RUNNING, Ordering::Release);
+    }
+
+    /// Returns whether there was no wake since [`Self::begin`]; then the next wake wakes the task.
+    fn is_quiet(&self) -> bool {
+        let (ok, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        self.state.compare_exchange(RUNNING, WAITING, ok, failed).is_ok()
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) == WAITING {
+            self.task.wake();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use futures_util::poll;
-    use futures_util::task::AtomicWaker;
     use tokio::sync::Notify;
     use tokio_util::task::TaskTracker;
 
     use super::*;
 
-    const TIMES: AnswerTimes =
-        AnswerTimes { part: Duration::from_secs(15), whole: Duration::from_mins(1) };
+    const TIMES: ResponseTimes =
+        ResponseTimes { part: Duration::from_secs(15), whole: Duration::from_mins(1) };
 
     fn multiplexed<C>(connection: C, begun: NewStreams) -> Multiplexed<C> {
         Multiplexed::new(connection, begun, Activity::new(TIMES.part), TIMES)
     }
 
-    /// A connection that begins `streams` when it is first polled, is woken by each of their answers,
-    /// counts the answers that it finds each time, and ends with the last of them.
+    /// A connection that begins `streams` at its first poll, is woken by each of their responses, counts
+    /// the responses at each poll, and ends with the last one.
     fn connection(
         streams: usize,
-        answer: Arc<Notify>,
+        proceed: Arc<Notify>,
     ) -> (Multiplexed<impl Future<Output = Vec<usize>> + Unpin>, Arc<AtomicUsize>) {
-        let (begun, answered) = (NewStreams::default(), Arc::new(AtomicUsize::new(0)));
-        let (executor, found) = (begun.clone(), Arc::clone(&answered));
+        let (begun, responded) = (NewStreams::default(), Arc::new(AtomicUsize::new(0)));
+        let (executor, found) = (begun.clone(), Arc::clone(&responded));
         let (mut counts, waker) = (Vec::new(), Arc::new(AtomicWaker::new()));
         let connection = poll_fn(move |cx| {
             waker.register(cx.waker());
             if counts.is_empty() {
                 for number in 0..streams {
-                    let (answer, found) = (Arc::clone(&answer), Arc::clone(&found));
+                    let (proceed, found) = (Arc::clone(&proceed), Arc::clone(&found));
                     let waker = Arc::clone(&waker);
                     executor.execute(async move {
                         if number > 0 {
-                            answer.notified().await;
+                            proceed.notified().await;
                         }
                         found.fetch_add(1, Ordering::SeqCst);
                         waker.wake();
@@ -252,35 +236,35 @@ mod tests {
                 Poll::Pending
             }
         });
-        (multiplexed(connection, begun), answered)
+        (multiplexed(connection, begun), responded)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_polled_once_for_all_that_its_streams_have_answered() {
-        let answer = Arc::new(Notify::new());
-        let (connection, _) = connection(4, Arc::clone(&answer));
+    async fn a_connection_is_polled_once_for_all_responses_that_are_ready() {
+        let proceed = Arc::new(Notify::new());
+        let (connection, _) = connection(4, Arc::clone(&proceed));
         let mut connection = Box::pin(connection);
         assert!(poll!(&mut connection).is_pending());
-        answer.notify_waiters();
-        // It begins, sees the one that did not wait, then the other three at once.
+        proceed.notify_waiters();
+        // It begins, then finds the response that did not wait, then the other three at once.
         assert_eq!(connection.await, [0, 1, 1, 4]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_waits_wakes_the_task_when_it_goes_on() {
-        let answer = Arc::new(Notify::new());
-        let (connection, answered) = connection(2, Arc::clone(&answer));
+    async fn a_pending_stream_wakes_the_task() {
+        let proceed = Arc::new(Notify::new());
+        let (connection, responded) = connection(2, Arc::clone(&proceed));
         let end = TaskTracker::new().spawn(connection);
-        while answered.load(Ordering::SeqCst) == 0 {
+        while responded.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
-        answer.notify_one();
+        proceed.notify_one();
         let end = tokio::time::timeout(Duration::from_secs(1), end).await;
         assert_eq!(end.unwrap().unwrap().last(), Some(&2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_never_rests_lets_others_run() {
+    async fn a_connection_that_is_always_ready_yields() {
         let polls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&polls);
         let busy = poll_fn(move |cx| {
@@ -296,22 +280,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_that_take_long_run_a_few_at_a_time() {
+    async fn the_task_yields_between_streams_that_take_long() {
         let (begun, ran) = (NewStreams::default(), Arc::new(AtomicUsize::new(0)));
         for _ in 0..10 {
             let ran = Arc::clone(&ran);
             begun.execute(async move {
                 ran.fetch_add(1, Ordering::SeqCst);
-                // The clock stands still but for this, which moves it at once.
+                // The clock is paused; this advances it immediately.
                 let _ = poll!(Box::pin(tokio::time::advance(TIME_MAX)));
             });
         }
         let mut connection = Box::pin(multiplexed(std::future::pending::<()>(), begun));
-        for turn in 1..=5 {
+        for round in 1..=5 {
             assert!(poll!(&mut connection).is_pending());
-            assert_eq!(ran.load(Ordering::SeqCst), turn);
+            assert_eq!(ran.load(Ordering::SeqCst), round);
         }
-        // It asks for its next turn itself.
+        // It wakes its task itself.
         let task = TaskTracker::new().spawn(connection);
         let all = async {
             while ran.load(Ordering::SeqCst) < 10 {
@@ -323,22 +307,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_panics_ends_alone() {
-        let answer = Arc::new(Notify::new());
-        let (connection, answered) = connection(3, Arc::clone(&answer));
+    async fn a_panic_ends_only_its_stream() {
+        let proceed = Arc::new(Notify::new());
+        let (connection, responded) = connection(3, Arc::clone(&proceed));
         connection.begun.execute(async { panic!("in a stream") });
         let mut connection = Box::pin(connection);
         assert!(poll!(&mut connection).is_pending());
-        answer.notify_waiters();
+        proceed.notify_waiters();
         assert_eq!(connection.await.last(), Some(&3));
-        assert_eq!(answered.load(Ordering::SeqCst), 3);
+        assert_eq!(responded.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_that_never_ran_end_with_their_connection_too() {
+    async fn streams_that_were_not_polled_end_with_their_connection() {
         let (begun, held) = (NewStreams::default(), Arc::new(()));
         let (executor, kept) = (begun.clone(), Arc::clone(&held));
-        // As hyper's do, the stream holds the executor that it was given to.
+        // As hyper's streams do, this one holds the executor that it was passed to.
         let own = executor.clone();
         let connection = poll_fn(move |_| {
             let (own, kept) = (own.clone(), Arc::clone(&kept));
@@ -351,29 +335,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn streams_end_with_their_connection() {
-        let answer = Arc::new(Notify::new());
-        let (connection, answered) = connection(3, Arc::clone(&answer));
+        let proceed = Arc::new(Notify::new());
+        let (connection, responded) = connection(3, Arc::clone(&proceed));
         let mut connection = Box::pin(connection);
         assert!(poll!(&mut connection).is_pending());
-        // Here, in the connection, and in the two that wait.
-        assert_eq!(Arc::strong_count(&answered), 4);
+        // One is here, one in the connection, and two in the pending streams.
+        assert_eq!(Arc::strong_count(&responded), 4);
         drop(connection);
-        assert_eq!(Arc::strong_count(&answered), 1);
+        assert_eq!(Arc::strong_count(&responded), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_whose_answer_is_not_taken_ends_and_so_does_one_that_trickles() {
+    async fn a_stream_ends_when_its_response_is_not_read_or_read_too_slowly() {
         let activity = Activity::new(TIMES.part);
         let begun = NewStreams::default();
         let (held, other) = (Arc::new(()), Arc::clone(&activity));
         for is_slow in [true, false] {
             let (activity, held) = (Arc::clone(&other), Arc::clone(&held));
             begun.execute(async move {
-                let (answer, held) = (activity.begin().into_answer(true, Instant::now()), held);
+                let (response, held) = (activity.begin().into_sending(true, Instant::now()), held);
                 loop {
                     tokio::time::sleep(TIMES.part / 2).await;
                     if is_slow {
-                        answer.activity().progress();
+                        response.activity().progress();
                     }
                     assert!(Arc::strong_count(&held) > 1);
                 }

@@ -1,7 +1,7 @@
-//! The peer of a connection, and the caller of a request: their identities.
+//! Determines the identity of a connection's peer and of a request's caller.
 //!
-//! One parser reads a certificate, for the handshake's signature and for the identity. Two parsers that disagree about where
-//! the public key is would let one caller take the identity of another.
+//! One parser reads each certificate, for the signature of the handshake and for the identity. If two parsers
+//! disagreed about the position of the public key, one caller could be taken for another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,47 +19,47 @@ use crate::limit::budget::{Budget, ConnectionBudget};
 use crate::log::refusal::{self, Refusal};
 use crate::state::snapshot::Snapshot;
 
-/// The peer of a TLS connection; computed once, at the end of the handshake.
+/// Describes the peer of a TLS connection; created once, at the end of the handshake.
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
-    /// Its address, as the audit log has it.
+    /// The address as text, for the audit log.
     ip: Arc<str>,
     identity: Result<Identity, NoIdentity>,
-    /// The identity as the policies of a generation see it.
+    /// The resolved identity, and the generation of the configuration that it was resolved with.
     subject: Mutex<Option<(u64, Subject)>>,
-    /// What the connection holds of the memory for bodies and answers.
+    /// The memory budget of the connection for request and response bodies.
     pub(crate) budget: ConnectionBudget,
-    /// The requests of its identity; found once it is known.
+    /// The account of its identity; set once the identity is known.
     account: OnceLock<Arc<Account>>,
     accounts: Arc<Accounts>,
 }
 
-/// The reasons why certificates give no identity.
+/// The reason why certificates have no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoIdentity {
     /// There is no certificate.
     Missing,
-    /// The first one cannot be read.
+    /// The first certificate cannot be parsed.
     Unreadable,
-    /// The first one is a CA's.
+    /// The first certificate is that of a CA.
     Authority,
-    /// A further one is not a CA's.
+    /// A further certificate is not that of a CA.
     Ambiguous,
 }
 
-/// A caller without an identity: its response, and the line in the log.
+/// Describes a caller without an identity: its response, and the log entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Unidentified {
-    pub(crate) answer: ApiError,
+    pub(crate) response: ApiError,
     pub(crate) refusal: Refusal,
-    /// The other end of the connection.
+    /// The address of the connection's peer.
     pub(crate) peer: SocketAddr,
-    /// Behind a TLS proxy, the client's address.
+    /// The client's address, if the request came through a TLS proxy.
     pub(crate) detail: Option<String>,
 }
 
-/// The caller of a request.
+/// Describes the caller of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) subject: Result<Subject, Box<Unidentified>>,
@@ -67,19 +67,18 @@ pub(crate) struct Caller {
     pub(crate) ip: Arc<str>,
     /// The TLS proxy's address, if the request came through one.
     pub(crate) proxy_ip: Option<Arc<str>>,
-    /// The requests of its identity, until the request is counted there; none for callers without a
-    /// policy.
+    /// The account of its identity, until the request is counted there; `None` for callers without a policy.
     pub(crate) account: Option<Arc<Account>>,
 }
 
 impl Caller {
-    /// The identity, if the policies know it.
+    /// Returns the identity, if it is the admin's or has a policy.
     pub(crate) fn known_identity(&self) -> Option<Identity> {
         let known = self.subject.as_ref().ok().filter(|subject| subject.is_known());
         known.map(|subject| *subject.identity())
     }
 
-    /// The policy that the identity is assigned to, if there is one.
+    /// Returns the policy that the identity is assigned to, if there is one.
     pub(crate) fn policy(&self) -> Option<&PolicyName> {
         match &self.subject {
             Ok(Subject::Assigned(_, policy)) => Some(policy.name()),
@@ -89,8 +88,8 @@ impl Caller {
 }
 
 impl Peer {
-    /// `address` is canonical: IPv4 is not written as IPv6. `certificates` are DER, as sent: the first
-    /// signed the handshake.
+    /// Creates a peer. `address` is canonical, not an IPv4-mapped IPv6 address. `certificates` are DER in the
+    /// order in which they were sent: the key of the first one signed the handshake.
     pub(crate) fn new(
         address: SocketAddr,
         certificates: &[impl AsRef<[u8]>],
@@ -103,24 +102,24 @@ impl Peer {
         Self { address, ip, identity, subject, budget, account, accounts }
     }
 
-    /// The identity, if the configuration knows it: as the admin's, through a policy, or as that of a
-    /// TLS proxy.
+    /// Returns the identity, if it is configured: as the admin's, in a policy, or as that of a TLS proxy.
     pub(crate) fn known_identity(&self, snapshot: &Snapshot) -> Option<Identity> {
         self.identity.ok().filter(|_| self.is_known(snapshot))
     }
 
-    /// Whether the configuration knows the peer.
+    /// Returns whether the identity is configured: as the admin's, in a policy, or as that of a TLS proxy.
     pub(crate) fn is_known(&self, snapshot: &Snapshot) -> bool {
         self.identity.is_ok_and(|identity| snapshot.policies.subject(&identity).is_known())
             || self.forwards(snapshot)
     }
 
-    /// Whether it is a TLS proxy, which forwards the requests of others.
+    /// Returns whether the peer is a TLS proxy, which forwards the requests of other callers.
     pub(crate) fn forwards(&self, snapshot: &Snapshot) -> bool {
         self.identity.is_ok_and(|identity| snapshot.proxy.identities.contains(&identity))
     }
 
-    /// The sender of the connection's requests; none for a TLS proxy, which forwards those of others.
+    /// Returns the caller of the connection's requests; `None` for a TLS proxy, which forwards those of
+    /// other callers.
     pub(crate) fn caller(&self, snapshot: &Snapshot) -> Option<Caller> {
         let ip = Arc::clone(&self.ip);
         let identity = match self.identity {
@@ -141,7 +140,7 @@ impl Peer {
         Some(Caller { subject: Ok(subject), ip, proxy_ip: None, account })
     }
 
-    /// The sender of a request that the peer, a TLS proxy, forwards with these headers.
+    /// Returns the caller of a request that the peer, a TLS proxy, forwards with these headers.
     pub(crate) fn forwarded_caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Caller {
         let proxy_ip = Arc::clone(&self.ip);
         let ip = forwarded_for(headers).map(|ip| ip.to_string().into());
@@ -155,7 +154,7 @@ impl Peer {
         Caller { subject, ip, proxy_ip: Some(proxy_ip), account }
     }
 
-    /// Resolves the identity, anew only when the configuration's generation has changed.
+    /// Resolves the identity to its policy; the result is cached for a generation of the configuration.
     fn subject(&self, snapshot: &Snapshot, identity: Identity) -> Subject {
         let mut resolved = self.subject.lock().unwrap_or_else(PoisonError::into_inner);
         match &*resolved {
@@ -168,7 +167,7 @@ impl Peer {
         }
     }
 
-    /// The caller that a listed TLS proxy forwards: exactly one header with a URL-escaped PEM
+    /// Returns the caller that a configured TLS proxy forwards: exactly one header with a URL-escaped PEM
     /// certificate.
     fn forwarded(
         &self,
@@ -191,22 +190,22 @@ impl Peer {
         Ok(snapshot.policies.subject(&identity))
     }
 
-    /// The certificates of the header, DER.
+    /// Returns the certificates of the header as DER.
     fn forwarded_certificates(
         &self,
         header: &str,
         headers: &HeaderMap,
     ) -> Result<Vec<Vec<u8>>, Box<Unidentified>> {
-        let refused = |answer: ApiError, reason: &'static str| {
+        let refused = |response: ApiError, reason: &'static str| {
             let cure = format!(
                 "let the TLS proxy set the header {header} once, to the client's certificate as \
                  URL-escaped PEM"
             );
-            self.unidentified(answer, Refusal::of_request(reason, cure))
+            self.unidentified(response, Refusal::of_request(reason, cure))
         };
         let malformed = || {
-            let answer = ApiError::bad_request("invalid client certificate from TLS proxy");
-            refused(answer, "the client certificate that a TLS proxy forwarded cannot be read")
+            let response = ApiError::bad_request("invalid client certificate from TLS proxy");
+            refused(response, "the client certificate that a TLS proxy forwarded cannot be read")
         };
         let name = HeaderName::try_from(header)
             .map_err(|error| refused(ApiError::internal(error), "the header's name is wrong"))?;
@@ -224,13 +223,14 @@ impl Peer {
             return Err(malformed());
         }
         let pem = percent_decode_str(escaped).decode_utf8().map_err(|_| malformed())?;
-        // Proxies and libraries join repeated headers with a comma (RFC 9110, 5.3), and the first one
-        // is the client's own: a client that can add a header must not choose the identity.
+        // Proxies and libraries join repeated headers with a comma (RFC 9110, 5.3). The first one may be
+        // set by the client: a client that can add a header must not be able to choose the identity.
         if pem.contains(',') {
             let reason = "a TLS proxy forwarded several client certificates, joined by a comma";
             return Err(refused(NoIdentity::Ambiguous.into(), reason));
         }
-        // Some escape a blank as a plus sign, which base64 has as well; only the labels have blanks.
+        // Some proxies escape a space as a plus sign, which is a base64 character as well; only the labels
+        // have spaces.
         let pem = pem.replace("BEGIN+CERTIFICATE", "BEGIN CERTIFICATE");
         let pem = pem.replace("END+CERTIFICATE", "END CERTIFICATE");
         if !holds_certificates_alone(&pem) {
@@ -239,8 +239,8 @@ impl Peer {
         kes_crypto::pem::certificates(pem.as_bytes()).map_err(|_| malformed())
     }
 
-    fn unidentified(&self, answer: ApiError, refusal: Refusal) -> Box<Unidentified> {
-        Box::new(Unidentified { answer, refusal, peer: self.address, detail: None })
+    fn unidentified(&self, response: ApiError, refusal: Refusal) -> Box<Unidentified> {
+        Box::new(Unidentified { response, refusal, peer: self.address, detail: None })
     }
 }
 
@@ -261,7 +261,7 @@ impl NoIdentity {
         Refusal::of_request(reason, cure)
     }
 
-    /// What is wrong, and what would cure it.
+    /// Returns what is wrong, and how to correct it.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Missing => (kes_tls::NO_CERTIFICATE, kes_tls::GIVE_CERTIFICATE),
@@ -280,9 +280,9 @@ impl NoIdentity {
     }
 }
 
-/// The identity of certificates: that of the first one, whose key signed the handshake, and
-/// never that of another. The first must not be a CA's, and every further one must be: a client that has seen the
-/// certificate of another client cannot take its identity by sending it along.
+/// Returns the identity of a certificate list: that of the first one, whose key signed the handshake. The
+/// first one must not be that of a CA, and every further one must be: otherwise a client could send the
+/// certificate of another client along with its own and be taken for that client.
 fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity> {
     let (first, further) = certificates.split_first().ok_or(NoIdentity::Missing)?;
     let first =
@@ -299,24 +299,25 @@ fn identity_of(certificates: &[impl AsRef<[u8]>]) -> Result<Identity, NoIdentity
     Ok(first.identity)
 }
 
-/// Whether a text is certificate sections and white space alone: other text around them has another source.
+/// Returns whether a text has only certificate sections and white space. Text outside of them was not
+/// added by the proxy.
 fn holds_certificates_alone(pem: &str) -> bool {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-    let mut rest = pem.trim_ascii();
-    while let Some(section) = rest.strip_prefix(BEGIN) {
+    let mut remaining = pem.trim_ascii();
+    while let Some(section) = remaining.strip_prefix(BEGIN) {
         let Some((body, after)) = section.split_once(END) else { return false };
         if !body.bytes().all(|byte| is_base64(byte) || byte.is_ascii_whitespace()) {
             return false;
         }
-        rest = after.trim_ascii_start();
+        remaining = after.trim_ascii_start();
     }
-    rest.is_empty() && !pem.trim_ascii().is_empty()
+    remaining.is_empty() && !pem.trim_ascii().is_empty()
 }
 
-/// The last address of `X-Forwarded-For`: the one that the proxy itself has seen. Whatever stands
-/// before it came from the client.
+/// Returns the last address of `X-Forwarded-For`, which the proxy itself has added. The addresses before it
+/// may be set by the client.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;

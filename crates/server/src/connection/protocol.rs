@@ -1,4 +1,6 @@
-//! Detects by its first bytes whether a connection begins with TLS, with plain HTTP, or with neither.
+//! Detects whether a connection begins with TLS, with plain HTTP, or with something else.
+//!
+//! A client that sends HTTP without TLS gets a response that says so, as from Go's server.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,45 +10,45 @@ use rustix::event::{self, PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Bytes that are looked at.
+/// How many bytes are inspected.
 const PREFIX_LEN: usize = 8;
 
-/// How much of a request that was refused is read, and for how long: a client that is still
-/// sending would otherwise lose the answer.
+/// How many bytes of a refused request are read and discarded, and for how long: otherwise a client that is
+/// still sending would not receive the response.
 const DISCARD_MAX: u64 = 64 << 10;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The answer to HTTP on a port for HTTPS, as Go's server gives it.
-const ANSWER_HEAD: &[u8] =
+/// The response to plain HTTP, the same as that of Go's server.
+const RESPONSE_HEAD: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\n";
-const ANSWER_BODY: &[u8] = b"Client sent an HTTP request to an HTTPS server.\n";
+const RESPONSE_BODY: &[u8] = b"Client sent an HTTP request to an HTTPS server.\n";
 
-/// What a connection begins with.
+/// The protocol with which a connection begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// Nothing: it ended without a byte, as connections of health checks do.
+    /// None: the connection ended without a byte, as those of health checks do.
     Nothing,
-    /// What may be TLS.
+    /// Possibly TLS.
     Tls,
-    /// A method of HTTP.
+    /// Plain HTTP.
     Http { is_head: bool },
-    /// A line of another protocol.
+    /// Another text protocol.
     Other,
 }
 
 impl Protocol {
-    /// Waits for the first bytes; they stay to be read.
+    /// Waits for the first bytes and peeks at them, without consuming them.
     pub(crate) async fn of(stream: &TcpStream) -> Self {
         let mut prefix = [0; PREFIX_LEN];
         match stream.peek(&mut prefix).await {
-            // A client that resets its connection has sent nothing either.
+            // A client that has reset its connection counts as one that sent nothing.
             Ok(0) | Err(_) => Self::Nothing,
             Ok(len) => Self::classify(prefix.get(..len).unwrap_or_default()),
         }
     }
 
-    /// No record of TLS begins with a letter, and every method of HTTP does.
+    /// Classifies the first bytes: an HTTP method begins with a letter, and a TLS record never does.
     fn classify(prefix: &[u8]) -> Self {
         match prefix {
             [] => Self::Nothing,
@@ -57,31 +59,31 @@ impl Protocol {
     }
 }
 
-/// Whether a client has closed its end: it cannot finish a handshake any more.
-pub(crate) fn has_left(stream: &impl AsFd) -> bool {
+/// Returns whether the client has disconnected, so that it cannot finish a handshake any more.
+pub(crate) fn has_disconnected(stream: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let disconnected = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
     match event::poll(&mut polled, Some(&now)) {
-        Ok(_) => polled.iter().any(|fd| fd.revents().intersects(gone)),
+        Ok(_) => polled.iter().any(|fd| fd.revents().intersects(disconnected)),
         Err(_) => false,
     }
 }
 
-/// Tells a client that speaks HTTP to use HTTPS, then closes.
-pub(crate) async fn answer_http(stream: TcpStream, is_head: bool) {
-    // Whether the client gets the answer is its own business.
-    let _: io::Result<()> = answer(stream, is_head).await;
+/// Sends a client that uses plain HTTP the response that it has to use HTTPS, then closes.
+pub(crate) async fn respond_http(stream: TcpStream, is_head: bool) {
+    // If the client has disconnected, the response is lost without consequences.
+    let _: io::Result<()> = respond(stream, is_head).await;
 }
 
-async fn answer(mut stream: TcpStream, is_head: bool) -> io::Result<()> {
-    stream.write_all(ANSWER_HEAD).await?;
+async fn respond(mut stream: TcpStream, is_head: bool) -> io::Result<()> {
+    stream.write_all(RESPONSE_HEAD).await?;
     if !is_head {
-        stream.write_all(ANSWER_BODY).await?;
+        stream.write_all(RESPONSE_BODY).await?;
     }
     stream.shutdown().await?;
-    let (mut rest, mut nowhere) = (stream.take(DISCARD_MAX), tokio::io::sink());
-    let discard = tokio::io::copy(&mut rest, &mut nowhere);
+    let (mut unread, mut sink) = (stream.take(DISCARD_MAX), tokio::io::sink());
+    let discard = tokio::io::copy(&mut unread, &mut sink);
     match tokio::time::timeout(DISCARD_TIMEOUT, discard).await {
         Ok(discarded) => discarded.map(drop),
         Err(_) => Ok(()),
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_of_http_are_reported_from_tls() {
+    fn http_methods_are_distinguished_from_tls() {
         for prefix in
             ["GET / HT", "POST /v1", "PUT", "DELETE /", "OPTIONS ", "P", "PRI * HT", "get /"]
         {
@@ -111,9 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_has_the_length_that_it_says() {
-        let head = String::from_utf8_lossy(ANSWER_HEAD);
-        let length = format!("Content-Length: {}\r\n", ANSWER_BODY.len());
+    fn the_response_has_the_length_of_its_header() {
+        let head = String::from_utf8_lossy(RESPONSE_HEAD);
+        let length = format!("Content-Length: {}\r\n", RESPONSE_BODY.len());
         assert!(head.contains(&length), "{head}");
     }
 }

@@ -1,4 +1,4 @@
-//! Serves one connection: the TLS handshake, then requests until it ends.
+//! Serves one connection: the TLS handshake, then requests until the connection ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,46 +21,47 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::activity::Activity;
-use crate::connection::multiplex::{AnswerTimes, Multiplexed, NewStreams};
+use crate::connection::multiplex::{Multiplexed, NewStreams};
 use crate::connection::peer::Peer;
 use crate::connection::protocol::{self, Protocol};
 use crate::connection::run_until::run_until_cancelled;
 use crate::connection::socket::Wire;
 use crate::connection::timed_io::{IoTimes, TimedIo};
+use crate::connection::timed_stream::ResponseTimes;
 use crate::http::head;
 use crate::http::service::{ConnectionService, HttpBody};
 use crate::limit::admission::{Slot, Verdict};
 use crate::log::refusal::Refusal;
 use crate::state::app::App;
 
-/// The longest head of a request, in bytes: a forwarded certificate fits.
+/// The longest request head on h2, in bytes: a forwarded certificate fits in it.
 const HEAD_LEN_MAX: u32 = 16 << 10;
 
-/// What an HTTP/1.1 connection reads ahead, in bytes; bounds a request's head as well.
+/// The read buffer of an HTTP/1.1 connection, in bytes; limits the request head as well.
 const READ_BUFFER_LEN: usize = head::HEAD_LEN_MAX;
 
-/// Streams that a client opened and reset before they were looked at; more end the connection.
+/// Number of streams that a client reset before they were accepted; more end the connection.
 const RESET_STREAMS_MAX: usize = 20;
 
-/// Streams that we reset and still remember; more end the connection.
+/// Number of streams that the server reset because of errors; more end the connection.
 const LOCAL_RESETS_MAX: usize = 1024;
 
-/// What an h2 client may send of bodies before they are read, in bytes: for a stream and for the
-/// connection. Streams whose bodies wait for memory must not use all of the connection's window.
+/// The h2 flow-control windows of a stream and of a connection, in bytes. Streams that wait for memory must
+/// not use up the window of the connection.
 const STREAM_WINDOW: u32 = 32 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// The same for a peer without a policy: HTTP/2's least for a connection.
+/// The flow-control windows for a peer without a policy; that of the connection is the least of HTTP/2.
 const STREAM_WINDOW_MIN: u32 = 8 << 10;
 const CONNECTION_WINDOW_MIN: u32 = (64 << 10) - 1;
 
-/// The longest answer in bytes, for the time that it may take.
-const ANSWER_LEN_MAX: u64 = 2 << 20;
+/// The longest response in bytes, from which the time limit of a response is computed.
+const RESPONSE_LEN_MAX: u64 = 2 << 20;
 
-/// The idle timeout of a connection after its graceful shutdown has begun.
+/// How long a closing connection stays open without a request.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(crate) async fn serve(
     app: Arc<App>,
     router: Router,
@@ -71,7 +72,7 @@ pub(crate) async fn serve(
     address.set_ip(address.ip().to_canonical());
     let closed = slot.closed();
     let work = async {
-        // On the heap, as everything that is large: a connection at rest keeps what it needs alone.
+        // Boxed, like all large futures: an idle connection then keeps only the memory that it needs.
         let tls = Box::pin(handshake(&app, stream, address, &slot)).await?;
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Peer::new(address, certificates, Arc::clone(&app.accounts), &app.budget);
@@ -89,19 +90,18 @@ pub(crate) async fn serve(
         let open = Open { address, verdict, activity, closed: slot.closed() };
         Some((requests(&app, router, tls, peer, open), verdict))
     };
-    let is_cut = cut(&app, address, Some(&closed));
-    let Some(Some((requests, verdict))) = run_until_cancelled(pin!(is_cut), pin!(work)).await
-    else {
+    let end = aborted(&app, address, Some(&closed));
+    let Some(Some((requests, verdict))) = run_until_cancelled(pin!(end), pin!(work)).await else {
         return;
     };
-    // A served connection is shut down gracefully, not cut off: its first token is not needed any more.
+    // A connection with the verdict `Served` is closed gracefully, with a token of its own.
     let closed = (verdict != Verdict::Served).then_some(closed);
-    let is_cut = cut(&app, address, closed.as_ref());
-    run_until_cancelled(pin!(is_cut), pin!(requests)).await;
+    let end = aborted(&app, address, closed.as_ref());
+    run_until_cancelled(pin!(end), pin!(requests)).await;
 }
 
-/// Returns when a connection is to end at once: in favour of another, or with the server.
-async fn cut(app: &App, address: SocketAddr, closed: Option<&CancellationToken>) {
+/// Returns when a connection has to end at once: to free its slot, or because the server stops.
+async fn aborted(app: &App, address: SocketAddr, closed: Option<&CancellationToken>) {
     let closed = OptionFuture::from(closed.map(CancellationToken::cancelled));
     tokio::select! {
         Some(()) = closed => app.refusals.note(address, &Refusal::evicted(), None),
@@ -109,16 +109,16 @@ async fn cut(app: &App, address: SocketAddr, closed: Option<&CancellationToken>)
     }
 }
 
-/// A connection after its handshake.
+/// The state of a connection after its handshake.
 struct Open {
     address: SocketAddr,
     verdict: Verdict,
     activity: Arc<Activity>,
-    /// Cancelled when it is to end in favour of another.
+    /// Cancelled when the connection is closed for another one.
     closed: CancellationToken,
 }
 
-/// Does the TLS handshake under the configuration in force. An unfinished handshake ends with the server.
+/// Performs the TLS handshake, within the handshake timeout and until shutdown begins.
 async fn handshake(
     app: &App,
     stream: TcpStream,
@@ -134,7 +134,7 @@ async fn handshake(
     accepted
 }
 
-/// The handshake alone. A client that is refused is in the log before it can know that it was.
+/// Performs the TLS handshake without a timeout. A refusal is logged before the client is notified.
 async fn accept(
     app: &App,
     stream: TcpStream,
@@ -149,7 +149,7 @@ async fn accept(
         }
         Protocol::Http { is_head } => {
             refuse(Refusal::plain_http());
-            protocol::answer_http(stream, is_head).await;
+            protocol::respond_http(stream, is_head).await;
         }
         Protocol::Other => refuse(Refusal::not_tls()),
         Protocol::Nothing => tracing::debug!(peer = %address, "a connection ended without a byte"),
@@ -157,16 +157,17 @@ async fn accept(
     None
 }
 
-/// Reads a `ClientHello`, then waits for a slot among the handshakes: reading costs nothing that others wait for.
+/// Reads the `ClientHello`, then runs the handshake within the limit of concurrent handshakes. Reading the
+/// `ClientHello` is cheap and needs no permit.
 async fn accept_tls(app: &App, stream: TcpStream, slot: &Slot) -> io::Result<TlsStream<Wire>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), Wire::from(stream)).await?;
     slot.hello_received();
     let config = Arc::clone(&app.live.load().tls);
     let begin = || {
         slot.slot_used();
-        // In a burst most clients have left by the time their handshake gets a permit.
-        let has_left = protocol::has_left(&hello.io);
-        (!has_left).then(|| hello.into_stream(config))
+        // In a burst most clients have disconnected before their handshake gets a permit.
+        let has_disconnected = protocol::has_disconnected(&hello.io);
+        (!has_disconnected).then(|| hello.into_stream(config))
     };
     let accepted = app.handshakes.run(slot.prefix(), begin).await;
     accepted.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
@@ -187,7 +188,7 @@ fn requests(
         ConnectionService::new(Arc::clone(app), router, peer, Arc::clone(&activity), is_refused);
     let service = service_fn(move |request| service.respond(request));
     let (write, write_rate) = (limits.write_timeout, limits.write_rate);
-    // Streams share an h2 connection, so that a head's time is not the connection's.
+    // Streams share an h2 connection, so the connection has no time limit for a single head.
     let head = (!is_h2).then_some(limits.head_timeout);
     let times = IoTimes { head, write, write_rate };
     let io = TokioIo::new(TimedIo::new(tls, Arc::clone(&activity), times));
@@ -207,22 +208,22 @@ fn requests(
             .max_local_error_reset_streams(LOCAL_RESETS_MAX)
             .serve_connection(io, service);
         let rate = u64::try_from(write_rate).unwrap_or(u64::MAX).max(1);
-        let whole = write + Duration::from_millis(ANSWER_LEN_MAX * 1000 / rate);
-        let answers = AnswerTimes { part: write, whole };
-        let connection = Multiplexed::new(connection, streams, Arc::clone(&activity), answers);
-        Box::pin(drive(app, Box::pin(connection), open))
+        let whole = write + Duration::from_millis(RESPONSE_LEN_MAX * 1000 / rate);
+        let times = ResponseTimes { part: write, whole };
+        let connection = Multiplexed::new(connection, streams, Arc::clone(&activity), times);
+        Box::pin(run(app, Box::pin(connection), open))
     } else {
         let connection = http1::Builder::new()
             .header_read_timeout(None)
-            // hyper accepts 100 headers by default, and is faster when this is not set (docs/performance.md).
+            // hyper accepts 100 headers by default, and is faster with the default.
             .max_buf_size(READ_BUFFER_LEN)
             .serve_connection(io, service);
-        Box::pin(drive(app, Box::pin(connection), open))
+        Box::pin(run(app, Box::pin(connection), open))
     }
 }
 
-/// Runs a connection until it ends, exceeds its idle timeout, is closed for another, or the server drains.
-async fn drive(
+/// Runs a connection until it ends, is idle for too long, is closed for another one, or the server drains.
+async fn run(
     app: &App,
     mut connection: Pin<Box<impl Http<Output = hyper::Result<()>>>>,
     open: Open,
@@ -249,11 +250,10 @@ async fn drive(
         app.refusals.note(address, &Refusal::not_taken(), None);
     }
     connection.as_mut().finish();
-    // Accepted requests are answered, in the time that the server as a whole has to drain. A
-    // client that has none and does not close its end is not waited for, nor is one that does not
-    // take its answers.
+    // Accepted requests get their responses, within the drain timeout of the server. The connection does
+    // not wait for a client that has no request and does not close it, or that does not read.
     let quiet = if closed.is_cancelled() { Duration::ZERO } else { CLOSE_TIMEOUT };
-    // HTTP/2's GOAWAY says which requests a client may send again.
+    // Sends GOAWAY, by which an h2 client knows which requests it may retry.
     if let Poll::Ready(result) = poll!(connection.as_mut()) {
         return ended(result);
     }
@@ -265,9 +265,9 @@ async fn drive(
     }
 }
 
-/// A connection of either protocol.
+/// Abstracts over HTTP/1.1 and h2 connections.
 trait Http: Future {
-    /// Takes no more requests, and ends when those that were taken are answered.
+    /// Accepts no more requests, and ends when the accepted ones have their responses.
     fn finish(self: Pin<&mut Self>);
 }
 

@@ -1,4 +1,4 @@
-//! The socket of a connection. With the feature `count` its system calls are counted.
+//! Defines the socket type of a connection, whose calls are counted with the feature `count`.
 
 use crate::connection::wipe::WipeReads;
 
@@ -10,7 +10,7 @@ pub(crate) type Wire = WipeReads<counted::Socket>;
 
 #[cfg(feature = "count")]
 pub mod counted {
-    //! How often sockets of this process were read and written, for benchmarks.
+    //! Counts the socket reads and writes of this process, for benchmarks.
 
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd};
@@ -24,12 +24,12 @@ pub mod counted {
     static READS: AtomicU64 = AtomicU64::new(0);
     static WRITES: AtomicU64 = AtomicU64::new(0);
 
-    /// Reads so far that gave bytes or the end.
+    /// Returns the number of reads so far that returned bytes or the end.
     pub fn reads() -> u64 {
         READS.load(Ordering::Relaxed)
     }
 
-    /// Writes so far that took bytes.
+    /// Returns the number of writes so far that wrote bytes.
     pub fn writes() -> u64 {
         WRITES.load(Ordering::Relaxed)
     }

@@ -1,5 +1,6 @@
-//! An I/O stream with timeouts: for a client that trickles a request head (slowloris), and for one that does not read
-//! what is written.
+//! Limits the time that a client may take to send a request head and to read responses.
+//!
+//! This protects the server from slowloris clients, which hold connections and memory by trickling bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -13,19 +14,20 @@ use tokio::time::{Instant, Sleep};
 use crate::connection::activity::Activity;
 use crate::http::head;
 
-/// The time that a client may take.
+/// The time limits of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IoTimes {
-    /// From the first byte of a request's head to its last; none where requests share the connection.
+    /// The longest time from the first byte of a request's head to its last; `None` for h2, where requests
+    /// share the connection.
     pub(crate) head: Option<Duration>,
-    /// The longest time in which no byte is taken.
+    /// The longest time in which the client reads no byte.
     pub(crate) write: Duration,
-    /// After that time so many bytes a second have to be taken.
+    /// The least rate after that time, in bytes per second.
     pub(crate) write_rate: usize,
 }
 
-/// A stream that fails when its client takes too long. To wait for the first byte of a head is the
-/// idle timeout's business.
+/// Fails reads and writes of a stream when its client takes too long. The time before the first byte of a
+/// head is limited by the idle timeout.
 #[derive(Debug)]
 pub(crate) struct TimedIo<S> {
     stream: S,
@@ -36,8 +38,8 @@ pub(crate) struct TimedIo<S> {
     refusal: Option<Box<Refusal>>,
 }
 
-/// An answer of hyper's own that is written with a body instead. A client that is still sending must
-/// not lose it: what it sends is read for a while before the connection is closed.
+/// Replaces an error response that hyper generates by one with a body. Bytes that the client still sends are
+/// read and discarded for a while before the connection is closed, so that it receives the response.
 #[derive(Debug)]
 struct Refusal {
     bytes: Vec<u8>,
@@ -47,15 +49,15 @@ struct Refusal {
     timer: Pin<Box<Sleep>>,
 }
 
-/// How much is read behind a refusal, and for how long.
+/// How many bytes are discarded after a refusal, and for how long.
 const DISCARD_MAX: usize = 1 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A write that waits for the client.
+/// Limits the time of a write that waits for the client.
 #[derive(Debug)]
 struct Stall {
     begun: Instant,
-    /// Bytes that were taken since.
+    /// Bytes that the client has read since then.
     taken: u64,
     timer: Pin<Box<Sleep>>,
 }
@@ -65,7 +67,7 @@ impl<S> TimedIo<S> {
         Self { stream, activity, times, head: None, stall: None, refusal: None }
     }
 
-    /// Looks at the result of a write: one that waits is not waited for without end.
+    /// Passes on the result of a write, or a timeout error if the write was pending for too long.
     fn within_time<T>(
         &mut self,
         written: Poll<io::Result<T>>,
@@ -74,15 +76,15 @@ impl<S> TimedIo<S> {
     ) -> Poll<io::Result<T>> {
         match &written {
             Poll::Ready(Ok(done)) => match (&mut self.stall, count(done)) {
-                (Some(stall), Some(taken)) => stall.took(taken, self.times),
-                // All was flushed. On HTTP/1.1 the rate counts for an answer as a whole.
+                (Some(stall), Some(taken)) => stall.extend(taken, self.times),
+                // All bytes were flushed. On HTTP/1.1 the rate applies to a response as a whole.
                 (stall, None) if self.times.head.is_none() || !self.activity.is_sending() => {
                     *stall = None;
                 }
                 (_, None) | (None, Some(_)) => {}
             },
             Poll::Ready(Err(_)) => {}
-            // A client that follows a log may stop reading for any time: it loses lines.
+            // A subscriber of a log stream may stop reading for any time; it misses lines.
             Poll::Pending if self.activity.has_streams() => self.stall = None,
             Poll::Pending => {
                 let times = self.times;
@@ -102,8 +104,8 @@ impl Stall {
         Self { begun, taken: 0, timer: Box::pin(tokio::time::sleep_until(begun + times.write)) }
     }
 
-    /// More time for what was taken, but no more than the rate allows.
-    fn took(&mut self, bytes: usize, times: IoTimes) {
+    /// Extends the time after the client has read bytes, as far as the rate allows.
+    fn extend(&mut self, bytes: usize, times: IoTimes) {
         self.taken += bytes as u64;
         let rate = u64::try_from(times.write_rate).unwrap_or(u64::MAX).max(1);
         let earned = Duration::from_millis(self.taken.saturating_mul(1000) / rate);
@@ -113,9 +115,9 @@ impl Stall {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TimedIo<S> {
-    /// Writes what hyper writes, or a refusal instead.
+    /// Writes the bytes of hyper, or a refusal instead of an error response without a body.
     fn poll_write_head(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // Where requests share a connection there are no such answers.
+        // On h2 there are no such responses.
         if self.refusal.is_none() && self.times.head.is_some() {
             self.refusal = head::with_body(buf).map(|bytes| {
                 let timer = Box::pin(tokio::time::sleep(DISCARD_TIMEOUT));
@@ -125,9 +127,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TimedIo<S> {
         let Some(refusal) = &mut self.refusal else {
             return Pin::new(&mut self.stream).poll_write(cx, buf);
         };
-        while let Some(rest) = refusal.bytes.get(refusal.written..).filter(|rest| !rest.is_empty())
+        while let Some(unwritten) =
+            refusal.bytes.get(refusal.written..).filter(|bytes| !bytes.is_empty())
         {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, unwritten))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => refusal.written += written,
             }
@@ -135,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TimedIo<S> {
         Poll::Ready(Ok(buf.len()))
     }
 
-    /// Closes the writing side, then reads what a client that was refused is still sending.
+    /// Closes the writing side, then discards the bytes that a refused client still sends.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(refusal) = &mut self.refusal else {
             return Pin::new(&mut self.stream).poll_shutdown(cx);
@@ -209,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = match bufs {
-            // Answers of hyper's own have one part.
+            // Error responses that hyper generates have one part.
             [buf] => self.poll_write_head(cx, buf),
             _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
         };
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_ends_the_connection() {
+    async fn a_client_that_reads_nothing_ends_the_connection() {
         let activity = Activity::new(TIMES.write);
         let (mut server, _client) = pair(&activity);
         let begun = Instant::now();
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_a_byte_now_and_then_is_too_slow() {
+    async fn a_client_that_reads_one_byte_per_second_is_too_slow() {
         let activity = Activity::new(TIMES.write);
         let (mut server, mut client) = pair(&activity);
         let trickle = async {
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_is_slow_but_fast_enough_gets_all() {
+    async fn a_slow_client_above_the_least_rate_reads_everything() {
         let activity = Activity::new(TIMES.write);
         let (mut server, mut client) = pair(&activity);
         let read = async {
@@ -285,9 +288,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_counts_for_an_answer_of_http_1_1_as_a_whole() {
+    async fn the_rate_applies_to_a_response_of_http_1_1_as_a_whole() {
         let activity = Activity::new(TIMES.write);
-        let _answer = activity.begin().into_answer(true, Instant::now());
+        let _response = activity.begin().into_sending(true, Instant::now());
         let (server, mut client) = tokio::io::duplex(1024);
         let times = IoTimes { head: Some(Duration::from_secs(5)), ..TIMES };
         let mut server = TimedIo::new(server, Arc::clone(&activity), times);
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_client_follows_a_log_may_stop_to_read() {
+    async fn a_subscriber_of_a_log_stream_may_stop_reading() {
         let activity = Activity::new(TIMES.write);
         let _stream = activity.begin().into_stream();
         let (mut server, _client) = pair(&activity);

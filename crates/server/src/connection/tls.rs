@@ -1,4 +1,7 @@
 //! Builds the TLS configuration of the server.
+//!
+//! There is no session resumption: every connection presents its certificate, so a rotated or revoked
+//! identity takes effect with the next connection.
 
 use std::sync::Arc;
 
@@ -16,19 +19,19 @@ use rustls::{Error, ServerConfig};
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The certificate chain and the private key do not serve together.
+    /// The certificate chain and the private key do not match.
     #[error("tls.cert and tls.key do not make a server certificate")]
     Certificate(#[source] Error),
-    /// There are no trusted certificates to verify client certificates with.
+    /// There are no usable trust anchors to verify client certificates.
     #[error("client certificates cannot be verified; set tls.ca")]
     Trust(#[source] TrustStoreError),
-    /// The TLS library refuses its settings.
+    /// The TLS library rejects the settings.
     #[error("TLS settings do not fit together")]
     Settings(#[source] Error),
 }
 
-/// TLS 1.2 and 1.3, a client certificate asked for, no resumption: every connection shows its
-/// certificate. With `is_certificate_optional` a client may show none.
+/// Builds a configuration with TLS 1.2 and 1.3 and client authentication, without session resumption. With
+/// `is_certificate_optional` a client may present no certificate.
 pub(crate) fn server_config(
     tls: &Tls,
     is_certificate_optional: bool,
@@ -52,7 +55,7 @@ pub(crate) fn server_config(
         .with_single_cert(chain, key)
         .map_err(TlsError::Certificate)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would not show the client's certificate again.
+    // In a resumed session the client would not present its certificate again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -64,12 +67,13 @@ fn chain_verifier(tls: &Tls, is_optional: bool) -> Result<Arc<ClientVerifier>, T
     Ok(Arc::new(ClientVerifier::new(trust, &provider(), !is_optional)))
 }
 
-/// Checks the chain of certificates that a TLS proxy forwards.
+/// Verifies the certificate chains that a TLS proxy forwards.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardedChain(Arc<ClientVerifier>);
 
 impl ForwardedChain {
-    /// None with `tls.auth: off`: possession of the key is the proof, and the proxy vouches for it.
+    /// Returns `None` with `tls.auth: off`: then only possession of the key counts, which the proxy has
+    /// verified.
     pub(crate) fn new(tls: &Tls) -> Result<Option<Self>, TlsError> {
         match tls.auth {
             ClientAuth::Off => Ok(None),
@@ -77,8 +81,8 @@ impl ForwardedChain {
         }
     }
 
-    /// Whether the first certificate chains up to a trust anchor through the others, for client
-    /// authentication, now.
+    /// Verifies that the first certificate chains through the others to a trust anchor, for client
+    /// authentication, at the current time.
     pub(crate) fn check(&self, chain_der: &[Vec<u8>]) -> Result<(), Error> {
         self.0.verify_chain(chain_der, UnixTime::now())
     }

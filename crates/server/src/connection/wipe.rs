@@ -1,8 +1,8 @@
-//! An I/O stream that wipes read buffers when there is nothing to read.
+//! Wipes TLS read buffers when there is nothing to read, so that idle connections keep no plaintext.
 //!
 //! rustls decrypts in the buffer that it reads into, keeps that buffer while the connection is idle, and offers its
-//! free part with every read: when there is nothing to read, that part is overwritten. The buffers of the h2 library
-//! cannot be reached in this way; SECURITY.md says what stays in them.
+//! free part with every read: when there is nothing to read, that part is overwritten.
+//! The buffers of the h2 library cannot be wiped in this way; SECURITY.md says what they retain.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,15 +12,15 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Wipes what a reader keeps of bytes that it has consumed.
+/// Overwrites the free part of the reader's buffer when there is nothing to read.
 ///
-/// rustls decrypts records in the buffer that it read them into, and keeps that buffer as long as the
-/// connection, so the last request would stay there in plaintext while the connection is idle. It offers the
-/// free part of the buffer with each read: when there is nothing to read, that part is overwritten.
+/// rustls decrypts records in the buffer that it reads into, and keeps that buffer as long as the connection,
+/// so the last request would remain there in plaintext while the connection is idle. rustls passes the free
+/// part of the buffer to each read.
 #[derive(Debug)]
 pub(crate) struct WipeReads<S> {
     stream: S,
-    /// Bytes were read since the last wipe.
+    /// Whether bytes were read since the last wipe.
     is_dirty: bool,
 }
 

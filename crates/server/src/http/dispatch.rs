@@ -1,4 +1,4 @@
-//! Calls the handler of a route.
+//! Calls the handler of a request's route.
 
 use futures_util::future::BoxFuture;
 use kes_policy::Permit;

@@ -1,4 +1,4 @@
-//! The errors of the API: status, message and cause.
+//! Defines the errors that clients receive, and maps the errors of the key store to them.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -10,18 +10,18 @@ use kes_keyring::{CallError, CreateError, GetError};
 use kes_store::StoreError;
 use kes_types::wire::message;
 
-/// A failed request: status and message are the wire's words, the cause is for our log.
+/// Describes a failed request: status and message are sent to the client, the cause is only logged.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
     allow: Option<&'static str>,
-    /// What follows the request on its HTTP/1.1 connection cannot be read.
+    /// Whether the HTTP/1.1 connection is closed, because the bytes after the request cannot be interpreted.
     closes_connection: bool,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What was being done when the store failed; it chooses the words of a 502.
+/// The operation that failed in the store; determines the message of a 502.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StoreOperation {
     Create,
@@ -71,8 +71,8 @@ impl ApiError {
         Self::bad_request("invalid request path")
     }
 
-    /// A head of HTTP/1.1 that is too long, or that others may read in another way. The connection is
-    /// closed after the answer.
+    /// An HTTP/1.1 head that is too long, or that a proxy may interpret differently. The connection is closed
+    /// after the response.
     pub(crate) fn head(status: StatusCode, message: &'static str) -> Self {
         Self { closes_connection: true, ..Self::new(status, message) }
     }
@@ -81,7 +81,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message::BODY_TOO_LARGE)
     }
 
-    /// The client did not send its body at the lowest rate that is accepted.
+    /// The client sent its body below the least rate.
     pub(crate) fn body_too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, message::BODY_TOO_SLOW)
     }
@@ -91,17 +91,17 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message::TOO_MANY_REQUESTS)
     }
 
-    /// The server is about to end.
+    /// The server is shutting down.
     pub(crate) fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "server is shutting down")
     }
 
-    /// The identity holds as many connections as it may, and none of them is idle.
+    /// The connection limit of the identity is reached, and none of its connections is idle.
     pub(crate) fn too_many_connections() -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too many connections")
     }
 
-    /// `allow` lists the methods that the route has.
+    /// The route does not have the method; `allow` lists those that it has.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
         error.allow = Some(allow);
@@ -113,51 +113,51 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, message).because(Arc::new(TimedOut))
     }
 
-    /// An internal error of this server.
+    /// An error of the server itself.
     pub(crate) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL).because(Arc::new(cause))
     }
 
-    /// Turns a store's answer into ours. Clients compare these messages byte for byte.
+    /// Maps an error of the store to a response. Clients compare these messages byte by byte.
     pub(crate) fn call(operation: StoreOperation, error: CallError) -> Self {
-        let answer = match &error {
+        let response = match &error {
             CallError::Store(error) => Self::of_store(operation, error),
             CallError::Busy(_) => Self::too_many_requests(),
         };
-        answer.because(Arc::new(error))
+        response.because(Arc::new(error))
     }
 
-    /// Turns a keyring's answer into ours.
+    /// Maps an error of reading a key to a response.
     pub(crate) fn key(error: Arc<GetError>) -> Self {
-        let answer = match &*error {
+        let response = match &*error {
             GetError::Store(_, error) => Self::of_store(StoreOperation::Read, error),
             GetError::Damaged(..) => Self::new(StatusCode::BAD_GATEWAY, message::READ_FAILED),
             GetError::Busy(..) => Self::too_many_requests(),
         };
-        answer.because(error)
+        response.because(error)
     }
 
-    /// Turns a failed creation into an answer.
+    /// Maps an error of creating a key to a response.
     pub(crate) fn create(error: CreateError) -> Self {
-        let answer = match &error {
+        let response = match &error {
             CreateError::Store(_, error) => Self::of_store(StoreOperation::Create, error),
             CreateError::Random(..) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, message::INTERNAL)
             }
             CreateError::Busy(..) => Self::too_many_requests(),
         };
-        answer.because(Arc::new(error))
+        response.because(Arc::new(error))
     }
 
-    /// Turns a failed sign of life into an answer of the readiness route.
+    /// Maps a failed probe of the store to a response of the readiness route.
     pub(crate) fn readiness(error: Arc<StoreError>) -> Self {
-        let answer = match &*error {
+        let response = match &*error {
             StoreError::Unreachable(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, message::STORE_UNREACHABLE)
             }
             _ => Self::new(StatusCode::BAD_GATEWAY, message::STORE_UNAVAILABLE),
         };
-        answer.because(error)
+        response.because(error)
     }
 
     fn of_store(operation: StoreOperation, error: &StoreError) -> Self {
@@ -174,7 +174,7 @@ impl ApiError {
         self.status
     }
 
-    /// Whether the request has used up its time.
+    /// Returns whether the request reached its timeout.
     pub(crate) fn is_timeout(&self) -> bool {
         self.status == StatusCode::GATEWAY_TIMEOUT
     }
@@ -183,27 +183,27 @@ impl ApiError {
         &self.message
     }
 
-    /// The causes, outermost first, joined by `: `; for the log alone.
+    /// Returns the causes, outermost first, joined by `: `; only for the log.
     pub(crate) fn causes(&self) -> Causes<'_> {
         Causes(self.cause.as_deref().map(|cause| cause as &dyn StdError))
     }
 
-    /// The value of the `Allow` header, where there is one.
+    /// Returns the value of the `Allow` header, if there is one.
     pub(crate) fn allow(&self) -> Option<&'static str> {
         self.allow
     }
 
-    /// Whether an HTTP/1.1 connection has to end with this response.
+    /// Returns whether an HTTP/1.1 connection is closed after this response.
     pub(crate) fn closes_connection(&self) -> bool {
         self.closes_connection
     }
 }
 
-/// A chain of causes as one line.
+/// Formats a chain of causes as one line.
 pub(crate) struct Causes<'a>(Option<&'a dyn StdError>);
 
 impl<'a> Causes<'a> {
-    /// The last of them.
+    /// Returns the innermost cause.
     pub(crate) fn innermost(&self) -> Option<&'a dyn StdError> {
         std::iter::successors(self.0, |&cause| cause.source()).last()
     }

@@ -1,4 +1,4 @@
-//! Requests: paths, routes, layers, bodies, handlers and errors.
+//! Processes requests: paths, routes, layers, bodies, handlers and errors.
 
 pub(crate) mod decoded_path;
 mod dispatch;

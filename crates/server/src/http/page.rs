@@ -1,12 +1,12 @@
-//! Limits the length of listings in responses.
+//! Limits the length of a listing, so that clients can read the response.
 
-/// The longest body of a listing: clients stop reading at 1 MiB.
+/// The longest body of a listing, in bytes: clients stop reading at 1 MiB.
 pub(crate) const BODY_LEN_MAX: usize = 1_000_000;
 
-/// What the JSON around the names takes at the most.
+/// The most bytes that the JSON around the names takes.
 const FRAME_LEN: usize = 256;
 
-/// Keeps as many names as one answer holds; returns them and the first that it does not.
+/// Returns as many names as fit in one response, and the first name that does not fit.
 pub(crate) fn cut<T>(mut names: Vec<T>, text: impl Fn(&T) -> &str) -> (Vec<T>, Option<T>) {
     // Names need no escaping in JSON: two quotes and a comma each.
     let mut left = BODY_LEN_MAX - FRAME_LEN;
@@ -20,8 +20,8 @@ pub(crate) fn cut<T>(mut names: Vec<T>, text: impl Fn(&T) -> &str) -> (Vec<T>, O
     if count == names.len() {
         return (names, None);
     }
-    let mut rest = names.split_off(count);
-    (names, Some(rest.swap_remove(0)))
+    let mut further = names.split_off(count);
+    (names, Some(further.swap_remove(0)))
 }
 
 #[cfg(test)]
@@ -34,9 +34,9 @@ mod tests {
         assert_eq!(cut(few.clone(), String::as_str), (few, None));
 
         let many: Vec<String> = (0..20_000).map(|n| format!("{n:080}")).collect();
-        let (page, rest) = cut(many.clone(), String::as_str);
+        let (page, next) = cut(many.clone(), String::as_str);
         let body = serde_json::to_vec(&page).unwrap();
         assert!(body.len() < BODY_LEN_MAX && body.len() > BODY_LEN_MAX - 1000);
-        assert_eq!(rest.as_ref(), many.get(page.len()));
+        assert_eq!(next.as_ref(), many.get(page.len()));
     }
 }

@@ -1,4 +1,4 @@
-//! The context of a request on a route: the one value that its layers and its handler share.
+//! Defines the context of a request, which its layers and its handler share.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use crate::state::app::App;
 use crate::state::changes::Waiting;
 use crate::state::snapshot::{ConfiguredRoute, Snapshot};
 
-/// What is known of a request when its route is found. Made once and lent to the layers and the handler.
+/// Describes a request whose route was found. It is created once and borrowed by the layers and the handler.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     pub(crate) app: Arc<App>,
-    /// The configuration that the request lives with to its end.
+    /// The configuration that is used for the whole request.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// The connection's other end.
+    /// The peer of the connection.
     pub(crate) peer: Arc<Peer>,
     pub(crate) route: ConfiguredRoute,
     /// The request's number in the logs.
@@ -32,11 +32,11 @@ pub(crate) struct RequestContext {
     pub(crate) caller: Caller,
     /// When the request's head was complete.
     pub(crate) begun: Instant,
-    /// Whether the client still waits for a change that it has requested.
+    /// Whether the client still waits for the response of a change.
     pub(crate) waiting: Waiting,
 }
 
-/// The route of a request, before its caller is known.
+/// Holds the route of a request before its caller is known.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -57,7 +57,7 @@ impl Found {
 }
 
 impl RequestContext {
-    /// Numbers the request and notes the time.
+    /// Creates the context of a request that begins now, with the next request number.
     pub(crate) fn new(
         app: &Arc<App>,
         peer: &Arc<Peer>,
@@ -81,41 +81,41 @@ impl RequestContext {
         }
     }
 
-    /// The caller's identity, if it has one.
+    /// Returns the caller's identity, if it has one.
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.caller.subject.as_ref().ok().map(|subject| *subject.identity())
     }
 
-    /// Keys by name.
+    /// Returns the keyring of the configuration.
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.snapshot.keyring
     }
 
-    /// Everything after the route's path, slashes included.
+    /// Returns the path after the route's path, slashes included.
     fn argument(&self) -> &str {
         self.path.as_str().get(self.argument_at..).unwrap_or_default()
     }
 
-    /// The argument as the name of a key.
+    /// Parses the argument as the name of a key.
     pub(crate) fn key_name(&self) -> Result<KeyName, ApiError> {
         KeyName::parse(self.argument()).map_err(|_| invalid_name("key name", self.argument()))
     }
 
-    /// The argument as the name of a policy.
+    /// Parses the argument as the name of a policy.
     pub(crate) fn policy_name(&self) -> Result<PolicyName, ApiError> {
         PolicyName::parse(self.argument()).map_err(|_| invalid_name("policy name", self.argument()))
     }
 
-    /// The argument as an identity; none if the text is a name, but no identity.
+    /// Parses the argument as an identity; returns `None` if it is a valid name, but not an identity.
     pub(crate) fn identity_argument(&self) -> Result<Option<Identity>, ApiError> {
         let text = self.argument();
-        // Identities follow the rules of names on the wire.
+        // In requests the rules of names apply to identities.
         PolicyName::parse(text).map_err(|_| invalid_name("identity", text))?;
-        // In lower case alone: a policy that names the identity would not match the other spelling.
+        // Only lower case is accepted: a policy that names the identity would not match upper case.
         Ok(text.parse().ok().filter(|identity: &Identity| identity.to_string() == text))
     }
 
-    /// The argument as the pattern of a listing.
+    /// Parses the argument as the pattern of a listing.
     pub(crate) fn pattern(&self) -> Result<ListPattern, ApiError> {
         let text = self.argument();
         ListPattern::parse(text).map_err(|_| {

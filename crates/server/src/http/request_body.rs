@@ -1,4 +1,4 @@
-//! Reads request bodies within their limits: length, rate and memory.
+//! Reads request bodies within their limits of length, rate and memory.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,84 +19,84 @@ use crate::connection::peer::Peer;
 use crate::http::error::ApiError;
 use crate::limit::budget::{Client, Held, SMALL_LEN};
 
-/// How much of an unused body is read, so that an HTTP/1.1 connection can be used again.
+/// How many bytes of an unread body are discarded, so that an HTTP/1.1 connection can be reused.
 const DISCARDED_MAX: usize = 64 << 10;
 
-/// How much of a body over its limit is read, so that a client which writes before it reads sees
-/// the answer.
+/// How many bytes of a body that exceeds its limit are discarded, so that a client which sends its whole body
+/// before it reads receives the response.
 const OVERSIZE_DISCARDED_MAX: usize = 8 << 20;
 
-/// How long a response waits for the rest of an unused body.
+/// How long a response waits while the unread body is discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A body may be slower than its lowest rate for this long.
+/// How long a body may be below its least rate.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// What the body of a request counts against.
+/// The limits of a request body.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
     /// The longest body, in bytes.
     pub(crate) bytes_max: usize,
-    /// The lowest rate, bytes a second.
+    /// The least rate, in bytes per second.
     pub(crate) rate: usize,
-    /// Whose connection it came on, with the memory that this may hold.
+    /// The peer of the connection, which has the memory budget.
     pub(crate) peer: Arc<Peer>,
     pub(crate) client: Client,
 }
 
-/// The body of a request. What its handler does not read is discarded.
+/// Reads the body of a request. Bytes that the handler does not read are discarded.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: Source,
     limits: BodyLimits,
     state: State,
-    waits: Waits,
-    /// Memory for a large body, and for an answer of its length.
+    waits: WaitsFor,
+    /// Memory for a large body, and for a response of its length.
     held: Option<Box<Held>>,
 }
 
-/// What a request waits for.
+/// The resource that a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// Neither of these.
-    No,
-    /// More of its body.
+pub(crate) enum WaitsFor {
+    /// Neither body nor memory.
+    Nothing,
+    /// More bytes of its body.
     Body,
-    /// Memory.
-    Turn,
+    /// Memory of the budget.
+    Memory,
 }
 
-/// How far a body was read.
+/// The state of reading a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There may be more.
     Open,
-    /// There may be more, and it is too much already.
+    /// There may be more, and the limit is already exceeded.
     Oversize,
-    /// It came to its end.
+    /// It was read to its end.
     Ended,
-    /// It broke off, or came too slowly.
+    /// The connection failed, or the body was too slow.
     Broken,
 }
 
-/// Where a request's body comes from: the connection, or the router.
+/// The source of a request's body: the connection, or axum's router.
 pub(crate) type Source = Either<Incoming, Body>;
 
 impl RequestBody {
     pub(crate) fn new(body: Source, limits: BodyLimits) -> Self {
-        Self { body, limits, state: State::Open, waits: Waits::No, held: None }
+        Self { body, limits, state: State::Open, waits: WaitsFor::Nothing, held: None }
     }
 
-    /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message for
-    /// anything else; no body at all is refused, since a client that lost its body must not get
-    /// a data key without context.
+    /// Reads the body as JSON: an object, or `null` for an empty one. `invalid` is the message of the error for
+    /// anything else. A missing body is refused: a client that lost its body must not receive a data key
+    /// without context.
     pub(crate) async fn json<T: DeserializeOwned + Default>(
         &mut self,
         invalid: &'static str,
     ) -> Result<T, ApiError> {
-        self.waits = Waits::Body;
+        self.waits = WaitsFor::Body;
         let body = self.read().await?;
-        self.waits = Waits::No;
+        self.waits = WaitsFor::Nothing;
         let bytes = body.trim_ascii();
         match bytes.first() {
             None if body.is_empty() => Err(ApiError::bad_request(message::BODY_EMPTY)),
@@ -106,21 +106,21 @@ impl RequestBody {
         }
     }
 
-    /// What the request is waiting for.
-    pub(crate) fn waits(&self) -> Waits {
+    /// Returns the resource that the request waits for.
+    pub(crate) fn waits(&self) -> WaitsFor {
         self.waits
     }
 
-    /// Holds memory for an answer of up to `bytes`.
+    /// Waits for memory for a response of up to `bytes`.
     pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let before = std::mem::replace(&mut self.waits, Waits::Turn);
+        let before = std::mem::replace(&mut self.waits, WaitsFor::Memory);
         let BodyLimits { peer, client, .. } = &self.limits;
         self.held = Some(Box::new(peer.budget.hold(client, bytes).await?));
         self.waits = before;
         Ok(())
     }
 
-    /// What is held, for an answer of `bytes`; none for a small one.
+    /// Returns the held memory for a response of `bytes`; `None` for a small one.
     pub(crate) fn take_held(&mut self, bytes: usize) -> Option<Box<Held>> {
         let mut held = self.held.take()?;
         if bytes <= SMALL_LEN {
@@ -150,14 +150,14 @@ impl RequestBody {
             }
             if len > SMALL_LEN && self.held.is_none() {
                 let waiting = Instant::now();
-                // The answer may be as long as the body.
+                // The response may be as long as the body.
                 self.reserve(2 * expected.unwrap_or(self.limits.bytes_max)).await?;
                 begun = begun.map(|begun| begun + waiting.elapsed());
             }
             if so_far == 0 {
                 first = data;
             } else {
-                // The first frame is let go of: it may pin a whole read buffer.
+                // The first frame is copied and dropped, because it may keep a whole read buffer in memory.
                 let first = std::mem::take(&mut first);
                 joined.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
             }
@@ -165,13 +165,13 @@ impl RequestBody {
         Ok(joined.map_or(first, BytesMut::freeze))
     }
 
-    /// How long it may take until more than `bytes` have come.
+    /// Returns how long it may take until more than `bytes` are received.
     fn time_for(&self, bytes: usize) -> Duration {
         let rate = self.limits.rate.max(1) as u64;
         GRACE + Duration::from_millis((bytes as u64).saturating_mul(1000) / rate)
     }
 
-    /// Whether all of it has come, as far as its length is known.
+    /// Returns whether the whole body was received, as far as its length is known.
     fn is_ended(&mut self) -> bool {
         if self.body.is_end_stream() {
             self.state = State::Ended;
@@ -179,7 +179,8 @@ impl RequestBody {
         self.state == State::Ended
     }
 
-    /// More of the body, if it comes in time. `begun` is when it was first waited for.
+    /// Reads the next bytes of the body within the time limit. `begun` is the time at which waiting for the
+    /// body began; it is set when needed.
     async fn data_in_time(
         &mut self,
         begun: &mut Option<Instant>,
@@ -189,9 +190,8 @@ impl RequestBody {
         {
             let mut data = pin!(self.next_data());
             let mut deadline = None;
-            // Most bodies come with their head and cost no timer. HTTP/1.1 hands them on after this was
-            // polled for the first time; who waits without being woken is polled again by
-            // `limit::within`.
+            // Most bodies are received with their head and need no timer. On HTTP/1.1 they are passed on
+            // after the first poll here. A future that is not woken is polled again by `limit::within`.
             let soon = poll_fn(|cx| match (data.as_mut().poll(cx), deadline) {
                 (Poll::Ready(data), _) => Poll::Ready(Ok(data)),
                 (Poll::Pending, None) => {
@@ -235,23 +235,23 @@ impl RequestBody {
         }
     }
 
-    /// Reads and drops what is left, within bounds; beyond them the connection is not used again.
+    /// Discards the unread bytes, within limits; if they are exceeded, hyper closes an HTTP/1.1 connection.
     pub(crate) async fn discard(&mut self) {
         if self.state == State::Broken || self.is_ended() {
             return;
         }
         let is_oversize = self.state == State::Oversize;
         let mut left = if is_oversize { OVERSIZE_DISCARDED_MAX } else { DISCARDED_MAX };
-        let rest = async {
+        let discarding = async {
             while let Ok(Some(data)) = self.next_data().await {
                 match left.checked_sub(data.len()) {
-                    Some(rest) => left = rest,
+                    Some(further) => left = further,
                     None => break,
                 }
             }
         };
-        // Too slow or too long: the answer leaves, and hyper closes the connection behind it.
-        let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
+        // If the body is too slow or too long, the response is sent and hyper closes the connection.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, discarding).await;
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_body_waits_for_its_turn_and_a_small_one_never_does() {
+    async fn a_large_body_waits_for_memory_and_a_small_one_does_not() {
         let limits = limits(MIB, 200 << 10);
         let (mut first, mut second) = (body(large(), &limits), body(large(), &limits));
         first.json::<EncryptRequest>(message::BODY_INVALID).await.unwrap();
@@ -300,8 +300,8 @@ mod tests {
             assert_eq!(small.context.0, b"a");
             assert!(poll!(&mut reading).is_pending());
         }
-        assert_eq!(second.waits(), Waits::Turn);
-        // For the answer: as long as that is.
+        assert_eq!(second.waits(), WaitsFor::Memory);
+        // The memory of the response has its length.
         let held = first.take_held(64 << 10).unwrap();
         assert_eq!(held.bytes(), 64 << 10);
         drop(held);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_comes_too_slowly_is_the_clients_fault() {
+    async fn a_body_below_the_least_rate_is_a_request_timeout() {
         let limits = limits(MIB, 64 * MIB);
         let stalled = stream::pending::<Result<Bytes, Infallible>>();
         let trickle = stream::unfold((), |()| async {
@@ -326,7 +326,7 @@ mod tests {
             assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
             assert!(begun.elapsed() <= GRACE + Duration::from_secs(1));
         }
-        // Slow, and fast enough.
+        // This one is slow, but above the least rate.
         let pieces = stream::unfold(0, |n| async move {
             tokio::time::sleep(Duration::from_secs(3)).await;
             (n < 8).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b' '; 64 << 10])), n + 1))
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_an_object_or_null_and_never_nothing() {
+    async fn a_body_is_an_object_or_null_and_not_empty() {
         let limits = limits(64, 64 * MIB);
         let read = async |text: &'static str| {
             let result = body(text, &limits).json::<GenerateRequest>(message::BODY_INVALID).await;

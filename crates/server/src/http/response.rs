@@ -147,7 +147,7 @@ impl SentBody {
         let is_large = bytes.len() > SMALL_LEN;
         let activity = is_large.then(|| Arc::clone(in_flight.activity()));
         ticket.in_flight =
-            Some(in_flight.into_answer(is_large, given.unwrap_or_else(Instant::now)));
+            Some(in_flight.into_sending(is_large, given.unwrap_or_else(Instant::now)));
         let bytes = Bytes::from_owner(Sending { bytes, _ticket: ticket });
         match activity {
             None => Self::Small(Some(bytes)),

@@ -1,7 +1,7 @@
-//! The table of routes: the path, method, limits and access of each.
+//! Defines the table of routes: the path, method, limits and access of each.
 //!
-//! [`crate::http::dispatch`] calls their handlers; the configuration in force has their settings
-//! ([`crate::state::snapshot::Snapshot`]).
+//! [`crate::http::dispatch`] calls their handlers; [`crate::state::snapshot::Snapshot`] has their settings from
+//! the configuration.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ const SHORT: Option<Duration> = Some(Duration::from_secs(10));
 const NORMAL: Option<Duration> = Some(Duration::from_secs(15));
 
 const READ: &str = StoreOperation::Read.failed();
-const NO_ANSWER: &str = "request timed out";
+const TIMED_OUT: &str = "request timed out";
 
 impl Route {
     const fn get(id: RouteId, path: &'static str) -> Self {
@@ -130,7 +130,7 @@ impl Route {
             response_max: 0,
             timeout: NORMAL,
             access: Access::Policy,
-            failed: NO_ANSWER,
+            failed: TIMED_OUT,
             is_measured: false,
             is_change: false,
             is_hot: false,

@@ -58,12 +58,12 @@ impl AuditLog {
     }
 
     /// Waits for capacity while the writer is behind, within bounds.
-    pub(crate) async fn room(&self) {
-        if self.output.has_room() {
+    pub(crate) async fn writable(&self) {
+        if self.output.is_writable() {
             return;
         }
         // Without it the line is given up.
-        let _ = tokio::time::timeout(WRITE_TIMEOUT, self.output.room()).await;
+        let _ = tokio::time::timeout(WRITE_TIMEOUT, self.output.writable()).await;
     }
 
     /// Hands a line to the writer if there is capacity; if not, a later line has the number of lost lines.
@@ -151,6 +151,6 @@ mod tests {
         assert!(log.output.push(b"b\n", |_| Vec::new()));
         log.written.cancelled().await;
         assert!(!log.output.push(b"a\n", |_| Vec::new()));
-        log.room().await;
+        log.writable().await;
     }
 }

@@ -76,16 +76,16 @@ impl LineBuffer {
     }
 
     /// Whether no more than half of the capacity is used, or the buffer is closed.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         let state = self.lock();
         state.is_closed || state.lines.len() <= self.len_max / 2
     }
 
-    /// Waits until [`Self::has_room`].
-    pub(crate) async fn room(&self) {
+    /// Waits until [`Self::is_writable`].
+    pub(crate) async fn writable(&self) {
         loop {
             let writable = self.writable.notified();
-            if self.has_room() {
+            if self.is_writable() {
                 return;
             }
             writable.await;
@@ -219,7 +219,7 @@ mod tests {
     async fn a_closed_backlog_is_read_to_its_end_and_room_comes_with_reading() {
         let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
         line(&buffer, "abc");
-        let mut room = Box::pin(buffer.room());
+        let mut room = Box::pin(buffer.writable());
         assert!(poll!(&mut room).is_pending());
         assert_eq!(rest.next_batch(&buffer).await, Some(batch("abc")));
         tokio::time::timeout(REST, room).await.unwrap();

@@ -97,7 +97,7 @@ impl Metrics {
     }
 
     /// Counts a request whose caller hung up before its answer.
-    pub(crate) fn count_hung_up(&self) {
+    pub(crate) fn count_disconnected(&self) {
         self.error.with_label_values(&["499"]).inc();
     }
 

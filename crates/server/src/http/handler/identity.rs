@@ -1,4 +1,4 @@
-//! Handlers of identities, which are read only: they come from the configuration.
+//! Handles the routes of identities, which are read from the configuration.
 
 use kes_policy::Subject;
 use kes_types::wire::{IdentityInfo, IdentityPage, RuleSet, SelfInfo, message};
@@ -18,7 +18,7 @@ pub(crate) fn describe(request: &RequestContext) -> ApiResult {
 /// `GET /v1/identity/self/describe`.
 pub(crate) fn own(request: &RequestContext) -> ApiResult {
     let subject =
-        request.caller.subject.as_ref().map_err(|unidentified| unidentified.answer.clone())?;
+        request.caller.subject.as_ref().map_err(|unidentified| unidentified.response.clone())?;
     let info = info(request, subject).ok_or_else(unknown)?;
     let (allow, deny) = match subject {
         Subject::Assigned(_, policy) => (rules(policy.allow()), rules(policy.deny())),
@@ -32,11 +32,11 @@ pub(crate) fn list(request: &RequestContext) -> ApiResult {
     let pattern = request.pattern()?;
     let identities = request.snapshot.policies.identities().into_iter();
     let identities = identities.filter(|identity| pattern.matches(&identity.to_string()));
-    // All of them: a configuration of 1 MiB names fewer than an answer holds.
+    // The listing needs no limit: a configuration of 1 MiB has fewer identities than fit in a response.
     response::json(&IdentityPage { identities: identities.collect(), continue_at: String::new() })
 }
 
-/// What is known of an identity; nothing of one without a policy.
+/// Describes an identity; returns `None` for one without a policy.
 fn info(request: &RequestContext, subject: &Subject) -> Option<IdentityInfo> {
     let admin = IdentityInfo {
         admin: true,

@@ -1,4 +1,4 @@
-//! Handlers of keys: create, import, describe, list, delete, generate, encrypt, decrypt, HMAC.
+//! Handles the routes that manage and use keys.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -68,8 +68,8 @@ pub(crate) async fn list(request: &RequestContext, permit: &Permit) -> ApiResult
     };
     let found = request.keyring().list(permit, &query).await;
     let found = found.map_err(|error| ApiError::call(StoreOperation::List, error))?;
-    let (names, rest) = page::cut(found.names, KeyName::as_str);
-    let continue_at = rest.or(found.next).map(|name| name.to_string()).unwrap_or_default();
+    let (names, next) = page::cut(found.names, KeyName::as_str);
+    let continue_at = next.or(found.next).map(|name| name.to_string()).unwrap_or_default();
     response::json(&KeyPage { names, continue_at })
 }
 
@@ -141,8 +141,8 @@ pub(crate) async fn hmac(
     response::json(&HmacResponse { hmac })
 }
 
-/// The response has no more than that; the log has the key and what the ciphertext
-/// looks like, and no guess.
+/// Returns the error of a ciphertext that is not authentic. Only the log has the key and the format of the
+/// ciphertext.
 fn not_authentic(request: &RequestContext, name: &KeyName, ciphertext: &[u8]) -> ApiError {
     let refusal = Refusal::new(
         "decryption failed",
@@ -152,7 +152,7 @@ fn not_authentic(request: &RequestContext, name: &KeyName, ciphertext: &[u8]) ->
     let (form, len) = (kes_crypto::ciphertext_form(ciphertext), ciphertext.len());
     let identity = request.identity().map(|it| it.to_string()).unwrap_or_default();
     let detail = format!("request {}, {form:?}, {len} bytes, identity {identity}", request.id);
-    // An address that was written by us.
+    // The server itself has formatted the address, so it can be parsed.
     let ip = request.caller.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     request.app.refusals.note_of(ip, &refusal, Some(&detail));
     ApiError::bad_request(message::NOT_AUTHENTIC)

@@ -1,4 +1,4 @@
-//! Handlers of the log streams.
+//! Handles the routes of the log streams.
 
 use crate::http::request::RequestContext;
 use crate::http::response::ApiResult;

@@ -1,7 +1,7 @@
-//! The handlers of the routes, one file for each group of routes.
+//! Contains the handlers of the routes, one file for each group of routes.
 //!
-//! A handler is given the request, the proof that it is allowed, and, where the route has one, the body. It parses
-//! the name first, then the body, then acts: that is the order in which clients see errors.
+//! The arguments of a handler are the request, the proof that it is allowed, and the body if the route has one.
+//! A handler parses the name first, then the body; this order determines which error a client receives.
 
 pub(crate) mod identity;
 pub(crate) mod key;

@@ -1,4 +1,4 @@
-//! Handlers of policies, which are read only: they come from the configuration.
+//! Handles the routes of policies, which are read from the configuration.
 
 use kes_policy::{Pattern, Policy};
 use kes_types::PolicyName;
@@ -36,12 +36,12 @@ pub(crate) fn list(request: &RequestContext) -> ApiResult {
     let pattern = request.pattern()?;
     let names = request.snapshot.policies.policies().map(|policy| policy.name().clone());
     let names = names.filter(|name| pattern.matches(name.as_str())).collect();
-    let (names, rest) = page::cut(names, PolicyName::as_str);
-    let continue_at = rest.map(|name| name.to_string()).unwrap_or_default();
+    let (names, next) = page::cut(names, PolicyName::as_str);
+    let continue_at = next.map(|name| name.to_string()).unwrap_or_default();
     response::json(&PolicyPage { names, continue_at })
 }
 
-/// Patterns as the wire writes them.
+/// Converts patterns to their JSON form.
 pub(crate) fn rules(patterns: &[Pattern]) -> RuleSet {
     patterns.iter().map(|pattern| (pattern.as_str().to_owned(), Rule {})).collect()
 }

@@ -1,4 +1,4 @@
-//! Handlers of version, readiness, status, metrics and the list of routes.
+//! Handles the routes about the server itself: version, readiness, status, metrics, API.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) fn metrics(request: &RequestContext) -> ApiResult {
     Ok(response)
 }
 
-/// Whole seconds, rounded up: 0 means no limit.
+/// Converts a time to whole seconds, rounded up: 0 means no limit.
 fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

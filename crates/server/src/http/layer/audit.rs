@@ -1,5 +1,6 @@
-//! Writes an audit record for each request to an authenticated route, refusals included, before its response is
-//! sent.
+//! Writes an audit event for each request to an authenticated route, before the response is sent.
+//!
+//! Refused requests are included.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::http::request::RequestContext;
 use crate::http::route::Access;
 use crate::log::audit::AuditLog;
 
-/// The status recorded where the caller hung up and nothing is known of an outcome.
-const HUNG_UP: u16 = 499;
+/// The status that is recorded if the client has disconnected and the outcome is unknown.
+const CLIENT_DISCONNECTED: u16 = 499;
 
-/// A request on its way into the audit log.
+/// Writes the audit event of a request when it has finished, or when it is dropped.
 #[derive(Debug)]
 pub(super) struct Audited<'a>(Option<Pending<'a>>);
 
@@ -27,7 +28,7 @@ struct Pending<'a> {
     time: Timestamp,
 }
 
-/// Begins the record of a request. Nothing is built for events that have no reader.
+/// Begins the audit event of a request. An event without a subscriber or output is not created.
 pub(super) fn begin(request: &RequestContext) -> Audited<'_> {
     if request.route.route.access == Access::Open {
         return Audited(None);
@@ -44,14 +45,13 @@ pub(super) fn begin(request: &RequestContext) -> Audited<'_> {
 }
 
 impl Audited<'_> {
-    /// Writes the record. Waits for capacity where standard output is slow, within bounds.
+    /// Writes the event. If standard output is slow, waits for space in the line buffer, for a limited time.
     pub(super) async fn finish(mut self, status: StatusCode, taken: Duration) {
-        // Until there is capacity the record stays pending: if the caller disconnects meanwhile, it is written as
-        // such.
+        // While it waits the event stays pending: if the client disconnects, `drop` writes it.
         if let Some(pending) = &self.0
             && pending.to_stdout
         {
-            pending.log.room().await;
+            pending.log.writable().await;
         }
         if let Some(pending) = self.0.take() {
             pending.write(status.as_u16(), taken);
@@ -85,9 +85,9 @@ impl Pending<'_> {
 
 impl Drop for Audited<'_> {
     fn drop(&mut self) {
-        // The caller hung up, or a change was cut off by the end of the server.
+        // The client has disconnected, or a change was aborted by the end of the server.
         if let Some(pending) = self.0.take() {
-            pending.write(HUNG_UP, Duration::ZERO);
+            pending.write(CLIENT_DISCONNECTED, Duration::ZERO);
         }
     }
 }

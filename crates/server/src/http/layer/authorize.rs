@@ -1,4 +1,4 @@
-//! Decides whether a request is allowed.
+//! Decides whether a request is allowed by the policies.
 
 use kes_policy::{Permit, RequestPath};
 
@@ -7,7 +7,8 @@ use crate::http::error::ApiError;
 use crate::http::request::RequestContext;
 use crate::http::route::Access;
 
-/// The proof that a request is allowed. Deny patterns of list routes see every path that lists the same names.
+/// Returns the proof that a request is allowed. Deny patterns of list routes are compared with every path that
+/// lists the same names.
 pub(super) fn permit(request: &RequestContext) -> Result<Permit, ApiError> {
     let (subject, route) = (&request.caller.subject, request.route.route);
     let access = request.route.access;
@@ -15,9 +16,9 @@ pub(super) fn permit(request: &RequestContext) -> Result<Permit, ApiError> {
         return Ok(request.snapshot.policies.open(request.identity()));
     }
     let subject = subject.as_ref().map_err(|unidentified| {
-        let Unidentified { answer, refusal, peer, detail } = &**unidentified;
+        let Unidentified { response, refusal, peer, detail } = &**unidentified;
         request.app.refusals.note(*peer, refusal, detail.as_deref());
-        answer.clone()
+        response.clone()
     })?;
     if access == Access::Certificate {
         return Ok(subject.introduce());

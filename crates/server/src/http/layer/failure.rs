@@ -1,4 +1,4 @@
-//! Logs a failed request and makes its response.
+//! Logs a failed request and creates its response.
 
 use axum::http::StatusCode;
 
@@ -6,8 +6,8 @@ use crate::http::error::ApiError;
 use crate::http::request::RequestContext;
 use crate::http::response::{self, ApiResponse};
 
-/// The response to a failed request. The failure is logged here and nowhere below: one line, with its
-/// whole chain of causes, or a count of many alike.
+/// Returns the response to a failed request. The failure is logged only here: as one line with its whole chain
+/// of causes, or in a count of equal failures.
 pub(crate) fn respond(request: &RequestContext, error: &ApiError) -> ApiResponse {
     log(request, error);
     response::of_error(error)

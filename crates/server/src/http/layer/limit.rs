@@ -1,4 +1,6 @@
-//! Limits the time of a request. The length of a body is limited where the body is read, after the policy.
+//! Limits the time of a request.
+//!
+//! The length of its body is limited by [`crate::http::request_body`], after authorization.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::http::error::ApiError;
 use crate::http::request_body::GRACE;
 
-/// Runs `work` until `timeout` after the request has `begun`; `failed` is the message of the 504.
+/// Runs `work` until `timeout` after `begun`; `failed` is the message of the 504.
 pub(crate) async fn within<T>(
     begun: Instant,
     timeout: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Counts requests in flight, response times and statuses.
+//! Measures requests: those in flight, their latency and their status.
 
 use std::time::Duration;
 
@@ -6,31 +6,31 @@ use axum::http::StatusCode;
 
 use crate::state::metrics::Metrics;
 
-/// A measured request; one that is dropped without an answer counts as hung up.
+/// Measures a request. If it is dropped without a response, its client counts as disconnected.
 #[derive(Debug)]
 pub(super) struct Measured<'a>(Option<Running<'a>>);
 
 #[derive(Debug)]
 struct Running<'a> {
     metrics: &'a Metrics,
-    is_answered: bool,
+    has_response: bool,
 }
 
 impl Metrics {
-    /// Begins to measure a request, if it is to be measured.
+    /// Begins to measure a request, if `is_measured`.
     pub(super) fn begin(&self, is_measured: bool) -> Measured<'_> {
         Measured(is_measured.then(|| {
             self.active.inc();
-            Running { metrics: self, is_answered: false }
+            Running { metrics: self, has_response: false }
         }))
     }
 }
 
 impl Measured<'_> {
-    /// Counts the answer.
+    /// Counts the response.
     pub(super) fn finish(mut self, status: StatusCode, taken: Duration) {
         if let Some(running) = &mut self.0 {
-            running.is_answered = true;
+            running.has_response = true;
             running.metrics.response_time.observe(taken.as_secs_f64());
             running.metrics.count(status);
         }
@@ -40,8 +40,8 @@ impl Measured<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.metrics.active.dec();
-        if !self.is_answered {
-            self.metrics.count_hung_up();
+        if !self.has_response {
+            self.metrics.count_disconnected();
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The layers around every handler, one file each, in the order of [`respond`]: metrics, audit, limit, authorize,
-//! panic guard; failures are logged on the way back.
+//! Runs the layers around every handler: metrics, audit, limit, authorize, panic guard, failure.
 //!
-//! The layers are functions and guards, not tower layers: their order stands in one function, and a request costs
-//! no boxed future for each of them.
+//! The layers are functions and guards, not tower services. Their order is defined in one function,
+//! [`respond`]; they need no boxed future each; and the route, the caller and the path are arguments instead
+//! of request extensions.
 
 mod audit;
 mod authorize;
@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use crate::http::dispatch::dispatch;
 use crate::http::error::ApiError;
 use crate::http::request::RequestContext;
-use crate::http::request_body::{BodyLimits, RequestBody, Source, Waits};
+use crate::http::request_body::{BodyLimits, RequestBody, Source, WaitsFor};
 use crate::http::response::{ApiResponse, ResponseBody};
 use crate::limit::budget::SMALL_LEN;
 
-/// Answers a request: through the layers to its handler and back.
+/// Processes a request: runs its handler within the layers, and returns the response.
 ///
-/// A function that returns a future, because an `async fn` would keep its arguments twice.
+/// It is not an `async fn`, because the future of one would store the arguments twice.
 pub(crate) fn respond(
     mut request: RequestContext,
     body: Source,
@@ -60,11 +60,11 @@ pub(crate) fn respond(
         };
         let result = result.map_err(|error| match body.waits() {
             _ if !error.is_timeout() => error,
-            // The request has waited for its body, or for memory, and not for its handler.
-            Waits::Body => ApiError::body_too_slow(),
-            Waits::Turn => ApiError::too_many_requests(),
-            Waits::No if is_queued(&request) => ApiError::too_many_requests(),
-            Waits::No => error,
+            // The request timed out while it waited for its body or for memory.
+            WaitsFor::Body => ApiError::body_too_slow(),
+            WaitsFor::Memory => ApiError::too_many_requests(),
+            WaitsFor::Nothing if is_queued(&request) => ApiError::too_many_requests(),
+            WaitsFor::Nothing => error,
         });
         if !matches!(&result, Err(error) if error.is_timeout()) {
             body.discard().await;
@@ -84,8 +84,8 @@ pub(crate) fn respond(
     }
 }
 
-/// Whether a request that reached its timeout is one of several of its client that wait for a slot among the store
-/// calls. Of a change the outcome is not known by then.
+/// Returns whether requests of the identity wait for a slot to call the key store: then a timeout means that
+/// the client sends too many requests. Changes are excluded, because their outcome is unknown.
 fn is_queued(request: &RequestContext) -> bool {
     let has_waiting = |identity| request.keyring().has_waiting(identity);
     !request.route.route.is_change && request.identity().is_some_and(has_waiting)

@@ -1,4 +1,4 @@
-//! Turns a panic in a handler into a 500.
+//! Converts a panic in a handler into a 500, so that the server continues.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -8,9 +8,9 @@ use futures_util::FutureExt as _;
 use crate::http::error::ApiError;
 use crate::http::response::ApiResult;
 
-/// Runs `work` and turns a panic into an error for the outer layers.
+/// Runs `work` and returns a panic as an error to the outer layers.
 pub(super) async fn guard(work: impl Future<Output = ApiResult>) -> ApiResult {
-    // What the handler shared with others is behind locks that are left whole, or immutable.
+    // Unwind safety: shared values are immutable, or consistent whenever their lock is released.
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(payload) => Err(ApiError::internal(Panicked(describe(&*payload)))),
