@@ -1,7 +1,7 @@
 //! Implements the HTTP server: sockets, TLS, routes, authorization, handlers, logs, metrics and shutdown.
 //!
 //! A request passes [`connection::listener`], [`connection::serve`], [`http::service`] and
-//! [`http::handler`], which calls the keyring and the key store. The folders:
+//! `http::handler`, which calls the keyring and the key store. The folders:
 //!
 //! - `connection/`: from an accepted socket to requests: TLS, the caller's identity, HTTP/1.1 and h2, timeouts;
 //! - `http/`: from a request to its response: path, routes, layers, bodies, handlers, errors;

@@ -54,7 +54,7 @@ pub(crate) trait Kind: Clone + Debug + Eq + Hash {
 #[derive(Debug)]
 pub(crate) struct Fold<K: Kind> {
     entries: HashMap<Key<K>, Entry<K>>,
-    /// Number of entries for sources without an own entry.
+    /// Number of entries for sources without an entry of their own.
     others: usize,
     tokens: u64,
     refilled: Instant,
@@ -62,7 +62,7 @@ pub(crate) struct Fold<K: Kind> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key<K: Kind> {
-    /// `None` for all sources without an own entry.
+    /// `None` for all sources without an entry of their own.
     source: Option<K::Source>,
     kind: K,
 }
@@ -161,7 +161,7 @@ impl<K: Kind> Fold<K> {
         self.entries.is_empty()
     }
 
-    /// Counts events of a source without an own entry.
+    /// Counts events of a source without an entry of its own.
     fn count_with_others(&mut self, now: Instant, source: &K::Source, kind: &K, times: u64) {
         let mut key = Key { source: None, kind: kind.clone() };
         if self.others >= OTHERS_MAX && !self.entries.contains_key(&key) {

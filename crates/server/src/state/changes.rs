@@ -17,7 +17,7 @@ pub(crate) struct Changes {
     aborted: CancellationToken,
 }
 
-/// Tells whether the caller of a request still waits for its response.
+/// Records whether the caller of a request still waits for its response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting(Option<Weak<()>>);
 
