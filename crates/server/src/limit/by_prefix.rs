@@ -14,7 +14,7 @@ use crate::limit::prefix::Prefix;
 /// How long the client of a handshake that has begun may take before its slot is given to another one.
 pub(crate) const SLOT_USED_WAIT: Duration = Duration::from_millis(20);
 
-/// Numbers connections in the order of their arrival.
+/// Numbers connections in the order in which they were accepted.
 pub(crate) type ConnectionId = u64;
 
 /// How many prefixes are searched for a connection to close, the largest first.
