@@ -7,7 +7,7 @@
 //! - `http/`: from a request to its response: path, routes, layers, bodies, handlers, errors;
 //! - `limit/`: limits of what clients use at once: connections, handshakes, requests, memory;
 //! - `log/`: the audit log, the error log, and the folding of repeated lines;
-//! - `state/`: the state that requests share: the current configuration, metrics, changes in progress, shutdown.
+//! - `state/`: what requests share: the current configuration, metrics, changes in progress, shutdown.
 
 mod connection;
 mod http;

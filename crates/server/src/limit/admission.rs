@@ -19,8 +19,8 @@ use crate::limit::by_prefix::ConnectionId;
 use crate::limit::connections::{Connections, Known};
 use crate::limit::prefix::Prefix;
 
-/// How many closed connections may still run before the server stops accepting: they hold file descriptors until
-/// they end.
+/// How many closed connections may still run before the server stops accepting: they hold file descriptors
+/// until they end.
 const CLOSING_MAX: usize = 64;
 
 /// Limits the number of connections.

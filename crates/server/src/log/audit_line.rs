@@ -49,8 +49,8 @@ const JSON_LEN: usize = 512;
 
 /// Encodes an event as JSON. On standard output it begins with a message and the method.
 ///
-/// The encoder is written by hand because it runs for every request: it takes 84 ns, and 257 ns as derived by serde
-/// (docs/performance.md).
+/// The encoder is written by hand because it runs for every request: it takes 84 ns, and 257 ns as derived
+/// by serde (docs/performance.md).
 fn json(method: Option<&str>, event: &AuditEvent<'_>, lost: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(JSON_LEN);
     let AuditRequest { ip, path, identity, policy, proxy_ip } = &event.request;

@@ -14,8 +14,8 @@ const CAUSE_LEN_MAX: usize = 256;
 /// Logs failed requests and lost audit events.
 pub(crate) type Failures = FoldedLog<Failure>;
 
-/// A kind of failure. Failures of a kind whose chains of causes differ, for example by the key name, are sources
-/// of their own, up to [`Kind::SOURCES_PER_KIND`].
+/// A kind of failure. Failures of one kind whose chains of causes differ, for example by the key name, count
+/// as different sources, up to [`Kind::SOURCES_PER_KIND`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Failure {
     /// A request that failed because of the server or the key store.

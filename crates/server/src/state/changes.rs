@@ -1,7 +1,7 @@
 //! Runs each request that creates or deletes a key in a task of its own, to its end.
 //!
-//! A caller that disconnects cannot interrupt a change halfway. The request passes all layers in its task, so its
-//! outcome is logged, audited and counted even if its caller has disconnected.
+//! A caller that disconnects cannot interrupt a change halfway. The request passes all layers in its task,
+//! so its outcome is logged, audited and counted even if its caller has disconnected.
 
 use std::sync::{Arc, Weak};
 
