@@ -1,13 +1,13 @@
-//! The HTTP server: sockets, TLS, routes, authorization, handlers, logs, metrics and shutdown.
+//! Implements the HTTP server: sockets, TLS, routes, authorization, handlers, logs, metrics and shutdown.
 //!
-//! The way of a request: [`connection::listener`] → [`connection::serve`] → [`http::service`] →
-//! [`http::handler`] → keyring → key store. The folders:
+//! A request passes [`connection::listener`], [`connection::serve`], [`http::service`] and
+//! `http::handler`, which calls the keyring and the key store. The folders:
 //!
 //! - `connection/`: from an accepted socket to requests: TLS, the caller's identity, HTTP/1.1 and h2, timeouts;
 //! - `http/`: from a request to its response: path, routes, layers, bodies, handlers, errors;
-//! - `limit/`: what clients may hold at once: connections, handshakes, requests, memory;
+//! - `limit/`: limits of what clients use at once: connections, handshakes, requests, memory;
 //! - `log/`: the audit log, the error log, and the folding of repeated lines;
-//! - `state/`: what requests share: the configuration in force, metrics, changes in progress, shutdown.
+//! - `state/`: what requests share: the current configuration, metrics, changes in progress, shutdown.
 
 mod connection;
 mod http;

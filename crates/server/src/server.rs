@@ -1,4 +1,4 @@
-//! Builds a server from a configuration, and runs it until it is stopped.
+//! Builds the server from a configuration, binds its listener and runs it until shutdown.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -32,49 +32,49 @@ use crate::state::shutdown::Stop;
 use crate::state::snapshot::{Live, Snapshot, SnapshotError};
 use crate::state::system::System;
 
-/// How long a shutdown waits for remaining tasks when all connections have ended.
+/// How long shutdown waits for changes, and then for tasks, after the drain.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// The dependencies and limits of a [`Server`].
+/// The dependencies of a server.
 pub struct ServerDeps {
-    /// What a reload may replace: policies, TLS, API settings, log levels.
+    /// The configuration that a reload may replace: policies, TLS, API settings, log levels.
     pub live: kes_config::Live,
-    /// Where keys come from.
+    /// The source of keys.
     pub keyring: Arc<Keyring>,
-    /// Time.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where audit events are written when the configuration says so.
+    /// The output of audit events, if the configuration enables it.
     pub audit_output: Box<dyn Write + Send>,
-    /// What `/v1/log/error` follows.
+    /// The log that `/v1/log/error` streams.
     pub errors: ErrorLog,
-    /// How the server is ended.
+    /// The signal that stops the server.
     pub stop: Stop,
-    /// Owner of every task; shared with the keyring, whose writes outlive their callers.
+    /// The tracker of all tasks; shared with the keyring, whose writes continue when their callers disconnect.
     pub tasks: TaskTracker,
     /// The build that `/version` reports.
     pub build: BuildInfo,
-    /// What clients may hold, and the time that they may take.
+    /// The limits of what clients use, and of the time that they take.
     pub limits: Limits,
 }
 
-/// The key server.
+/// The key server before it listens.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
     tasks: TaskTracker,
 }
 
-/// A server that has its socket: clients may connect, and are served once it runs.
+/// A server that listens: clients may connect, and are served once [`Bound::run`] is called.
 #[derive(Debug)]
 pub struct Bound {
     server: Server,
     listener: TcpListener,
 }
 
-/// Why a server cannot start.
+/// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The configuration cannot be put in force.
+    /// The configuration cannot be applied.
     #[error("the configuration cannot be used")]
     Configuration(#[from] SnapshotError),
     /// The address cannot be listened on.
@@ -92,7 +92,7 @@ pub enum BindError {
 }
 
 impl Server {
-    /// Puts a server together; nothing is listened on yet.
+    /// Creates a server that does not listen yet.
     pub fn new(deps: ServerDeps) -> Result<Self, BindError> {
         let since = Timestamp::from(deps.clock.now());
         let snapshot = Snapshot::new(1, since, deps.live, deps.keyring)?;
@@ -137,7 +137,7 @@ impl Server {
 }
 
 impl Bound {
-    /// The address that is listened on, with its real port.
+    /// Returns the address of the listener, with its actual port.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -166,35 +166,35 @@ impl Bound {
         tasks.spawn(reporting);
         let warning = Arc::clone(&app);
         tasks.spawn(async move {
-            let in_force = || warning.live.load().certificates.clone();
-            expiry::warn_daily(&*warning.clock, warning.stop.soft(), in_force).await;
+            let current = || warning.live.load().certificates.clone();
+            expiry::warn_daily(&*warning.clock, warning.stop.soft(), current).await;
         });
 
         let router = service::router();
         listener::accept(Arc::clone(&app), router, self.listener, connections.clone()).await;
 
         connections.close();
-        // Changes go on when their callers have hung up, and are in the audit log.
-        let answered = || async {
+        // Changes continue after their callers have disconnected, and write audit events.
+        let ended = || async {
             connections.wait().await;
             app.changes.ended().await;
         };
-        let drained = tokio::time::timeout(app.limits.drain_timeout, answered());
+        let drained = tokio::time::timeout(app.limits.drain_timeout, ended());
         let drained = app.stop.hard().run_until_cancelled(drained).await;
         let is_clean = matches!(drained, Some(Ok(())));
         if !is_clean {
             tracing::error!("requests were cut off: they did not end in time");
             app.stop.abort();
-            // Their records are part of the audit log.
-            let _ = tokio::time::timeout(LAST_WAIT, answered()).await;
-            app.changes.cut_off().await;
+            // Their audit events are written before the log is flushed.
+            let _ = tokio::time::timeout(LAST_WAIT, ended()).await;
+            app.changes.abort().await;
         }
         app.refusals.finish();
         app.audit.flush().await;
         app.failures.finish();
         drop(app);
         tasks.close();
-        // Writes continue when no request waits for them.
+        // Writes to the key store continue after the requests have ended.
         let written = tokio::time::timeout(LAST_WAIT, tasks.wait()).await.is_ok();
         if !written {
             tracing::error!(

@@ -1,5 +1,5 @@
 //! Clients, in a process of their own. They say `warm` when they are ready, wait for a line, and say
-//! `done` when they have done their task.
+//! `done` when they have executed a command.
 
 use std::io;
 

@@ -48,7 +48,7 @@ struct Counts {
     allocations: u64,
 }
 
-/// Clients in a process of their own: they follow commands.
+/// Clients in a process of their own, which execute the commands that they receive.
 struct Clients {
     child: Child,
     input: ChildStdin,

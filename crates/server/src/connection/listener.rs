@@ -22,8 +22,8 @@ use crate::state::app::App;
 /// Length of the kernel's queue of connections that are not accepted yet.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// How long accepting pauses after a resource was exhausted.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The backoff of the accept loop after a resource was exhausted.
+const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accept errors that mean that file descriptors or memory are exhausted.
 const RESOURCE_EXHAUSTED: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
@@ -64,7 +64,7 @@ pub(crate) async fn accept(
 }
 
 /// Handles an accept error. An error of a single connection is only logged. If file descriptors or memory
-/// are exhausted, closes connections without a known identity and pauses.
+/// are exhausted, closes connections without a known identity and waits.
 async fn on_accept_error(error: &io::Error, admission: &Admission) {
     let is_exhausted = error
         .raw_os_error()
@@ -76,7 +76,7 @@ async fn on_accept_error(error: &io::Error, admission: &Admission) {
     }
     tracing::error!(%error, "cannot accept connections; is the limit of open files too low?");
     admission.close_half();
-    tokio::time::sleep(PAUSE).await;
+    tokio::time::sleep(BACKOFF).await;
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -323,10 +323,10 @@ mod tests {
         let (begun, held) = (NewStreams::default(), Arc::new(()));
         let (executor, kept) = (begun.clone(), Arc::clone(&held));
         // As hyper's streams do, this one holds the executor that it was passed to.
-        let own = executor.clone();
+        let held_executor = executor.clone();
         let connection = poll_fn(move |_| {
-            let (own, kept) = (own.clone(), Arc::clone(&kept));
-            executor.execute(async move { drop((own, kept)) });
+            let (held_executor, kept) = (held_executor.clone(), Arc::clone(&kept));
+            executor.execute(async move { drop((held_executor, kept)) });
             Poll::Ready(())
         });
         multiplexed(connection, begun).await;

@@ -176,9 +176,9 @@ impl Peer {
     ) -> Result<Subject, Box<Unidentified>> {
         let certificates = self.forwarded_certificates(&snapshot.proxy.header, headers)?;
         let identity = identity_of(&certificates).map_err(|reason| {
-            let (words, cure) = reason.words();
-            let words = format!("forwarded by a TLS proxy: {words}");
-            self.unidentified(reason.into(), Refusal::of_request(words, cure))
+            let (reason_text, cure) = reason.reason_and_cure();
+            let reason_text = format!("forwarded by a TLS proxy: {reason_text}");
+            self.unidentified(reason.into(), Refusal::of_request(reason_text, cure))
         })?;
         if let Some(chain) = &snapshot.forwarded_chain
             && let Err(error) = chain.check(&certificates)
@@ -257,12 +257,12 @@ impl From<NoIdentity> for ApiError {
 
 impl NoIdentity {
     fn refusal(self) -> Refusal {
-        let (reason, cure) = self.words();
+        let (reason, cure) = self.reason_and_cure();
         Refusal::of_request(reason, cure)
     }
 
     /// Returns what is wrong, and how to correct it.
-    fn words(self) -> (&'static str, &'static str) {
+    fn reason_and_cure(self) -> (&'static str, &'static str) {
         match self {
             Self::Missing => (kes_tls::NO_CERTIFICATE, kes_tls::GIVE_CERTIFICATE),
             Self::Unreadable => (kes_tls::UNREADABLE_CERTIFICATE, "issue a new certificate"),

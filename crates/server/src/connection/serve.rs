@@ -247,7 +247,7 @@ async fn run(
         tracing::debug!(peer = %address, "an idle connection is closed for a new one");
     }
     if activity.is_overdue() {
-        app.refusals.note(address, &Refusal::not_taken(), None);
+        app.refusals.note(address, &Refusal::not_read(), None);
     }
     connection.as_mut().finish();
     // Accepted requests get their responses, within the drain timeout of the server. The connection does

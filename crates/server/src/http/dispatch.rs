@@ -9,8 +9,8 @@ use crate::http::request_body::RequestBody;
 use crate::http::response::ApiResult;
 use crate::http::route::RouteId;
 
-/// Calls the handler of the request's route. The body stays with the caller, which discards what the handler
-/// has not read.
+/// Calls the handler of the request's route. The handler borrows the body, so that the caller can discard the
+/// unread bytes.
 pub(crate) fn dispatch<'a>(
     request: &'a RequestContext,
     permit: &'a Permit,

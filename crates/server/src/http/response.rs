@@ -1,8 +1,8 @@
-//! Responses and their bodies. A body holds its share of the memory budget until it was written to the client.
+//! Defines responses and their bodies, which hold memory and a request slot until they are written.
 //!
-//! The bytes of a response have an owner (`Bytes::from_owner`) that hyper and h2 drop when the bytes are written. The request's
-//! slot, its share of the memory budget and the connection's activity belong to that owner, so that no count relies on a
-//! body being sent because it was handed to hyper.
+//! The bytes of a body have an owner ([`Bytes::from_owner`]) that hyper and h2 drop once the bytes are written.
+//! The slot of the request, its share of the memory budget and its count in the connection's activity
+//! belong to that owner. So a body that was passed to hyper counts until it is written.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,57 +23,57 @@ use crate::http::error::ApiError;
 use crate::limit::accounts::RequestSlot;
 use crate::limit::budget::{Held, SMALL_LEN};
 
-/// A large response is handed to hyper in pieces of this length, each when the last one was written.
+/// Length of the pieces in which a large body is passed to hyper, each after the previous one was written.
 const PIECE_LEN: usize = 16 << 10;
 
-/// A response before it is sent.
+/// A response before it is passed to hyper.
 pub(crate) type ApiResponse = Response<ResponseBody>;
 
-/// What a handler returns.
+/// The result of a handler.
 pub(crate) type ApiResult = Result<ApiResponse, ApiError>;
 
 /// The body of a response: complete, or a stream.
 pub(crate) type ResponseBody = Either<Whole, Body>;
 
-/// A body that is there as a whole.
+/// Holds a complete body.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
     bytes: Vec<u8>,
-    ticket: Ticket,
-    /// When the answer was given, if that is known already.
+    resources: Resources,
+    /// When the response was complete, if that is known.
     given: Option<Instant>,
 }
 
-/// What a response holds until it was written; dropped with its last byte.
+/// The resources of a response, which are released when its last byte was written.
 #[derive(Debug, Default)]
-pub(crate) struct Ticket {
+pub(crate) struct Resources {
     pub(crate) held: Option<Box<Held>>,
     pub(crate) request: Option<RequestSlot>,
     in_flight: Option<InFlight>,
 }
 
 impl Whole {
-    /// Adds what is held until the body was taken, and when the answer was given.
+    /// Adds the resources that are held until the body is written, and the time at which it was complete.
     pub(crate) fn hold(
         &mut self,
         held: Option<Box<Held>>,
         request: Option<RequestSlot>,
         given: Instant,
     ) {
-        (self.ticket.held, self.ticket.request) = (held, request);
+        (self.resources.held, self.resources.request) = (held, request);
         self.given = Some(given);
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 }
 
-/// Bytes that are on their way to the client, and what they hold.
+/// Owns the bytes of a body, and the resources that are released with them.
 struct Sending {
     bytes: Vec<u8>,
-    _ticket: Ticket,
+    _resources: Resources,
 }
 
 impl AsRef<[u8]> for Sending {
@@ -82,16 +82,16 @@ impl AsRef<[u8]> for Sending {
     }
 }
 
-/// A piece of an answer; dropping it says that it was taken.
+/// Owns a piece of a body; its drop records that the piece was written.
 struct Piece {
     bytes: Bytes,
-    taken: Arc<Taken>,
+    written: Arc<Written>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
-    is_taken: AtomicBool,
-    sender: AtomicWaker,
+struct Written {
+    is_written: AtomicBool,
+    waker: AtomicWaker,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -102,42 +102,42 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.taken.is_taken.store(true, Ordering::Release);
-        self.taken.sender.wake();
+        self.written.is_written.store(true, Ordering::Release);
+        self.written.waker.wake();
     }
 }
 
-impl Taken {
+impl Written {
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        self.sender.register(cx.waker());
-        if self.is_taken.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        self.waker.register(cx.waker());
+        if self.is_written.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-/// The body of an answer on its way to the client.
+/// The body of a response that was passed to hyper.
 #[derive(Debug)]
 pub(crate) enum SentBody {
-    /// All of it at once; none when it was handed on, or there is nothing.
+    /// A body in one piece; `None` if it is empty or was passed on.
     Small(Option<Bytes>),
-    /// A piece at a time.
+    /// A body in several pieces.
     Large(LargeBody),
-    /// One without an end. The request is in flight for as long as this is held.
+    /// An endless body. The request is in flight until it is dropped.
     Stream(Body, #[expect(dead_code, reason = "held, and dropped with the body")] InFlight),
 }
 
-/// A body that is handed on piece by piece.
+/// Passes on a body piece by piece.
 #[derive(Debug)]
 pub(crate) struct LargeBody {
-    rest: Bytes,
-    /// The piece that was handed on last.
-    piece: Arc<Taken>,
+    unsent: Bytes,
+    /// Whether the last piece was written.
+    piece: Arc<Written>,
     activity: Arc<Activity>,
 }
 
 impl SentBody {
-    /// The answer is given; `in_flight` ends when it was taken.
+    /// Creates the body of a complete response; `in_flight` ends when it is written.
     pub(crate) fn new(body: ResponseBody, in_flight: InFlight) -> Self {
-        let Whole { bytes, mut ticket, given } = match body {
+        let Whole { bytes, mut resources, given } = match body {
             Either::Left(whole) => whole,
             Either::Right(body) => return Self::Stream(body, in_flight.into_stream()),
         };
@@ -146,14 +146,14 @@ impl SentBody {
         }
         let is_large = bytes.len() > SMALL_LEN;
         let activity = is_large.then(|| Arc::clone(in_flight.activity()));
-        ticket.in_flight =
+        resources.in_flight =
             Some(in_flight.into_sending(is_large, given.unwrap_or_else(Instant::now)));
-        let bytes = Bytes::from_owner(Sending { bytes, _ticket: ticket });
+        let bytes = Bytes::from_owner(Sending { bytes, _resources: resources });
         match activity {
             None => Self::Small(Some(bytes)),
             Some(activity) => {
-                let piece = Arc::new(Taken { is_taken: true.into(), ..Taken::default() });
-                Self::Large(LargeBody { rest: bytes, piece, activity })
+                let piece = Arc::new(Written { is_written: true.into(), ..Written::default() });
+                Self::Large(LargeBody { unsent: bytes, piece, activity })
             }
         }
     }
@@ -165,12 +165,12 @@ impl LargeBody {
             return Poll::Pending;
         }
         self.activity.progress();
-        if self.rest.is_empty() {
+        if self.unsent.is_empty() {
             return Poll::Ready(None);
         }
-        let bytes = self.rest.split_to(self.rest.len().min(PIECE_LEN));
+        let bytes = self.unsent.split_to(self.unsent.len().min(PIECE_LEN));
         self.piece = Arc::default();
-        let piece = Piece { bytes, taken: Arc::clone(&self.piece) };
+        let piece = Piece { bytes, written: Arc::clone(&self.piece) };
         Poll::Ready(Some(Bytes::from_owner(piece)))
     }
 }
@@ -202,26 +202,26 @@ impl http_body::Body for SentBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Small(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Large(large) => SizeHint::with_exact(large.rest.len() as u64),
+            Self::Large(large) => SizeHint::with_exact(large.unsent.len() as u64),
             Self::Stream(body, _) => body.size_hint(),
         }
     }
 }
 
-/// An answer with all of its body.
+/// Creates a response with a complete body.
 pub(crate) fn whole(bytes: Vec<u8>) -> ApiResponse {
     Response::new(Either::Left(Whole { bytes, ..Whole::default() }))
 }
 
-/// The capacity that most responses fit into.
+/// The initial capacity of a JSON body, in bytes; most bodies fit.
 const JSON_LEN: usize = 256;
 
-/// A JSON answer with status 200.
+/// Creates a JSON response with status 200.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<ApiResponse, ApiError> {
     let mut bytes = Vec::with_capacity(JSON_LEN);
     serde_json::to_writer(&mut bytes, value).map_err(ApiError::internal)?;
     if bytes.len() > SMALL_LEN {
-        // What is held for it is its length, not what it grew to.
+        // The memory budget counts its length, not its capacity.
         bytes.shrink_to_fit();
     }
     let mut response = whole(bytes);
@@ -230,7 +230,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<ApiResponse, ApiErro
     Ok(response)
 }
 
-/// The response to a request that failed: status, message and headers of the error, never its cause.
+/// Creates the response to a failed request: with status, message and headers of the error, never its cause.
 pub(crate) fn of_error(error: &ApiError) -> ApiResponse {
     let body = ErrorBody { message: error.message().to_owned() };
     let mut response = json(&body).unwrap_or_else(|_| empty());
@@ -244,20 +244,20 @@ pub(crate) fn of_error(error: &ApiError) -> ApiResponse {
     response
 }
 
-/// An empty answer with status 200; clients that never read it must be able to reuse their
-/// connection, so its length is stated.
+/// Creates an empty response with status 200. It has a Content-Length, so that clients which do not read it can
+/// reuse their connection.
 pub(crate) fn empty() -> ApiResponse {
     let mut response = whole(Vec::new());
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }
 
-/// Makes a response one to HEAD: it has the length of a body that is not sent. HTTP/1.1 would
-/// leave the body out by itself, h2 would send it.
-pub(crate) fn withhold(answer: &mut ApiResponse) {
-    if let Either::Left(whole) = answer.body_mut() {
+/// Removes the body of a response to HEAD, and sets its Content-Length. hyper does not send the body on
+/// HTTP/1.1, but would send it on h2.
+pub(crate) fn remove_body(response: &mut ApiResponse) {
+    if let Either::Left(whole) = response.body_mut() {
         let len = std::mem::take(whole).len();
-        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
 }
 
@@ -282,30 +282,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_small_answer_is_in_flight_until_its_last_byte_was_taken() {
+    async fn a_small_response_is_in_flight_until_its_last_byte_is_written() {
         let activity = Activity::new(TIMEOUT);
         let Either::Left(body) = whole(b"hello".to_vec()).into_body() else { unreachable!() };
         let mut body = SentBody::new(Either::Left(body), activity.begin());
         let mut bytes = next(&mut body).await;
         assert!(body.is_end_stream());
         drop(body);
-        let rest = bytes.split_off(2);
+        let end = bytes.split_off(2);
         drop(bytes);
         assert_eq!(activity.idle(), None);
-        drop(rest);
+        drop(end);
         assert!(activity.idle().is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_answer_is_handed_on_as_it_is_taken_and_holds_its_memory_until_then() {
+    async fn a_large_response_is_sent_in_pieces_and_holds_its_memory_until_it_is_written() {
         let (activity, accounts) = (Activity::new(TIMEOUT), Accounts::new(10, 10));
         let budget = Budget::new(64 << 20, 64 << 20, 10, Stop::new());
         let (all, connection) = (budget.free(), ConnectionBudget::new(&budget));
         let held = connection.hold(&None, 1 << 20).await.unwrap();
-        let mut answer = whole(vec![7; 3 * PIECE_LEN - 1]);
-        let Either::Left(body) = answer.body_mut() else { unreachable!() };
+        let mut response = whole(vec![7; 3 * PIECE_LEN - 1]);
+        let Either::Left(body) = response.body_mut() else { unreachable!() };
         body.hold(Some(Box::new(held)), accounts.begin(None), Instant::now());
-        let mut body = SentBody::new(answer.into_body(), activity.begin());
+        let mut body = SentBody::new(response.into_body(), activity.begin());
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE_LEN as u64 - 1));
         for _ in 0..3 {
             let piece = next(&mut body).await;

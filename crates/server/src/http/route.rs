@@ -12,7 +12,7 @@ use kes_types::wire::message;
 use crate::http::error::StoreOperation;
 use crate::http::page;
 
-/// A route of the API: its path, its limits and its access.
+/// Describes a route of the API: its path, its limits and its access.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) id: RouteId,
@@ -21,18 +21,18 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// The longest body in bytes; 0 means that a body is ignored.
     pub(crate) body_max: usize,
-    /// Memory in bytes for the longest response, where it does not follow from the body: held before
-    /// the response is made.
+    /// Memory in bytes that is acquired before the handler runs, for a response whose length does not depend
+    /// on the request body.
     pub(crate) response_max: usize,
-    /// The longest time to a response, unless the configuration says otherwise; none for streams.
+    /// The longest time to a response, unless the configuration sets another one; `None` for streams.
     pub(crate) timeout: Option<Duration>,
-    /// Which callers it is for, unless the configuration says otherwise.
+    /// The callers that may use it, unless the configuration sets others.
     pub(crate) access: Access,
     /// The message of a 504 when the timeout is reached.
     pub(crate) failed: &'static str,
     /// Whether `kes_http_*` metrics count the route.
     pub(crate) is_measured: bool,
-    /// Whether it creates, imports or deletes a key: such requests are in the audit log by default.
+    /// Whether it creates, imports or deletes a key; such requests are in the audit log by default.
     pub(crate) is_change: bool,
     /// Whether it is on the data path: its requests are not sent through axum's router.
     pub(crate) is_hot: bool,
@@ -83,7 +83,7 @@ impl Verb {
         }
     }
 
-    /// The `Allow` header.
+    /// Returns the value of the `Allow` header.
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -92,7 +92,7 @@ impl Verb {
         }
     }
 
-    /// The method in the response of `/v1/api`.
+    /// Returns the method as in the response of `/v1/api`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -102,7 +102,7 @@ impl Verb {
     }
 }
 
-/// Which callers a route is for.
+/// The callers that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Every client that completes the TLS handshake.
@@ -150,7 +150,7 @@ impl Route {
         Self { is_change: true, ..self }
     }
 
-    /// Returns a list: its names, and the text that is made of them.
+    /// The response is a listing: memory is held for its names and for their JSON.
     const fn listing(self) -> Self {
         Self { response_max: 2 * page::BODY_LEN_MAX, ..self }
     }
@@ -171,8 +171,8 @@ impl Route {
         Self { timeout, ..self }
     }
 
-    /// The route's argument in a percent-decoded path, if the path is this route's: what follows the
-    /// route's own path, slashes included, a name, an identity or a pattern.
+    /// Returns the argument of a percent-decoded path, if the path belongs to this route: the part after the
+    /// route's path, slashes included. It is a name, an identity or a pattern.
     pub(crate) fn argument_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         match path.strip_prefix(self.path) {
             Some(argument) if argument.is_empty() || self.path.ends_with('/') => Some(argument),
@@ -181,13 +181,13 @@ impl Route {
         }
     }
 
-    /// The path of a list route without its last slash, by which it can be called too.
+    /// Returns the path of a list route without its last slash, by which it can be called as well.
     pub(crate) fn bare_list_path(&self) -> Option<&'static str> {
         self.path.strip_suffix('/').filter(|path| path.ends_with("/list"))
     }
 }
 
-/// Every route of the API, in the order of `/v1/api`.
+/// Lists every route of the API, in the order of `/v1/api`.
 pub(crate) static ROUTES: &[Route] = &[
     Route::get(RouteId::Version, path::VERSION).timeout(SHORT).access(Access::Open),
     Route::get(RouteId::Ready, path::READY).failing_with(message::STORE_UNREACHABLE).hot(),
@@ -230,7 +230,7 @@ pub(crate) static ROUTES: &[Route] = &[
 mod tests {
     use super::*;
 
-    /// The route of a path and its argument.
+    /// Returns the route of a path and its argument.
     fn find(path: &str) -> Option<(RouteId, &str)> {
         ROUTES.iter().find_map(|route| Some((route.id, route.argument_of(path)?)))
     }

@@ -1,4 +1,7 @@
-//! The HTTP service of a connection: from a request's head to its route and its response.
+//! Responds to the requests of a connection: finds the route of each and runs its layers.
+//!
+//! Requests on the data path ([`crate::http::route::Route::is_hot`]) do not pass axum's router. The layers
+//! are functions, see [`crate::http::layer`].
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -26,17 +29,17 @@ use crate::http::route::ROUTES;
 use crate::http::{head, layer};
 use crate::state::app::App;
 
-/// The body that hyper sends: ours, or one that axum's router has wrapped.
+/// The body that hyper sends: of a handler, or wrapped by axum's router.
 pub(crate) type HttpBody = EitherBody<SentBody, Body>;
 
-/// Answers the requests of one connection.
+/// Responds to the requests of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionService {
     app: Arc<App>,
     router: Router,
     peer: Arc<Peer>,
     activity: Arc<Activity>,
-    /// The identity holds more connections than it may: each request of this one is refused.
+    /// Whether each request is refused, because the connection limit of the identity is reached.
     is_refused: bool,
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn router() -> Router {
     cold.fold(Router::new(), |router, route| router.route(route.path, any(respond_routed)))
 }
 
-/// What the router hands to a route's handler.
+/// The value that is passed through the router to the handler of a route.
 #[derive(Clone, Debug)]
 struct Routed {
     request: RequestContext,
@@ -70,10 +73,10 @@ async fn respond_routed(Extension(routed): Extension<Routed>, body: Body) -> Res
     sent(response, in_flight, is_head).map(Body::new)
 }
 
-/// Makes a response ready for hyper. It is in flight until the client has taken it.
+/// Converts a response for hyper. The request is in flight until the response is written.
 fn sent(mut response: ApiResponse, in_flight: InFlight, is_head: bool) -> Response<SentBody> {
     if is_head {
-        response::withhold(&mut response);
+        response::remove_body(&mut response);
     }
     response.map(|body| SentBody::new(body, in_flight))
 }
@@ -89,8 +92,8 @@ impl ConnectionService {
         Arc::new(Self { app, router, peer: Arc::new(peer), activity, is_refused })
     }
 
-    /// Answers a request. What is needed of its head is taken at once, so that the future, of which there is one
-    /// for each request, stays small.
+    /// Responds to a request. It evaluates the head before it creates the future, so that the future stays
+    /// small: there is one for each request.
     pub(crate) fn respond(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -106,6 +109,7 @@ impl ConnectionService {
         };
         let caller = found.as_ref().ok().and_then(|found| self.peer.caller(&found.snapshot));
         match (found, caller) {
+            // The data path: no router and no boxed future (docs/performance.md).
             (Ok(found), Some(caller)) if found.route.route.is_hot => {
                 let (head, body) = request.into_parts();
                 let request =
@@ -130,7 +134,7 @@ impl ConnectionService {
         }
     }
 
-    /// The path of a request, unless the request is refused as a whole.
+    /// Returns the decoded path of a request, or the error if the request is refused before its route is found.
     fn path(&self, request: &Request<Incoming>) -> Result<DecodedPath, ApiError> {
         if self.is_refused {
             return Err(ApiError::too_many_connections());
@@ -139,8 +143,8 @@ impl ConnectionService {
         DecodedPath::parse(request.uri())
     }
 
-    /// Answers a request that has no route, whose caller is in its headers, or whose route is not on the data
-    /// path. Such a route's response is ready for hyper.
+    /// Responds to a request that has no route, that a TLS proxy forwards, or whose route is not on the data
+    /// path. The response of such a route has been converted for hyper.
     async fn respond_cold(
         self: Arc<Self>,
         found: Result<Found, ApiError>,
@@ -162,7 +166,7 @@ impl ConnectionService {
             caller.unwrap_or_else(|| self.peer.forwarded_caller(&found.snapshot, &head.headers));
         let route = found.route.route;
         let request = RequestContext::new(&self.app, &self.peer, found, head.method, caller);
-        // Nothing below looks at headers: they do not wait with a slow body.
+        // Headers are not used from here on; their memory is freed before a slow body is read.
         drop(head.headers);
         if route.is_hot {
             return Either::Left(layer::respond(request, Source::Left(body)).await);

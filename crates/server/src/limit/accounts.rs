@@ -1,6 +1,6 @@
 //! Counts the requests in flight of each identity and of the whole server.
 //!
-//! A request counts until its response was taken by the client. The limit of an identity keeps it from using
+//! A request counts until its response is written. The limit of an identity keeps it from using
 //! all slots of the server.
 
 use std::collections::HashMap;

@@ -2,9 +2,9 @@
 //!
 //! A new connection is always accepted; if the connection limit is exceeded, another one is closed. There
 //! are three pools with limits of their own: unfinished handshakes, peers without a policy, and known
-//! identities, each of which has at most its share. Before the identity of a peer is known, its connection counts
-//! for its source prefix, and a connection of the prefix that has the most is closed. If an identity has too
-//! many connections, the one that is idle for longest is closed.
+//! identities, each of which has at most its share. Before the identity of a peer is known, its connection
+//! counts for its source prefix, and a connection of the prefix that has the most is closed. If an identity
+//! has too many connections, the one that is idle for longest is closed.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ use crate::limit::by_prefix::ConnectionId;
 use crate::limit::connections::{Connections, Known};
 use crate::limit::prefix::Prefix;
 
-/// How many closed connections may still run before accepting pauses: they hold file descriptors until
-/// they end.
+/// How many closed connections may still run before the server stops accepting: they hold file descriptors
+/// until they end.
 const CLOSING_MAX: usize = 64;
 
 /// Limits the number of connections.
@@ -43,7 +43,7 @@ pub(crate) struct Slot {
     identity: Option<Identity>,
 }
 
-/// What a connection may do after its handshake.
+/// The decision about a connection after its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Its identity is known and has no more connections than its share.

@@ -7,7 +7,7 @@
 //!
 //! New handshakes get permits in round robin by source prefix. Handshakes that have begun have permits
 //! of their own, so they do not wait behind new ones: the work that was done for them is not lost, and
-//! their clients have proved that they receive what is sent to their address.
+//! their clients have proved that they respond.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

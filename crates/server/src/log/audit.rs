@@ -1,8 +1,9 @@
-//! The audit log: streams, and lines on standard output.
+//! Writes audit events to the log streams and to standard output.
 //!
-//! Lines for standard output are written by a task of their own. When it is behind, responses wait for capacity, for 1 s at
-//! most; then the event is dropped, and the next line and the error log have the number of lost events: a client must get
-//! its response in bounded time.
+//! Lines are written to standard output in batches, by a thread of their own; no request waits for that write
+//! itself. If the writer is slow, responses wait for free space in the line buffer, for at most
+//! [`WRITE_TIMEOUT`]. After that the event is dropped, and the next line and the error log have the number
+//! of dropped events: clients must get their responses in limited time.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,23 +16,23 @@ use tokio_util::task::TaskTracker;
 
 use crate::log::audit_line;
 use crate::log::failures::Failures;
-use crate::log::line_buffer::{LineBuffer, Rest};
+use crate::log::line_buffer::{BatchReader, LineBuffer};
 use crate::log::line_writer::{LineWriter, count_lines};
 use crate::log::stream::Broadcast;
 
-/// Lines that wait to be written, in bytes.
+/// The longest buffer of lines that are not written yet, in bytes.
 const LINES_LEN_MAX: usize = 4 << 20;
 
-/// How long an answer waits for room among them, before its line is given up.
+/// How long a response waits for space in the buffer before its line is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The cause of a line that is dropped.
+/// The reason that is logged for dropped lines.
 const NO_MORE_LINES: &str = "standard output takes no more lines";
 
-/// How long the end of the server waits for the last lines.
+/// How long shutdown waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where audit events go.
+/// Distributes audit events to subscribers and standard output.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     pub(crate) broadcast: Arc<Broadcast>,
@@ -57,16 +58,16 @@ impl AuditLog {
         Self { broadcast: Arc::default(), output: lines, written, failures }
     }
 
-    /// Waits for capacity while the writer is behind, within bounds.
+    /// Waits for space in the line buffer, for at most [`WRITE_TIMEOUT`].
     pub(crate) async fn writable(&self) {
         if self.output.is_writable() {
             return;
         }
-        // Without it the line is given up.
+        // Without space the line is dropped.
         let _ = tokio::time::timeout(WRITE_TIMEOUT, self.output.writable()).await;
     }
 
-    /// Hands a line to the writer if there is capacity; if not, a later line has the number of lost lines.
+    /// Adds a line to the buffer if it has space; if not, a later line has the number of lost lines.
     pub(crate) fn write(&self, method: &Method, event: &AuditEvent<'_>) {
         if !self.output.push(&audit_line::stdout_line(method, event, 0), |lost| {
             audit_line::stdout_line(method, event, lost)
@@ -75,7 +76,7 @@ impl AuditLog {
         }
     }
 
-    /// Waits until what was handed over is written; nothing is from now on.
+    /// Closes the buffer and waits until its lines are written.
     pub(crate) async fn flush(&self) {
         self.output.close();
         if tokio::time::timeout(FLUSH_TIMEOUT, self.written.cancelled()).await.is_err() {
@@ -90,29 +91,29 @@ impl Drop for AuditLog {
     }
 }
 
-/// Writes batches of lines until the buffer is closed, on threads where a slow output blocks no
-/// request. If that becomes impossible the buffer is closed, so that no request waits for it.
+/// Writes batches of lines until the buffer is closed, on blocking threads, so that a slow output blocks no
+/// request. If the writer panics the buffer is closed, so that no request waits for it.
 async fn write_lines(
     output: Box<dyn Write + Send>,
     lines: Arc<LineBuffer>,
     tasks: TaskTracker,
     failures: Arc<Failures>,
 ) {
-    let (mut writer, mut rest) = (Some(LineWriter::new(output)), Rest::default());
-    while let Some(batch) = rest.next_batch(&lines).await {
+    let (mut writer, mut reader) = (Some(LineWriter::new(output)), BatchReader::default());
+    while let Some(batch) = reader.next_batch(&lines).await {
         let count = count_lines(&batch.lines);
-        let Some(mut to) = writer.take() else {
+        let Some(mut current) = writer.take() else {
             failures.audit_lost(count, io::Error::from(io::ErrorKind::BrokenPipe));
             continue;
         };
         let writing = tasks.spawn_blocking(move || {
-            let written = to.write(&batch);
-            (to, written, batch.lines)
+            let written = current.write(&batch);
+            (current, written, batch.lines)
         });
         match writing.await {
-            Ok((to, written, lines)) => {
-                writer = Some(to);
-                rest.give_back(lines);
+            Ok((current, written, lines)) => {
+                writer = Some(current);
+                reader.reuse(lines);
                 if let Err((lost, error)) = written {
                     failures.audit_lost(lost, error);
                 }
@@ -131,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that panics.
+    /// An output whose writes panic.
     struct Panicking;
 
     impl Write for Panicking {
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_request_waits_for_a_writer_that_is_gone() {
+    async fn no_request_waits_for_a_writer_that_panicked() {
         let tasks = TaskTracker::new();
         let log = AuditLog::new(Box::new(Panicking), &tasks, Failures::new(Arc::new(SystemClock)));
         assert!(log.output.push(b"b\n", |_| Vec::new()));

@@ -1,4 +1,4 @@
-//! Logs failed requests and lost audit events; repeated ones are folded by kind and innermost cause.
+//! Logs failed requests and lost audit events, folded by message, status and innermost cause.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -8,30 +8,31 @@ use crate::http::error::ApiError;
 use crate::log::fold::{Count, Kind};
 use crate::log::folded::{FoldedLog, Reported};
 
-/// How much of a cause failures are folded by, in bytes.
+/// How many bytes of a cause are compared and logged.
 const CAUSE_LEN_MAX: usize = 256;
 
-/// Logs failures.
+/// Logs failed requests and lost audit events.
 pub(crate) type Failures = FoldedLog<Failure>;
 
-/// A kind of failure. Those that name different keys in their causes are counted apart, up to a number.
+/// A kind of failure. Failures of one kind whose chains of causes differ, for example by the key name, count
+/// as different sources, up to [`Kind::SOURCES_PER_KIND`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Failure {
-    /// A request that was answered with an error of the server or the key store.
+    /// A request that failed because of the server or the key store.
     Request {
         message: Cow<'static, str>,
         status: u16,
-        /// The innermost cause: those around it name the key.
+        /// The innermost cause; the outer ones have the name of the key.
         cause: String,
     },
-    /// An audit event that is not on standard output.
+    /// An audit event that was not written to standard output.
     AuditLost { cause: String },
     /// Failures of different kinds, counted together.
     Various,
 }
 
 impl Failures {
-    /// Takes note of audit events that standard output did not take, and logs it once a second.
+    /// Counts audit events that were not written to standard output, and logs them once a second.
     pub(crate) fn audit_lost(&self, events: u64, cause: impl fmt::Display) {
         let failure = Failure::AuditLost { cause: beginning(cause) };
         if let Some(more) = self.take(&String::new(), &failure, events) {
@@ -39,8 +40,8 @@ impl Failures {
         }
     }
 
-    /// Takes note of a request that failed. If it is to be logged at once: how many its line stands
-    /// for besides it.
+    /// Counts a failed request. If it has to be logged at once, returns how many further failures the line
+    /// includes.
     pub(crate) fn request_failed(&self, error: &ApiError) -> Option<u64> {
         let (failure, causes) = Failure::of(error);
         self.take(&causes, &failure, 1)
@@ -48,7 +49,7 @@ impl Failures {
 }
 
 impl Failure {
-    /// What failed, and all of its causes.
+    /// Returns the kind of an error, and its chain of causes.
     fn of(error: &ApiError) -> (Self, String) {
         let causes = error.causes();
         let cause = causes.innermost().map_or_else(|| "-".to_owned(), beginning);
@@ -56,7 +57,7 @@ impl Failure {
         (Self::Request { message, status: error.status().as_u16(), cause }, beginning(causes))
     }
 
-    /// Logs so many failures; `causes` are all of them where they are the same.
+    /// Logs `events` failures; `causes` is their chain of causes, if they have the same one.
     fn log(&self, causes: Option<&str>, events: u64) {
         match self {
             Self::Request { message, status, cause } => {
@@ -97,7 +98,7 @@ impl Reported for Failure {
     }
 }
 
-/// The beginning of a text that may be long.
+/// Returns the beginning of a text, up to [`CAUSE_LEN_MAX`] bytes.
 fn beginning(text: impl fmt::Display) -> String {
     struct Beginning(String);
     impl fmt::Write for Beginning {
@@ -107,10 +108,10 @@ fn beginning(text: impl fmt::Display) -> String {
             if end < text.len() { Err(fmt::Error) } else { Ok(()) }
         }
     }
-    let mut beginning = Beginning(String::new());
-    // Ends early where there is more.
-    let _ = write!(beginning, "{text}");
-    beginning.0
+    let mut text_start = Beginning(String::new());
+    // Formatting stops with an error at the limit.
+    let _ = write!(text_start, "{text}");
+    text_start.0
 }
 
 #[cfg(test)]
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_cause_is_cut_between_characters() {
+    fn a_long_cause_is_truncated_between_characters() {
         let long = "ä".repeat(CAUSE_LEN_MAX);
         assert_eq!(beginning(&long), "ä".repeat(CAUSE_LEN_MAX / 2));
         assert_eq!(beginning(format_args!("x{long}")).len(), CAUSE_LEN_MAX - 1);
@@ -166,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_a_few_lines_and_one_count_a_second() {
+    fn a_burst_is_a_few_lines_and_one_count_per_second() {
         let mut now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         let (mut lines, mut counts, mut total) = (0, 0, 0);
         for second in 0..30 {
             for number in 0..1000 {
-                // Causes of its own for each must not help.
+                // Each failure has another cause, which must not increase the number of lines.
                 let (failure, cause) = Failure::of(&failed(&(number * second).to_string()));
                 if let Some(more) = fold.note(now, &cause, &failure, 1) {
                     lines += 1;
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_audit_events_are_one_line_a_second_with_their_number() {
+    fn lost_audit_events_are_one_line_per_second_with_their_number() {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         let (lost, cause) = (Failure::AuditLost { cause: "full".to_owned() }, String::new());

@@ -1,61 +1,60 @@
-//! Folds repeated log events: decides which are logged at once, and which are counted and reported later, so that a
-//! burst is a few lines and a count.
+//! Decides which events of a kind are logged at once and which are counted, so that a burst of events is a
+//! few lines and a count.
 //!
-//! A state machine over a clock: it logs nothing and waits for nothing. Every event is in a line of
-//! its own or in a count. The first events of a kind from a source are lines. Further ones are counted;
-//! the count is reported after a second, then after two, four and so on up to the longest window of
-//! the kind. Over all sources, lines are limited by a token bucket; what is beyond it is counted
-//! together.
+//! It is a state machine that is driven by timestamps; it does no I/O and does not wait. Every event is in
+//! a line of its own or in a count. The first events of a kind from a source are lines. Further ones are
+//! counted; the count is reported after a second, then after two, four and so on up to the longest window
+//! of the kind. A token bucket limits the lines of all sources; events that exceed it are counted together.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// After this long without an event a kind and its source are forgotten.
+/// After this time without an event the entry of a kind and source is removed.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// The time until the first count is reported. It doubles with each count.
+/// The time until the first count is reported; it doubles with each count.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
-/// Counts that are reported at the end; what is beyond them is one more count.
+/// How many counts are reported at the end; the remaining ones are reported as one count.
 const LAST_COUNTS_MAX: usize = 20;
 
-/// Pairs of kind and source that are remembered.
+/// How many pairs of kind and source have entries.
 const SOURCES_MAX: usize = 1024;
 
-/// Kinds of sources that are not remembered.
+/// How many kinds have an entry for sources without one.
 const OTHERS_MAX: usize = 64;
 
-/// What events are folded by.
+/// The kind of an event, by which events are folded.
 pub(crate) trait Kind: Clone + Debug + Eq + Hash {
-    /// Where events come from; those of each source are counted apart.
+    /// The source of events; those of each source are counted separately.
     type Source: Clone + Debug + Eq + Hash;
 
     /// The longest time between two counts of a kind.
     const WINDOW_MAX: Duration;
 
-    /// Counts that are reported at a time.
+    /// How many counts are reported at once.
     const COUNTS_MAX: usize;
 
-    /// Sources of one kind that have lines of their own.
+    /// How many sources of one kind have lines of their own.
     const SOURCES_PER_KIND: usize;
 
-    /// Lines of all kinds and sources: so many at once, then one a second.
+    /// How many lines of all kinds and sources are logged at once; after that one per second.
     const BURST_MAX: u64;
 
-    /// Lines for one source, until there was no event of the kind for [`QUIET`].
+    /// Returns how many lines one source has, until there was no event of the kind for [`QUIET`].
     fn lines_max(&self) -> u32;
 
-    /// Events of different kinds, counted together.
+    /// Returns the kind of a count that includes different kinds.
     fn various() -> Self;
 }
 
-/// The events of the last minute.
+/// Holds the events of the last minute.
 #[derive(Debug)]
 pub(crate) struct Fold<K: Kind> {
     entries: HashMap<Key<K>, Entry<K>>,
-    /// Entries of sources that are not remembered.
+    /// Number of entries for sources without an entry of their own.
     others: usize,
     tokens: u64,
     refilled: Instant,
@@ -63,7 +62,7 @@ pub(crate) struct Fold<K: Kind> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key<K: Kind> {
-    /// None means sources that are not remembered.
+    /// `None` for all sources without an entry of their own.
     source: Option<K::Source>,
     kind: K,
 }
@@ -71,7 +70,7 @@ struct Key<K: Kind> {
 #[derive(Debug)]
 struct Entry<K: Kind> {
     lines: u32,
-    /// Events that are in no line and no count yet.
+    /// Number of events that are in no line and no count yet.
     repeated: u64,
     window: Duration,
     /// When the next count may be reported.
@@ -80,10 +79,10 @@ struct Entry<K: Kind> {
     last_source: K::Source,
 }
 
-/// How often an event was repeated without a line of its own.
+/// The number of events of a kind that have no line of their own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Count<K: Kind> {
-    /// None means several sources.
+    /// `None` for several sources.
     pub(crate) source: Option<K::Source>,
     pub(crate) kind: K,
     pub(crate) repeated: u64,
@@ -94,8 +93,8 @@ impl<K: Kind> Fold<K> {
         Self { entries: HashMap::new(), others: 0, tokens: K::BURST_MAX, refilled: now }
     }
 
-    /// Notes so many events, one at least. If one of them is to be logged at once: how many the line
-    /// stands for besides it, those counted since the last line included.
+    /// Counts `times` events, at least one. If one of them has to be logged at once, returns how many further
+    /// events the line includes, with those that were counted since the last line.
     pub(crate) fn note(
         &mut self,
         now: Instant,
@@ -106,7 +105,7 @@ impl<K: Kind> Fold<K> {
         let has_token = self.has_token(now);
         let key = Key { source: Some(source.clone()), kind: kind.clone() };
         if !self.entries.contains_key(&key) {
-            if !has_token || !self.has_room(kind) {
+            if !has_token || !self.has_space(kind) {
                 self.count_with_others(now, source, kind, times);
                 return None;
             }
@@ -125,7 +124,7 @@ impl<K: Kind> Fold<K> {
         Some(std::mem::take(&mut entry.repeated).saturating_sub(1))
     }
 
-    /// Counts that are due. Forgets what was not repeated for a while.
+    /// Returns the counts that are due, and removes entries without recent events.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Count<K>> {
         self.entries.retain(|_, entry| entry.repeated > 0 || now < entry.last + QUIET);
         self.others = self.entries.keys().filter(|key| key.source.is_none()).count();
@@ -140,7 +139,7 @@ impl<K: Kind> Fold<K> {
         due.collect()
     }
 
-    /// Every count that was not reported.
+    /// Returns all counts that were not reported.
     pub(crate) fn finish(&mut self) -> Vec<Count<K>> {
         self.others = 0;
         let counts = self.entries.drain().filter(|(_, entry)| entry.repeated > 0);
@@ -157,12 +156,12 @@ impl<K: Kind> Fold<K> {
         counts
     }
 
-    /// Whether nothing is remembered.
+    /// Returns whether there are no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Counts events of a source that is not remembered.
+    /// Counts events of a source without an entry of its own.
     fn count_with_others(&mut self, now: Instant, source: &K::Source, kind: &K, times: u64) {
         let mut key = Key { source: None, kind: kind.clone() };
         if self.others >= OTHERS_MAX && !self.entries.contains_key(&key) {
@@ -177,8 +176,8 @@ impl<K: Kind> Fold<K> {
         entry.last_source = source.clone();
     }
 
-    /// Whether one more source of a kind can be remembered.
-    fn has_room(&self, kind: &K) -> bool {
+    /// Returns whether one more source of a kind can have an entry.
+    fn has_space(&self, kind: &K) -> bool {
         let is_of_kind = |key: &&Key<K>| key.source.is_some() && key.kind == *kind;
         self.entries.len() - self.others < SOURCES_MAX
             && (K::SOURCES_PER_KIND >= SOURCES_MAX
@@ -198,7 +197,7 @@ impl<K: Kind> Fold<K> {
 impl<K: Kind> Key<K> {
     fn take_count(&self, entry: &mut Entry<K>) -> Count<K> {
         let repeated = std::mem::take(&mut entry.repeated);
-        // One is not several.
+        // A count of one event has a single source.
         let only = || (repeated == 1).then(|| entry.last_source.clone());
         let source = self.source.clone().or_else(only);
         Count { source, kind: self.kind.clone(), repeated }
@@ -234,8 +233,8 @@ mod tests {
         IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))
     }
 
-    /// Notes so many refusals over a time, with a look at what is due each second. Gives the lines,
-    /// the counts, and how many refusals are in them.
+    /// Counts `count` refusals over `length`, and fetches due counts each second. Returns the number of lines, the
+    /// number of counts, and how many refusals they include.
     fn burst(
         fold: &mut Fold<Refusal>,
         begin: Instant,
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_is_reported_less_and_less_often() {
+    fn repeated_refusals_are_reported_at_growing_intervals() {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         let hour = (36_000, Duration::from_hours(1));
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_tens_of_lines_whatever_it_comes_from() {
+    fn a_burst_is_tens_of_lines_from_any_number_of_peers() {
         for seconds in [0, 1, 10, 30] {
             for peers in [1, 7, 10_000] {
                 let now = SystemClock.monotonic();
@@ -310,11 +309,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_entries_is_limited() {
         let mut now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         for number in 0..20_000 {
-            // As slowly as lines are allowed, so that each could have one.
+            // At the rate at which lines are allowed, so that each refusal could have one.
             now += Duration::from_secs(1);
             fold.note(now, &nth(number), &refusal("a"), 1);
             fold.note(now, &A, &refusal(&number.to_string()), 1);
@@ -338,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_at_the_end_keeps_its_reason_where_it_is_one() {
+    fn the_last_count_keeps_its_reason_if_there_is_only_one() {
         let now = SystemClock.monotonic();
         for (odd, last) in [("a", refusal("a")), ("b", Refusal::various())] {
             let mut fold = Fold::new(now);
             for number in 0..30 {
                 let reason = if number % 2 == 0 { "a" } else { odd };
                 let key = Key { source: Some(nth(number)), kind: refusal(reason) };
-                // The last ones are the fewest.
+                // The last peers have the fewest refusals.
                 let repeated = 100 - u64::from(number);
                 let entry = Entry { repeated, ..Entry::new(now, nth(number), LINES_MAX) };
                 fold.entries.insert(key, entry);
@@ -358,15 +357,15 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_elsewhere_does_not_hide_a_reason() {
+    fn a_burst_of_other_peers_does_not_hide_a_reason() {
         let now = SystemClock.monotonic();
         let mut fold = Fold::new(now);
         for number in 0..10_000 {
-            fold.note(now, &nth(number), &refusal("flood"), 1);
+            fold.note(now, &nth(number), &refusal("burst"), 1);
         }
         assert_eq!(fold.note(now, &A, &refusal("mine"), 1), None);
         let due = fold.due(now + WINDOW_MIN);
-        // One alone is not several, and is named.
+        // A single refusal is reported with its peer.
         let mine = Count { source: Some(A), kind: refusal("mine"), repeated: 1 };
         assert!(due.contains(&mine), "{due:?}");
         assert_eq!(due.len(), 2);

@@ -1,4 +1,4 @@
-//! A log with folded events: the first of a kind are lines, further ones are counted and reported in the background.
+//! Logs the first events of a kind as lines, and reports further ones as counts.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::fold::{Count, Fold, Kind};
 
-/// How often counts are looked at while there may be some.
+/// How often due counts are reported while there are events.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events whose counts can be logged.
 pub(crate) trait Reported: Kind {
-    /// Writes a count into the log.
+    /// Logs a count.
     fn report(count: &Count<Self>);
 }
 
@@ -32,8 +32,8 @@ impl<K: Reported> FoldedLog<K> {
         Arc::new(Self { fold, noted: Notify::new(), clock })
     }
 
-    /// Takes note of so many events. If one of them is to be logged at once: how many its line stands
-    /// for besides it.
+    /// Counts `times` events. If one of them has to be logged at once, returns how many further events the line
+    /// includes.
     pub(crate) fn take(&self, source: &K::Source, kind: &K, times: u64) -> Option<u64> {
         let line = self.fold().note(self.clock.monotonic(), source, kind, times);
         self.noted.notify_one();
@@ -55,7 +55,7 @@ impl<K: Reported> FoldedLog<K> {
         let _: Option<()> = stop.run_until_cancelled(report).await;
     }
 
-    /// Reports what is left.
+    /// Reports the remaining counts.
     pub(crate) fn finish(&self) {
         let counts = self.fold().finish();
         counts.iter().for_each(K::report);

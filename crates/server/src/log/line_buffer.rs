@@ -1,8 +1,9 @@
-//! A bounded buffer of log lines with one reader, which reads in batches.
+//! Buffers log lines for a reader that reads them in batches (docs/performance.md).
 //!
-//! To wake a reader for each line costs more than the request that the line is about (docs/performance.md). So a reader
-//! that has read a batch sleeps for an interval, unless a whole batch arrives before; a reader of an empty buffer is
-//! woken by the first line. The bound is in bytes; tokio's channels have bounds in messages, and cost 40 ns more a line.
+//! Waking a reader for each line takes more CPU time than the request that the line is about. Therefore a
+//! reader waits for [`BATCH_INTERVAL`] after each batch, unless [`BATCH_LEN`] bytes are buffered earlier. A
+//! reader that finds no line after that time is woken by the first one. The limit is in bytes: channels of tokio
+//! have limits in messages, and take 40 ns more for each line.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,16 +11,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The interval after a batch.
-const REST: Duration = Duration::from_millis(10);
+/// How long a reader waits after a batch.
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The length that ends the interval early.
+/// How many buffered bytes wake the reader earlier.
 const BATCH_LEN: usize = 64 << 10;
 
-/// The largest capacity that is kept for further lines.
-const SPARE_LEN_MAX: usize = 4 * BATCH_LEN;
+/// The largest capacity of a batch that is reused for further lines, in bytes.
+const REUSED_LEN_MAX: usize = 4 * BATCH_LEN;
 
-/// A bounded buffer of lines with one reader.
+/// Buffers lines for one reader, up to a maximum length.
 #[derive(Debug)]
 pub(crate) struct LineBuffer {
     state: Mutex<State>,
@@ -32,30 +33,30 @@ pub(crate) struct LineBuffer {
 struct State {
     lines: Vec<u8>,
     lost: u64,
-    /// The length at which the reader is woken; none while it is awake.
+    /// The buffered length at which the reader is woken; `None` while it is running.
     wake_at: Option<usize>,
     is_closed: bool,
 }
 
-/// What a reader gets.
+/// The lines that a reader receives at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     /// Whole lines.
     pub(crate) lines: Vec<u8>,
-    /// Lines that went missing, when none has followed them yet.
+    /// Number of lost lines, if no line has followed them yet.
     pub(crate) lost: u64,
 }
 
 impl LineBuffer {
-    /// Holds up to `len_max` bytes.
+    /// Creates a buffer of up to `len_max` bytes.
     pub(crate) fn new(len_max: usize) -> Self {
         let state = State { lines: Vec::new(), lost: 0, wake_at: None, is_closed: false };
         let (readable, writable) = (Notify::new(), Notify::new());
         Self { state: Mutex::new(state), len_max, readable, writable }
     }
 
-    /// Adds a line if there is capacity; counts it as lost if not, and returns `false`. `after_loss` makes the line of a
-    /// reader that has missed so many lines before it.
+    /// Adds a line if there is space; otherwise counts it as lost and returns `false`. `after_loss` returns the
+    /// line with the number of lost lines before it.
     pub(crate) fn push(&self, line: &[u8], after_loss: impl FnOnce(u64) -> Vec<u8>) -> bool {
         let mut state = self.lock();
         if state.is_closed || state.lines.len() + line.len() > self.len_max {
@@ -75,13 +76,13 @@ impl LineBuffer {
         true
     }
 
-    /// Whether no more than half of the capacity is used, or the buffer is closed.
+    /// Returns whether the buffer is at most half full, or closed.
     pub(crate) fn is_writable(&self) -> bool {
         let state = self.lock();
         state.is_closed || state.lines.len() <= self.len_max / 2
     }
 
-    /// Waits until [`Self::is_writable`].
+    /// Waits until the buffer is at most half full, or closed.
     pub(crate) async fn writable(&self) {
         loop {
             let writable = self.writable.notified();
@@ -92,7 +93,7 @@ impl LineBuffer {
         }
     }
 
-    /// Lets the reader go when it has read what there is.
+    /// Closes the buffer: no more lines are added, and the reader ends after the buffered ones.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.readable.notify_one();
@@ -104,24 +105,26 @@ impl LineBuffer {
     }
 }
 
-/// The state of the reader: the end of its interval, and capacity for the next lines.
+/// Reads batches from a buffer.
 #[derive(Debug, Default)]
-pub(crate) struct Rest {
+pub(crate) struct BatchReader {
+    /// When the wait after the last batch ends.
     until: Option<Instant>,
-    spare: Vec<u8>,
+    /// An empty buffer whose capacity is reused.
+    reused: Vec<u8>,
 }
 
-impl Rest {
-    /// Reuses the memory of a batch that was read, unless it is too large.
-    pub(crate) fn give_back(&mut self, mut lines: Vec<u8>) {
-        if lines.capacity() <= SPARE_LEN_MAX {
+impl BatchReader {
+    /// Reuses the memory of a batch for further lines, unless it is larger than [`REUSED_LEN_MAX`].
+    pub(crate) fn reuse(&mut self, mut lines: Vec<u8>) {
+        if lines.capacity() <= REUSED_LEN_MAX {
             lines.clear();
-            self.spare = lines;
+            self.reused = lines;
         }
     }
 
-    /// Waits for a batch; none when the buffer is closed and empty. What was not read when this
-    /// is dropped stays.
+    /// Waits for a batch; returns `None` when the buffer is closed and empty. It is cancel-safe: lines that were
+    /// not returned remain in the buffer.
     pub(crate) async fn next_batch(&mut self, buffer: &LineBuffer) -> Option<Batch> {
         loop {
             let until = self.until.filter(|until| *until > Instant::now());
@@ -129,13 +132,13 @@ impl Rest {
                 let mut state = buffer.lock();
                 let is_due = until.is_none() || state.is_closed || state.lines.len() >= BATCH_LEN;
                 if is_due && !(state.lines.is_empty() && state.lost == 0) {
-                    let spare = std::mem::take(&mut self.spare);
-                    let lines = std::mem::replace(&mut state.lines, spare);
+                    let reused = std::mem::take(&mut self.reused);
+                    let lines = std::mem::replace(&mut state.lines, reused);
                     let lost = if lines.is_empty() { std::mem::take(&mut state.lost) } else { 0 };
                     state.wake_at = None;
                     drop(state);
                     buffer.writable.notify_waiters();
-                    self.until = Some(Instant::now() + REST);
+                    self.until = Some(Instant::now() + BATCH_INTERVAL);
                     return Some(Batch { lines, lost });
                 }
                 if state.is_closed {
@@ -146,7 +149,7 @@ impl Rest {
             match until {
                 None => buffer.readable.notified().await,
                 Some(until) => {
-                    // Either way there is something to look at.
+                    // After a wake or a timeout the state is checked again.
                     let _ = tokio::time::timeout_at(until, buffer.readable.notified()).await;
                 }
             }
@@ -169,29 +172,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_line_wakes_and_the_next_ones_are_gathered() {
-        let (buffer, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+    async fn the_first_line_wakes_the_reader_and_the_next_ones_are_a_batch() {
+        let (buffer, mut reader) = (LineBuffer::new(1 << 20), BatchReader::default());
         {
-            let mut next = Box::pin(rest.next_batch(&buffer));
+            let mut next = Box::pin(reader.next_batch(&buffer));
             assert!(poll!(&mut next).is_pending());
             line(&buffer, "a\n");
             assert_eq!(next.await, Some(batch("a\n")));
         }
         let begin = Instant::now();
-        let mut next = Box::pin(rest.next_batch(&buffer));
+        let mut next = Box::pin(reader.next_batch(&buffer));
         line(&buffer, "b\n");
         assert!(poll!(&mut next).is_pending());
         line(&buffer, "c\n");
         assert_eq!(next.await, Some(batch("b\nc\n")));
-        assert!(begin.elapsed() >= REST);
+        assert!(begin.elapsed() >= BATCH_INTERVAL);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_batch_ends_the_rest() {
-        let (buffer, mut rest) = (LineBuffer::new(1 << 20), Rest::default());
+    async fn a_full_batch_wakes_the_reader_early() {
+        let (buffer, mut reader) = (LineBuffer::new(1 << 20), BatchReader::default());
         line(&buffer, "a\n");
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("a\n")));
-        let mut next = Box::pin(rest.next_batch(&buffer));
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("a\n")));
+        let mut next = Box::pin(reader.next_batch(&buffer));
         assert!(poll!(&mut next).is_pending());
         let long = "x".repeat(BATCH_LEN);
         line(&buffer, &long);
@@ -199,33 +202,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_no_room_is_counted_and_reported_with_the_next_line_or_by_itself() {
-        let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
+    async fn lost_lines_are_counted_and_reported_with_the_next_line_or_alone() {
+        let (buffer, mut reader) = (LineBuffer::new(4), BatchReader::default());
         for text in ["ab", "cd", "ef", "gh"] {
             line(&buffer, text);
         }
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abcd")));
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("abcd")));
         line(&buffer, "ij");
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("2 before ij")));
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("2 before ij")));
         for text in ["ab", "cd", "ef"] {
             line(&buffer, text);
         }
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abcd")));
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("abcd")));
         let gap = Batch { lines: Vec::new(), lost: 1 };
-        assert_eq!(rest.next_batch(&buffer).await, Some(gap));
+        assert_eq!(reader.next_batch(&buffer).await, Some(gap));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_backlog_is_read_to_its_end_and_room_comes_with_reading() {
-        let (buffer, mut rest) = (LineBuffer::new(4), Rest::default());
+    async fn a_closed_buffer_is_read_to_its_end_and_reading_frees_space() {
+        let (buffer, mut reader) = (LineBuffer::new(4), BatchReader::default());
         line(&buffer, "abc");
-        let mut room = Box::pin(buffer.writable());
-        assert!(poll!(&mut room).is_pending());
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abc")));
-        tokio::time::timeout(REST, room).await.unwrap();
+        let mut writable = Box::pin(buffer.writable());
+        assert!(poll!(&mut writable).is_pending());
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("abc")));
+        tokio::time::timeout(BATCH_INTERVAL, writable).await.unwrap();
         line(&buffer, "abc");
         buffer.close();
-        assert_eq!(rest.next_batch(&buffer).await, Some(batch("abc")));
-        assert_eq!(rest.next_batch(&buffer).await, None);
+        assert_eq!(reader.next_batch(&buffer).await, Some(batch("abc")));
+        assert_eq!(reader.next_batch(&buffer).await, None);
     }
 }

@@ -1,4 +1,4 @@
-//! The audit log, the error log, and the folding of repeated lines.
+//! Writes the audit log and the error log, and folds repeated lines.
 
 pub(crate) mod audit;
 mod audit_line;

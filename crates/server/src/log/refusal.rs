@@ -1,4 +1,4 @@
-//! The reasons for refusals of peers whose identity is not known yet, as text for an operator.
+//! Describes, for the operator, why a connection or a request was refused and how to correct it.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use kes_tls::{Explanation, Side, explain, explain_io};
 use rustls::{Error, InvalidMessage};
 
-/// A refusal: what failed, why, and how to correct it.
+/// Describes a refusal: what failed, why, and how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Refusal {
     pub(crate) what: &'static str,
@@ -19,10 +19,10 @@ type Text = Cow<'static, str>;
 const HANDSHAKE: &str = "TLS handshake failed";
 const REQUEST: &str = "request refused";
 
-/// The correction where no better one is known.
+/// The advice if no better one is known.
 const SEE_CLIENT: &str = "the client's log may say why";
 
-/// A CA's certificate, where the client's own should be.
+/// The reason for a CA certificate in place of the client's own.
 pub(crate) const CLIENT_IS_CA: &str = "the client's certificate is that of a CA (CA:TRUE)";
 
 impl Refusal {
@@ -35,7 +35,7 @@ impl Refusal {
         Self::new(REQUEST, reason, cure)
     }
 
-    /// A handshake that took too long.
+    /// A handshake that reached its timeout.
     pub(crate) fn timed_out() -> Self {
         let reason = "the client did not finish the handshake in time";
         Self::new(
@@ -45,7 +45,7 @@ impl Refusal {
         )
     }
 
-    /// A connection that had to make room for others before its client was known.
+    /// A connection without a known identity that was closed for another one.
     pub(crate) fn evicted() -> Self {
         let reason = "too many connections of clients without a policy";
         let cure =
@@ -53,7 +53,7 @@ impl Refusal {
         Self::new("connection closed", reason, cure)
     }
 
-    /// A connection of an identity that holds as many as it may, and none that is idle.
+    /// A connection of an identity whose connection limit is reached, and none of whose connections is idle.
     pub(crate) fn too_many_connections() -> Self {
         let reason = "too many connections of one identity, none of them idle";
         let cure =
@@ -61,19 +61,19 @@ impl Refusal {
         Self::new("requests of a connection refused", reason, cure)
     }
 
-    /// A connection whose client does not take what it is answered.
-    pub(crate) fn not_taken() -> Self {
+    /// A connection whose client does not read its responses.
+    pub(crate) fn not_read() -> Self {
         let reason = "the client does not take its answers";
         let cure = "see whether the client hangs, and whether the network loses packets";
         Self::new("connection closed", reason, cure)
     }
 
-    /// HTTP without TLS.
+    /// A connection with plain HTTP.
     pub(crate) fn plain_http() -> Self {
         Self::new(HANDSHAKE, "the client sent a plain HTTP request", "let the client use https://")
     }
 
-    /// Something else than TLS.
+    /// A connection with a protocol other than TLS or HTTP.
     pub(crate) fn not_tls() -> Self {
         Self::explained(
             HANDSHAKE,
@@ -87,7 +87,7 @@ impl Refusal {
         Self::explained(HANDSHAKE, "", explain_io(error, Side::Server))
     }
 
-    /// A certificate that a TLS proxy forwarded and that is not trusted.
+    /// A request with a forwarded certificate that is not trusted.
     pub(crate) fn of_forwarded(error: &Error) -> Self {
         Self::explained(REQUEST, "forwarded by a TLS proxy: ", explain(error, Side::Server))
     }

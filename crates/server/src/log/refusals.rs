@@ -1,7 +1,7 @@
-//! Logs connections and requests that were refused before their identity was known; repeated ones are folded by peer and
-//! reason.
+//! Logs refused connections and requests as warnings, folded by peer and reason.
 //!
-//! They are warnings in the default log, which a burst must not fill.
+//! These refusals occur before an identity is known, so any client can cause them: a few lines per second are
+//! logged for each peer and reason, then counts, in a table of limited size. A burst does not fill the log.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -11,17 +11,17 @@ use crate::log::fold::{Count, Kind};
 use crate::log::folded::{FoldedLog, Reported};
 use crate::log::refusal::Refusal;
 
-/// Logs refusals. Good connections and requests have nothing to do with it.
+/// Logs refusals. It is not used by accepted connections and requests, so its lock does not delay them.
 pub(crate) type Refusals = FoldedLog<Refusal>;
 
 impl Refusals {
-    /// Logs a refusal, or counts it when there are many like it. `detail` is part of the line, and
-    /// is not part of what refusals are folded by.
+    /// Logs a refusal, or counts it if there are many equal ones. `detail` is logged, and is ignored when
+    /// refusals are compared.
     pub(crate) fn note(&self, peer: SocketAddr, refusal: &Refusal, detail: Option<&str>) {
         self.note_as(peer.ip(), &peer, refusal, detail);
     }
 
-    /// The same, where the port is not known.
+    /// Does the same for a peer whose port is not known.
     pub(crate) fn note_of(&self, ip: IpAddr, refusal: &Refusal, detail: Option<&str>) {
         self.note_as(ip, &ip, refusal, detail);
     }

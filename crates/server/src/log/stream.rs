@@ -1,4 +1,6 @@
-//! Broadcasts log events to the clients that follow a log.
+//! Sends log events to the subscribers of the log streams.
+//!
+//! Publishing never waits: a subscriber that is too slow loses events, and receives their number.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,18 +18,19 @@ use kes_types::{Identity, escape};
 use crate::http::error::ApiError;
 use crate::http::response::ApiResult;
 use crate::http::response::ResponseBody;
-use crate::log::line_buffer::{LineBuffer, Rest};
+use crate::log::line_buffer::{BatchReader, LineBuffer};
 use crate::state::shutdown::Stop;
 
-/// The length of the buffer of one subscriber, in bytes; a slow subscriber loses further events, and gets their number.
+/// The longest buffer of lines for one subscriber, in bytes; further events are lost.
 const SUBSCRIBER_LEN_MAX: usize = 512 << 10;
 
-/// An event that can be written as a line of a stream.
+/// Encodes an event as a line of a stream.
 pub(crate) trait LogLine {
-    /// One JSON object of printable characters, without a line feed; `lost` events went missing before this one.
+    /// Returns one JSON object of printable characters, without a line feed. `lost` is the number of lost events
+    /// before it.
     fn line(&self, lost: u64) -> Vec<u8>;
 
-    /// The line for a gap that no event has followed yet.
+    /// Returns a line that only reports lost events.
     fn gap(lost: u64) -> Vec<u8>;
 }
 
@@ -42,7 +45,7 @@ impl LogLine for ErrorEvent {
     }
 }
 
-/// Counts streams of both logs against their limits.
+/// Limits the streams of both logs, in total and for each identity.
 #[derive(Debug)]
 pub(crate) struct StreamLimits {
     streams_max: usize,
@@ -68,7 +71,7 @@ impl StreamLimits {
     }
 }
 
-/// The slot of a stream, released when it ends.
+/// Holds the slot of a stream, and releases it when dropped.
 #[derive(Debug)]
 struct StreamSlot {
     limits: Arc<StreamLimits>,
@@ -87,10 +90,10 @@ impl Drop for StreamSlot {
     }
 }
 
-/// A log that can be followed. Publishing never waits.
+/// Publishes the events of a log to its subscribers, without waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcast {
-    /// Who follows it; replaced as a whole, so that to look costs no lock.
+    /// The subscribers; the list is replaced as a whole, so that reading it needs no lock.
     subscribers: ArcSwap<Vec<Arc<Subscriber>>>,
     events: AtomicU64,
 }
@@ -98,24 +101,24 @@ pub(crate) struct Broadcast {
 #[derive(Debug)]
 struct Subscriber {
     lines: LineBuffer,
-    /// The request that opened the stream; the stream does not contain it.
+    /// The request that opened the stream; its own event is not sent to it.
     opened_by: u64,
 }
 
 impl Broadcast {
-    /// Counts an event; `false` if there is no subscriber.
+    /// Counts an event; returns whether the log has subscribers.
     pub(crate) fn count(&self) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
         !self.subscribers.load().is_empty()
     }
 
-    /// How many events were counted.
+    /// Returns how many events were counted.
     pub(crate) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Hands an event to every subscriber but the one that `request` opened. One whose buffer is full
-    /// loses it.
+    /// Sends an event to every subscriber except the one that `request` opened. A subscriber whose buffer is
+    /// full loses it.
     pub(crate) fn publish(&self, event: &impl LogLine, request: Option<u64>) {
         let subscribers = self.subscribers.load();
         if subscribers.is_empty() {
@@ -129,7 +132,8 @@ impl Broadcast {
         }
     }
 
-    /// An endless answer to `request`, a line per event from now on; it ends with the server.
+    /// Returns an endless response to `request` with a line for each event from now on. It ends when shutdown
+    /// begins.
     pub(crate) fn follow<E: LogLine>(
         self: &Arc<Self>,
         limits: &Arc<StreamLimits>,
@@ -144,7 +148,7 @@ impl Broadcast {
         let subscription = Subscription {
             broadcast: Arc::clone(self),
             subscriber,
-            rest: Rest::default(),
+            reader: BatchReader::default(),
             stop: stop.clone(),
             gap: E::gap,
             _slot: slot,
@@ -173,11 +177,11 @@ fn ended(mut line: Vec<u8>) -> Vec<u8> {
     line
 }
 
-/// The reading end of a stream; nothing is kept for it once it is dropped.
+/// Reads the lines of a subscriber, and removes the subscriber when dropped.
 struct Subscription {
     broadcast: Arc<Broadcast>,
     subscriber: Arc<Subscriber>,
-    rest: Rest,
+    reader: BatchReader,
     stop: Stop,
     gap: fn(u64) -> Vec<u8>,
     _slot: StreamSlot,
@@ -185,7 +189,7 @@ struct Subscription {
 
 impl Subscription {
     async fn next_lines(&mut self) -> Option<Bytes> {
-        let next = self.rest.next_batch(&self.subscriber.lines);
+        let next = self.reader.next_batch(&self.subscriber.lines);
         let batch = self.stop.soft().run_until_cancelled(next).await.flatten()?;
         if self.stop.is_draining() {
             return None;
@@ -203,17 +207,17 @@ impl Drop for Subscription {
     }
 }
 
-/// The error log, as it can be followed at `/v1/log/error`. The process's log subscriber feeds it.
+/// Publishes the error log at `/v1/log/error`. Its events come from the log subscriber of the process.
 #[derive(Clone, Debug, Default)]
 pub struct ErrorLog(pub(crate) Arc<Broadcast>);
 
 impl ErrorLog {
-    /// A log without subscribers.
+    /// Creates a log without subscribers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Publishes an error; `message` is called only if there is a subscriber.
+    /// Publishes an error; `message` is only called if the log has subscribers.
     pub fn publish(&self, message: impl FnOnce() -> String) {
         if self.0.count() {
             self.0.publish(&ErrorEvent { message: message(), lost: 0 }, None);
@@ -239,7 +243,7 @@ mod tests {
         Arc::new(StreamLimits::new(&Limits::default()))
     }
 
-    /// The events of the next frame.
+    /// Returns the events of the next frame.
     async fn next(body: &mut ResponseBody) -> Option<Vec<ErrorEvent>> {
         let ResponseBody::Right(body) = body else { return None };
         let frame = body.frame().await?.unwrap().into_data().unwrap();
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_loses_events_and_is_reported_how_many() {
+    async fn a_slow_subscriber_loses_events_and_receives_their_number() {
         let broadcast = Arc::new(Broadcast::default());
         let follow = broadcast.follow::<ErrorEvent>(&stream_limits(), None, 1, &Stop::new());
         let mut body = follow.unwrap().into_body();
@@ -278,22 +282,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_are_limited_per_identity_and_in_all_and_end_with_the_server() {
+    async fn streams_are_limited_per_identity_and_in_total_and_end_at_shutdown() {
         let (broadcast, limits, stop) =
             (Arc::new(Broadcast::default()), stream_limits(), Stop::new());
-        let follow = |who| broadcast.follow::<ErrorEvent>(&limits, who, 1, &stop);
-        let who = |seed: u8| Some(Identity::of_public_key(&[seed]));
+        let follow = |identity| broadcast.follow::<ErrorEvent>(&limits, identity, 1, &stop);
+        let identity = |seed: u8| Some(Identity::of_public_key(&[seed]));
         let mut open = Vec::new();
         for seed in 0..4 {
             for _ in 0..limits.per_identity_max {
-                open.push(follow(who(seed)).unwrap());
+                open.push(follow(identity(seed)).unwrap());
             }
-            let refused = follow(who(seed)).unwrap_err();
+            let refused = follow(identity(seed)).unwrap_err();
             assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         }
-        assert!(follow(who(9)).is_err());
+        assert!(follow(identity(9)).is_err());
         open.pop();
-        let mut body = follow(who(9)).unwrap().into_body();
+        let mut body = follow(identity(9)).unwrap().into_body();
         stop.drain();
         assert_eq!(next(&mut body).await, None);
     }

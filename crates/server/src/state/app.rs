@@ -1,4 +1,4 @@
-//! The state that all connections and requests share.
+//! Defines the state that all connections and requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use crate::state::shutdown::Stop;
 use crate::state::snapshot::Live;
 use crate::state::system::System;
 
-/// The build of the server, as `/version` reports it.
+/// Identifies the build of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildInfo {
     /// The release, `1.2.3`.
@@ -29,7 +29,7 @@ pub struct BuildInfo {
     pub commit: &'static str,
 }
 
-/// The shared state of the server.
+/// The state of the server, shared by all connections.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) live: Live,
@@ -53,7 +53,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Numbers requests from 1, for the log.
+    /// Returns the next request number, from 1, for the log.
     pub(crate) fn next_request_id(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -62,7 +62,7 @@ impl App {
         self.clock.monotonic().saturating_duration_since(self.started)
     }
 
-    /// The values of a scrape of the metrics.
+    /// Returns the values that are read for each scrape of the metrics.
     pub(crate) fn scrape(&self) -> Scrape {
         Scrape {
             process: self.system.figures(self.clock.monotonic()),

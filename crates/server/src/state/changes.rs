@@ -1,5 +1,7 @@
-//! Runs requests that change keys to their end, each in a task of its own: when its caller disconnects, only the
-//! response is not sent; the outcome is logged, audited and counted.
+//! Runs each request that creates or deletes a key in a task of its own, to its end.
+//!
+//! A caller that disconnects cannot interrupt a change halfway. The request passes all layers in its task,
+//! so its outcome is logged, audited and counted even if its caller has disconnected.
 
 use std::sync::{Arc, Weak};
 
@@ -8,19 +10,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::error::ApiError;
 
-/// Owner of the tasks of changes.
+/// Tracks the tasks of changes.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     tasks: TaskTracker,
-    cut_off: CancellationToken,
+    aborted: CancellationToken,
 }
 
-/// Whether the caller of a request still waits for its answer.
+/// Records whether the caller of a request still waits for its response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting(Option<Weak<()>>);
 
 impl Changes {
-    /// Runs a request to its end, or until [`Self::cut_off`], whether this future lives or not.
+    /// Runs a request to its end, or until [`Self::abort`], even if this future is dropped.
     pub(crate) async fn run<F>(
         &self,
         request: impl FnOnce(Waiting) -> F,
@@ -30,43 +32,44 @@ impl Changes {
     {
         let caller = Arc::new(());
         let request = request(Waiting(Some(Arc::downgrade(&caller))));
-        let cut_off = self.cut_off.clone();
-        let task = self.tasks.spawn(async move { cut_off.run_until_cancelled(request).await });
-        let answer = match task.await {
-            Ok(answer) => answer.ok_or_else(|| ApiError::internal(CutOff)),
-            Err(died) => {
-                tracing::error!(cause = %died, "a change ended without an answer");
-                Err(ApiError::internal(died))
+        let aborted = self.aborted.clone();
+        let task = self.tasks.spawn(async move { aborted.run_until_cancelled(request).await });
+        let response = match task.await {
+            Ok(response) => response.ok_or_else(|| ApiError::internal(Aborted)),
+            Err(error) => {
+                tracing::error!(cause = %error, "a change ended without an answer");
+                Err(ApiError::internal(error))
             }
         };
         drop(caller);
-        answer
+        response
     }
 
-    /// Waits for those that run when no connection is left.
+    /// Waits for the running changes; called when there are no connections any more.
     pub(crate) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Ends those that still run; their outcome is not known.
-    pub(crate) async fn cut_off(&self) {
-        self.cut_off.cancel();
+    /// Aborts the running changes; their outcome is unknown.
+    pub(crate) async fn abort(&self) {
+        self.aborted.cancel();
         self.ended().await;
     }
 }
 
 impl Waiting {
-    /// Whether the caller of a change has hung up. Of other requests nothing is left then.
+    /// Returns whether the caller of a change has disconnected. Other requests are dropped with their
+    /// connection, so for them this is always `false`.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|caller| caller.strong_count() == 0)
     }
 }
 
-/// The server ended before the change did.
+/// The error of a change that was aborted at the end of the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the server ended before the change did")]
-struct CutOff;
+struct Aborted;
 
 #[cfg(test)]
 mod tests {
@@ -79,37 +82,37 @@ mod tests {
     async fn a_change_runs_to_its_end_and_knows_whether_its_caller_waits() {
         let changes = Changes::default();
         for is_gone in [false, true] {
-            let (go, begin) = oneshot::channel::<()>();
-            let (report, reported) = oneshot::channel();
-            let mut answer = Box::pin(changes.run(|caller| async move {
-                let _ = begin.await;
-                let _ = report.send(caller.has_ended());
+            let (proceed, proceeded) = oneshot::channel::<()>();
+            let (sender, receiver) = oneshot::channel();
+            let mut response = Box::pin(changes.run(|caller| async move {
+                let _ = proceeded.await;
+                let _ = sender.send(caller.has_ended());
                 7
             }));
-            assert!(poll!(&mut answer).is_pending());
+            assert!(poll!(&mut response).is_pending());
             if is_gone {
-                drop(answer);
-                go.send(()).unwrap();
+                drop(response);
+                proceed.send(()).unwrap();
             } else {
-                go.send(()).unwrap();
-                assert_eq!(answer.await.unwrap(), 7);
+                proceed.send(()).unwrap();
+                assert_eq!(response.await.unwrap(), 7);
             }
-            assert_eq!(reported.await, Ok(is_gone));
+            assert_eq!(receiver.await, Ok(is_gone));
         }
         changes.ended().await;
     }
 
     #[tokio::test]
-    async fn a_change_that_does_not_end_is_cut_off() {
+    async fn a_change_that_does_not_end_is_aborted() {
         let changes = Changes::default();
-        let mut answer = Box::pin(changes.run(|_| std::future::pending::<()>()));
-        assert!(poll!(&mut answer).is_pending());
-        changes.cut_off().await;
-        assert_eq!(answer.await.unwrap_err().status().as_u16(), 500);
+        let mut response = Box::pin(changes.run(|_| std::future::pending::<()>()));
+        assert!(poll!(&mut response).is_pending());
+        changes.abort().await;
+        assert_eq!(response.await.unwrap_err().status().as_u16(), 500);
     }
 
     #[test]
-    fn other_requests_have_no_one_to_lose() {
+    fn the_caller_of_another_request_has_not_disconnected() {
         assert!(!Waiting::default().has_ended());
     }
 }

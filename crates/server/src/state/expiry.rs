@@ -5,25 +5,25 @@ use std::time::Duration;
 use kes_types::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-/// How often certificates are looked at.
+/// How often certificates are checked.
 const INTERVAL: Duration = Duration::from_hours(24);
 
-/// How long before its end a certificate is warned about, in seconds.
+/// How long before its expiry a warning is logged, in seconds.
 const SOON_SECONDS: i64 = 30 * DAY_SECONDS;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// A certificate that the server sends in handshakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerCertificate {
-    /// Whether it is the server's own, and not one of the CAs above it.
+    /// Whether it is the server's own certificate, not that of a CA.
     is_own: bool,
-    /// Its subject and names.
+    /// Its subject and its subject alternative names.
     name: String,
     not_before: Timestamp,
     not_after: Timestamp,
 }
 
-/// What is wrong with a certificate's dates.
+/// A problem with the validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
     Expired { days_ago: i64 },
@@ -31,7 +31,7 @@ enum Problem {
     NotValidYet,
 }
 
-/// Reads the chain of the server's certificate, DER. What cannot be read has no dates to look at.
+/// Reads the validity periods of a DER certificate chain; certificates that cannot be parsed are skipped.
 pub(crate) fn server_certificates(chain: &[Vec<u8>]) -> Vec<ServerCertificate> {
     let read = |(index, der): (usize, &Vec<u8>)| {
         let facts = kes_crypto::certificate_facts(der).ok()?;
@@ -47,13 +47,13 @@ pub(crate) fn server_certificates(chain: &[Vec<u8>]) -> Vec<ServerCertificate> {
     chain.iter().enumerate().filter_map(read).collect()
 }
 
-/// Warns at once and once a day, until `stop`, about the certificates in force.
+/// Warns about the current certificates, at once and then once a day until `stop`.
 pub(crate) async fn warn_daily(
     clock: &dyn Clock,
     stop: &CancellationToken,
-    in_force: impl Fn() -> Vec<ServerCertificate> + Send + Sync,
+    current: impl Fn() -> Vec<ServerCertificate> + Send + Sync,
 ) {
-    check_daily(clock, stop, |now| in_force().iter().for_each(|it| it.warn(now))).await;
+    check_daily(clock, stop, |now| current().iter().for_each(|it| it.warn(now))).await;
 }
 
 async fn check_daily(
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_warned_about_from_30_days_before_their_end() {
+    fn a_certificate_has_a_problem_from_30_days_before_its_expiry() {
         let certificate = certificate(100, 200);
         let at = |seconds: i64| certificate.problem(Timestamp::from_unix(seconds, 0).unwrap());
         assert_eq!(at(100 * DAY_SECONDS - 1), Some(Problem::NotValidYet));
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(at(203 * DAY_SECONDS), Some(Problem::Expired { days_ago: 3 }));
     }
 
-    /// The runtime's time, which the test moves.
+    /// The paused clock of the runtime.
     #[derive(Debug)]
     struct RuntimeClock(tokio::time::Instant);
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_certificate_that_expires_while_the_server_runs_is_warned_about_once_a_day() {
+    async fn a_certificate_that_expires_while_the_server_runs_is_reported_once_a_day() {
         let certificate = certificate(100, 200);
         let clock = RuntimeClock(tokio::time::Instant::now());
         let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! The metrics of `/v1/metrics`, by the names that existing dashboards use.
+//! Defines the Prometheus metrics of `/v1/metrics`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use prometheus::{
 
 use crate::state::system::Figures;
 
-/// Upper bounds of the response time's buckets, in seconds.
+/// Upper bounds of the buckets of the response time, in seconds.
 const BUCKETS: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 3.0, 5.0, 10.0];
 
-/// Counters and gauges of the server, by the names that existing dashboards know.
+/// Holds the counters and gauges of the server, with the names that existing dashboards use.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     success: IntCounterVec,
-    /// Of `success`: looked up once.
+    /// The counter of code 200 in `success`, looked up once.
     ok: IntCounter,
     error: IntCounterVec,
     failure: IntCounterVec,
@@ -35,7 +35,7 @@ pub(crate) struct Scrape {
     pub(crate) process: Figures,
     pub(crate) error_events: u64,
     pub(crate) audit_events: u64,
-    /// Since the start.
+    /// Time since the start of the server.
     pub(crate) up_time: Duration,
 }
 
@@ -85,7 +85,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts an answer.
+    /// Counts a response by its status.
     pub(crate) fn count(&self, status: StatusCode) {
         let counter = match status.as_u16() {
             200 => return self.ok.inc(),
@@ -96,14 +96,14 @@ impl Metrics {
         counter.with_label_values(&[status.as_str()]).inc();
     }
 
-    /// Counts a request whose caller hung up before its answer.
+    /// Counts a request whose client disconnected before the response.
     pub(crate) fn count_disconnected(&self) {
         self.error.with_label_values(&["499"]).inc();
     }
 
-    /// Prometheus text format 0.0.4.
+    /// Returns the metrics in Prometheus text format 0.0.4.
     pub(crate) fn text(&self, scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
-        // One scrape at a time: counters that are kept elsewhere are set anew.
+        // One scrape at a time, because counters whose values are kept elsewhere are reset.
         let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.system.refresh(scrape);
         let mut text = Vec::new();

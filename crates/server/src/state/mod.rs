@@ -1,4 +1,4 @@
-//! What requests share: the configuration in force, metrics, changes in progress, shutdown.
+//! Holds the state that requests share: the current configuration, metrics, changes in progress, shutdown.
 
 pub(crate) mod app;
 pub(crate) mod changes;

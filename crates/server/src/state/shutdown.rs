@@ -1,8 +1,8 @@
-//! The stages of a shutdown: running, draining, aborting.
+//! Signals the shutdown of the server to its connections and tasks.
 
 use tokio_util::sync::CancellationToken;
 
-/// The two ways to end: `soft` finishes what was accepted, `hard` does not wait for it.
+/// Signals a graceful shutdown (`soft`), which completes accepted requests, or an immediate one (`hard`).
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     soft: CancellationToken,
@@ -10,33 +10,34 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// No shutdown has begun.
+    /// Creates a signal that was not sent yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends gracefully: accepts nothing more, answers what was accepted.
+    /// Begins a graceful shutdown: the server accepts no more requests, and responds to those that it has
+    /// accepted.
     pub fn drain(&self) {
         self.soft.cancel();
     }
 
-    /// Ends at once.
+    /// Begins an immediate shutdown.
     pub fn abort(&self) {
         self.soft.cancel();
         self.hard.cancel();
     }
 
-    /// Cancelled when the server is to end, one way or the other.
+    /// Returns the token that is cancelled at a graceful and at an immediate shutdown.
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when the server is to end at once.
+    /// Returns the token that is cancelled at an immediate shutdown.
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Whether the server is ending.
+    /// Returns whether a shutdown has begun.
     pub fn is_draining(&self) -> bool {
         self.soft.is_cancelled()
     }

@@ -1,4 +1,6 @@
-//! The configuration in force, as one immutable snapshot that a request loads once.
+//! Holds the current configuration as an immutable snapshot, which a reload replaces as a whole.
+//!
+//! Each request loads the snapshot once, so it never uses parts of two configurations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,12 @@ use crate::connection::tls::{self, ForwardedChain, TlsError};
 use crate::http::route::{Access, ROUTES, Route};
 use crate::state::expiry::{self, ServerCertificate};
 
-/// A configuration in force. A request lives with one to its end.
+/// A configuration in effect. A request uses the same one to its end.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// Grows with every reload; what was resolved under another generation is resolved again.
+    /// The number of the configuration, which grows with every reload; invalidates cached policy lookups.
     pub(crate) generation: u64,
-    /// When it came into force.
+    /// When it took effect.
     pub(crate) since: Timestamp,
     pub(crate) policies: PolicySet,
     pub(crate) keyring: Arc<Keyring>,
@@ -27,14 +29,14 @@ pub(crate) struct Snapshot {
     /// The certificates of `tls`.
     pub(crate) certificates: Vec<ServerCertificate>,
     pub(crate) proxy: Proxy,
-    /// Checks certificates that a TLS proxy forwards; none with `tls.auth: off`.
+    /// Verifies certificates that a TLS proxy forwards; `None` with `tls.auth: off`.
     pub(crate) forwarded_chain: Option<ForwardedChain>,
-    /// Which audit events go to standard output.
+    /// The audit events that are written to standard output.
     pub(crate) audit: AuditEvents,
     routes: Box<[ConfiguredRoute]>,
 }
 
-/// A route with what the configuration says of it.
+/// A route with its settings from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConfiguredRoute {
     pub(crate) route: &'static Route,
@@ -42,16 +44,16 @@ pub(crate) struct ConfiguredRoute {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Why a configuration cannot be put in force.
+/// The reason why a configuration cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Certificates, keys or trust anchors do not make a TLS configuration.
+    /// No TLS configuration can be built from the certificates, keys and trust anchors.
     #[error("cannot set up TLS")]
     Tls(#[source] TlsError),
 }
 
 impl Snapshot {
-    /// Builds all of it, so that nothing is half in force.
+    /// Builds a complete snapshot; on an error nothing takes effect.
     pub(crate) fn new(
         generation: u64,
         since: Timestamp,
@@ -59,7 +61,8 @@ impl Snapshot {
         keyring: Arc<Keyring>,
     ) -> Result<Self, SnapshotError> {
         let routes = ROUTES.iter().map(|route| ConfiguredRoute::new(route, &live)).collect();
-        // One open route lets callers without a certificate in; `/version` alone does not.
+        // If the configuration opens a route, clients without a certificate may connect. `/version`, which is
+        // always open, does not count.
         let is_any_open = live.api.iter().any(|api| api.skip_auth);
         let tls = tls::server_config(&live.tls, is_any_open).map_err(SnapshotError::Tls)?;
         let forwarded_chain = ForwardedChain::new(&live.tls).map_err(SnapshotError::Tls)?;
@@ -77,13 +80,13 @@ impl Snapshot {
         })
     }
 
-    /// The routes, in the order of their table.
+    /// Returns the routes, in the order of their table.
     pub(crate) fn routes(&self) -> &[ConfiguredRoute] {
         &self.routes
     }
 
-    /// Finds the route of a percent-decoded path, and its argument in the path. A scan of some twenty
-    /// prefixes; axum's router costs 2 µs more (docs/performance.md).
+    /// Finds the route of a percent-decoded path, and its argument in the path. It compares the path with about
+    /// twenty prefixes, which is faster than axum's router (docs/performance.md).
     pub(crate) fn find<'a>(&self, path: &'a str) -> Option<(ConfiguredRoute, &'a str)> {
         self.routes.iter().find_map(|it| Some((*it, it.route.argument_of(path)?)))
     }
@@ -102,7 +105,7 @@ impl ConfiguredRoute {
     }
 }
 
-/// The snapshot in force.
+/// Publishes the current snapshot.
 #[derive(Debug)]
 pub(crate) struct Live(ArcSwap<Snapshot>);
 

@@ -1,13 +1,13 @@
-//! Reads the processors, memory and threads of the process.
+//! Reads the resource usage of the process and the properties of its machine.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old figures may be.
+/// How long figures are cached.
 const FIGURES_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// What the operating system says of this process.
+/// The resource usage of this process, as the operating system reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     pub(crate) cpus: usize,
@@ -18,7 +18,8 @@ pub(crate) struct Figures {
     pub(crate) stack_bytes: u64,
 }
 
-/// Reads the figures of the process, at most once a second: to read them costs more than a request.
+/// Reads the figures of the process at most once a second, because reading them takes more CPU time than a
+/// request.
 #[derive(Debug)]
 pub(crate) struct System {
     cpus: usize,
@@ -27,14 +28,14 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Counts processors, once.
+    /// Counts the processors, once.
     pub(crate) fn new() -> Self {
         let cpus_used = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self { cpus: online_cpus().unwrap_or(cpus_used), cpus_used, last: Mutex::new(None) }
     }
 
-    /// The figures as they were at most [`FIGURES_MAX_AGE`] before `now`; what the system does not
-    /// tell is 0.
+    /// Returns figures that are at most [`FIGURES_MAX_AGE`] old at `now`; a figure that the system does not
+    /// report is 0.
     pub(crate) fn figures(&self, now: Instant) -> Figures {
         self.figures_by(now, || self.read())
     }
@@ -64,7 +65,7 @@ impl System {
     }
 }
 
-/// Processors that the machine has online, whatever this process may use of them.
+/// Returns the number of processors that are online, including those that this process may not use.
 fn online_cpus() -> Option<usize> {
     let ranges = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
     ranges
@@ -78,7 +79,7 @@ fn online_cpus() -> Option<usize> {
         .sum()
 }
 
-/// The operating system in Go's words, as clients know it.
+/// Returns Go's name of the operating system, which clients expect.
 pub(crate) fn os() -> &'static str {
     match std::env::consts::OS {
         "macos" => "darwin",
@@ -86,7 +87,7 @@ pub(crate) fn os() -> &'static str {
     }
 }
 
-/// The processor architecture in Go's words.
+/// Returns Go's name of the processor architecture.
 pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_of_this_process_are_there() {
+    fn the_figures_of_this_process_are_read() {
         let figures = System::new().figures(SystemClock.monotonic());
         assert!(figures.cpus >= figures.cpus_used && figures.cpus_used > 0, "{figures:?}");
         assert!(figures.threads > 0 && figures.heap_bytes > 0 && figures.stack_bytes > 0);
