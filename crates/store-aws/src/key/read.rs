@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kes_store::{Backoff, Deadline, ListQuery, Page, Retries};
+use kes_store::{Backoff, Deadline, Retries};
 use kes_types::{KeyName, Secret};
 
 use crate::error::AwsError;
@@ -130,15 +130,6 @@ impl SecretsManager {
                 return;
             }
         }
-    }
-
-    /// Lists keys, a page of them. AWS gives secrets in no order that is promised.
-    pub(crate) async fn page(
-        &self,
-        query: &ListQuery,
-        deadline: Deadline,
-    ) -> Result<Page, AwsError> {
-        Ok(Page::select(self.list(&query.prefix, deadline).await?, query))
     }
 }
 

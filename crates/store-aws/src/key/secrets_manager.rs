@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use aws_sdk_secretsmanager::types::{SecretListEntry, Tag};
 use kes_store::Deadline;
-use kes_types::{KeyName, Random, Secret};
+use kes_types::{Random, Secret};
 use tokio::sync::Semaphore;
 
 use crate::NOTICE;
@@ -15,9 +15,6 @@ use crate::error::AwsError;
 use crate::error::refusal::Refusal;
 use crate::error::sanitized::SanitizedError;
 use crate::key::secret::{CreationToken, Current, Names, Observation};
-
-/// The most secrets on a page (*`ListSecrets`*).
-const PAGE_SECRETS: i32 = 100;
 
 /// Where the name begins in a secret's ARN.
 const ARN_MARK: &str = ":secret:";
@@ -175,43 +172,6 @@ impl SecretsManager {
         whole(&call, output.arn()).map(drop)
     }
 
-    /// All keys whose names start with this, and maybe others: what AWS takes for a prefix, others
-    /// take for a part.
-    pub(crate) async fn list(
-        &self,
-        start: &str,
-        deadline: Deadline,
-    ) -> Result<Vec<KeyName>, AwsError> {
-        let start = self.names.below(start);
-        let filter = (!start.is_empty()).then(|| {
-            Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
-        });
-        let call = AwsCall::new("secretsmanager:ListSecrets", &start);
-        let (mut keys, mut next) = (Vec::new(), None);
-        loop {
-            let send = || {
-                let request = self.session.secrets.list_secrets().max_results(PAGE_SECRETS);
-                let request = request.set_filters(filter.clone().map(|filter| vec![filter]));
-                request.set_next_token(next.clone()).send()
-            };
-            let page = self.session.ask(&call, deadline, send).await?;
-            let live = whole(&call, page.secret_list.as_deref())?
-                .iter()
-                .filter(|entry| entry.deleted_date().is_none());
-            keys.extend(live.filter_map(|entry| self.names.key(entry.name()?)));
-            match page.next_token {
-                Some(token) if next.as_ref() == Some(&token) => {
-                    return Err(AwsError::NotUnderstood(
-                        call,
-                        SanitizedError::new("a page leads to itself"),
-                    ));
-                }
-                Some(token) => next = Some(token),
-                None => return Ok(keys),
-            }
-        }
-    }
-
     /// The cheapest request that shows that AWS is there and knows us.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), AwsError> {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
@@ -224,7 +184,7 @@ impl SecretsManager {
 }
 
 /// Demands what every answer of AWS has: something else may answer 200 with nothing.
-fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
+pub(super) fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
     part.ok_or_else(|| {
         AwsError::NotUnderstood(call.clone(), SanitizedError::new("it is not complete"))
     })
