@@ -1,4 +1,4 @@
-//! Keys as secrets: their names, reading, creating, deleting and listing.
+//! Creates, reads, deletes and lists keys, which are secrets of Secrets Manager.
 
 pub(crate) mod create;
 pub(crate) mod list;
