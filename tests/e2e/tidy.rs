@@ -65,10 +65,10 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
 /// What of ours the tests of a package depend on beyond that: the conformance suite and the harness.
 const FOR_TESTS: [(&str, &[&str]); 6] = [
     ("kes-crypto", &["kes-harness"]),
-    ("kes-store", &["kes-store"]),
+    ("kes-store", &["kes-crypto", "kes-store"]),
     ("kes-store-aws", &["kes-crypto", "kes-harness", "kes-store"]),
     ("kes-store-fs", &["kes-crypto", "kes-store"]),
-    ("kes-store-vault", &["kes-harness", "kes-store"]),
+    ("kes-store-vault", &["kes-crypto", "kes-harness", "kes-store"]),
     ("kes-server", &["kes-harness"]),
 ];
 

@@ -1,4 +1,4 @@
-//! Whether AWS is there and knows us.
+//! Probes whether AWS is reachable and accepts the credentials.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use crate::error::refusal::Refusal;
 use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
 use kes_store::Deadline;
 
-/// How long a good answer is good for, unless a call fails.
+/// How long a successful probe is valid, unless a call fails.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// Looks at AWS's health.
+/// Caches successful health probes.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     good: Mutex<Option<Good>>,
 }
 
-/// A good answer.
+/// A successful probe.
 #[derive(Clone, Copy, Debug)]
 struct Good {
     at: Instant,
@@ -26,8 +26,8 @@ struct Good {
 }
 
 impl Health {
-    /// Asks Secrets Manager for something that only who is known gets. Returns how long the answer
-    /// took.
+    /// Sends a request to Secrets Manager that requires valid credentials. Returns how long the
+    /// response took.
     pub(crate) async fn check(&self, manager: &SecretsManager) -> Result<Duration, AwsError> {
         let session = &manager.session;
         let start = session.now();
@@ -50,14 +50,15 @@ impl Health {
         verdict.map(|()| latency)
     }
 
-    /// Who may not list is known all the same. Of the secrets that could be read one must be so
-    /// still: one alone may be denied for reasons of its own.
+    /// Probes by reading, where listing is denied: a denial proves that the credentials are valid.
+    /// At least one of the secrets that were read before must still be readable. A single denial is
+    /// not enough to fail, because it may concern that secret only.
     async fn can_read(&self, manager: &SecretsManager, deadline: Deadline) -> Result<(), AwsError> {
         let mut denied = None;
         for secret in manager.session.read() {
             match manager.current(&secret, deadline).await {
                 Ok(_) => return Ok(()),
-                // It was deleted, as AWS has responded.
+                // AWS responded that it was deleted.
                 Err(error) if error.has_code(NOT_FOUND) || error.has_code(INVALID) => {
                     return Ok(());
                 }

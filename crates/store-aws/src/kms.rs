@@ -1,5 +1,5 @@
-//! The KMS key that new secrets are encrypted under, looked at before it is needed, and from time
-//! to time; only a start waits for that.
+//! Checks the KMS key that new secrets are encrypted under, at the start and then periodically;
+//! only the start waits for the result.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::auth::session::{self, AwsSession};
 use crate::call::AwsCall;
 use crate::error::AwsError;
 
-/// How long a KMS that never answered keeps us from being ready.
+/// How long the store is not ready because KMS has never responded.
 const OUTAGE_MAX: Duration = Duration::from_mins(1);
 
-/// Looks after the key of the configuration.
+/// Holds the result of the last check of the configured KMS key.
 #[derive(Debug)]
 pub(crate) struct KmsKey {
     key: String,
@@ -24,23 +24,23 @@ pub(crate) struct KmsKey {
     seen: Mutex<Seen>,
 }
 
-/// What is known of the key.
+/// The state of the KMS key.
 #[derive(Clone, Debug)]
 enum Seen {
-    /// Nothing yet.
+    /// The key was not checked yet.
     Nothing,
-    /// Nothing, and KMS has been in trouble since then.
+    /// The key was not checked yet, and KMS has been failing since `since`.
     Trouble { since: Instant, error: Arc<AwsError> },
-    /// It can be used.
+    /// The key can be used.
     Usable,
-    /// It cannot.
+    /// The key cannot be used.
     Unusable(Arc<AwsError>),
-    /// It cannot be seen from here, for this reason; whether it can be used shows when it is.
+    /// The key cannot be described, for this reason. Only its use will show whether it can be used.
     Hidden(Arc<AwsError>),
 }
 
 impl Seen {
-    /// When to look again.
+    /// Returns the interval until the next check.
     fn look_in(&self) -> Duration {
         match self {
             Self::Nothing | Self::Trouble { .. } | Self::Unusable(_) => Duration::from_secs(10),
@@ -82,12 +82,12 @@ impl KmsKey {
         Self { key, region, seen: Mutex::new(Seen::Nothing) }
     }
 
-    /// The key as the configuration names it.
+    /// Returns the key as configured.
     pub(crate) fn name(&self) -> &str {
         &self.key
     }
 
-    /// Demands that nothing that is known speaks against using the key.
+    /// Returns an error if the key is known to be unusable, or if KMS has not responded yet.
     pub(crate) fn verdict(&self) -> Result<(), AwsError> {
         match &*self.seen() {
             Seen::Trouble { error, .. } | Seen::Unusable(error) => {
@@ -97,7 +97,7 @@ impl KmsKey {
         }
     }
 
-    /// Why the key cannot be seen, if it cannot.
+    /// Returns why the key cannot be described, if so.
     pub(crate) fn hidden(&self) -> Option<AwsError> {
         match &*self.seen() {
             Seen::Hidden(error) => Some(AwsError::Known(Arc::clone(error))),
@@ -105,14 +105,14 @@ impl KmsKey {
         }
     }
 
-    /// Looks at the key now.
+    /// Checks the key now.
     pub(crate) async fn look(&self, session: &AwsSession, deadline: Deadline) {
         let looked = self.ask(session, deadline).await;
         let mut seen = self.seen();
         *seen = weigh(&seen, looked, session.now());
     }
 
-    /// Looks from time to time, until `stop`.
+    /// Checks the key periodically, until `stop`.
     pub(crate) async fn watch(self: Arc<Self>, session: Arc<AwsSession>, stop: CancellationToken) {
         let look = async {
             loop {
@@ -141,7 +141,7 @@ impl KmsKey {
                 Some(key) => judge(key, &self.region).err(),
                 None => Some(KeyProblem::NotFound(self.region.clone())),
             },
-            // AWS makes its own key when the first secret wants it.
+            // AWS creates its own key when the first secret needs it.
             Err(error) if error.has_code("NotFoundException") && self.key == AWS_ALIAS => None,
             Err(error) if error.has_code("NotFoundException") => {
                 Some(KeyProblem::NotFound(self.region.clone()))
@@ -158,8 +158,9 @@ impl KmsKey {
     }
 }
 
-/// Only what KMS says about the key is a reason not to use it. Secrets Manager uses it on its own:
-/// KMS may not let us see it, may not be where we ask, or not be reachable from here at all.
+/// Computes the state after a check. Only a response of KMS about the key makes it unusable.
+/// Secrets Manager uses the key on its own, and KMS may deny this server access, be at another
+/// endpoint, or be unreachable from here.
 fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
     let error = match looked {
         Ok(()) => return Seen::Usable,
@@ -168,9 +169,9 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
     match before {
         _ if matches!(*error, AwsError::Key { .. }) => Seen::Unusable(error),
         _ if !error.is_transient() => Seen::Hidden(error),
-        // It could not be used for the moment, and that moment may be over.
+        // The key was unusable temporarily, and may be usable again.
         Seen::Unusable(known) if known.is_transient() => Seen::Trouble { since: now, error },
-        // KMS answered once: that it does not now says nothing about the key.
+        // KMS responded before; a failure now says nothing about the key.
         Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
         Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= OUTAGE_MAX => {
             Seen::Hidden(error)
@@ -180,13 +181,13 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
     }
 }
 
-/// The account's own key for Secrets Manager.
+/// The key that AWS manages for Secrets Manager in each account.
 const AWS_ALIAS: &str = "alias/aws/secretsmanager";
 
-/// What KMS says of a name that is none.
+/// The error codes of KMS for an invalid name.
 const BAD_NAMES: [&str; 2] = ["InvalidArnException", "ValidationException"];
 
-/// By the documentation of Secrets Manager: a symmetric key for encryption, of its own region.
+/// Checks the requirements of Secrets Manager: a symmetric encryption key in the same region.
 fn judge(key: &KeyMetadata, region: &str) -> Result<(), KeyProblem> {
     if let Some(arn) = key.arn()
         && let Some(of_key) = arn.split(':').nth(3)
@@ -200,7 +201,8 @@ fn judge(key: &KeyMetadata, region: &str) -> Result<(), KeyProblem> {
             return Err(KeyProblem::PendingDeletion(date));
         }
         Some(KeyState::Disabled) => return Err(KeyProblem::Disabled),
-        // Updating is the state of a key whose primary region changes; it works meanwhile.
+        // The state `Updating` means that the primary region of a key changes; the key is usable
+        // meanwhile.
         Some(KeyState::Enabled | KeyState::Updating) => {}
         Some(state @ (KeyState::Creating | KeyState::Unavailable)) => {
             return Err(KeyProblem::NotNow(state.as_str().to_owned()));

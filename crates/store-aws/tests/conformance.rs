@@ -75,7 +75,8 @@ async fn examine(proxy: &Proxy, layout: Layout) {
         stores.push(Arc::new(store) as Arc<dyn KeyStore>);
     }
     let fleet = Fleet::new(stores.pop().unwrap(), stores);
-    conformance::run(Arc::new(fleet), Profile { binary: false }).await;
+    conformance::run(Arc::new(fleet), Profile { binary: false }, &kes_crypto::SystemRandom::new())
+        .await;
     stop.cancel();
     tasks.close();
     tasks.wait().await;

@@ -1,19 +1,21 @@
-//! Creates a key: durably, and never over another.
+//! Creates a key durably, and never overwrites another key.
 //!
-//! | step | a crash or an error after it leaves |
+//! | step | state after a crash or an error that follows the step |
 //! |---|---|
-//! | 1. write the value aside, under a dot name | a leftover, invisible |
+//! | 1. write the value to a staging file, under a dot name | a leftover, invisible |
 //! | 2. sync the file | a leftover, invisible |
-//! | 3. link it to the key's name, if that is free | the key, whole, and marked as unconfirmed |
+//! | 3. link it to the name of the key, if the name does not exist | the key, complete, and marked
+//! as unconfirmed |
 //! | 4. sync the directory | the key, durable |
 //! | 5. unlink the dot name | |
 //!
-//! The mark is the file's second name. Between 3 and 4 a crash could still undo the link, so a
-//! read that meets the mark syncs the directory itself before it returns the key: no client seals
-//! data with a key that may not be there tomorrow.
+//! The mark is the second name of the file. Between steps 3 and 4 a crash could still undo the
+//! link. So a read that finds the mark syncs the directory itself before it returns the key: no
+//! client encrypts data with a key that a crash could remove.
 //!
-//! After step 3 others may have read the key and sealed data with it, so an error in step 4 does
-//! not take it away again. The caller gets the error that the outcome is not known, and the mark stays.
+//! After step 3 other clients may have read the key and encrypted data with it, so an error in step
+//! 4 does not remove the key. The caller receives the error that the outcome is unknown, and the
+//! mark remains.
 
 use kes_store::{StoreError, VALUE_LEN_MAX};
 use kes_types::{KeyName, Secret};
@@ -22,11 +24,12 @@ use crate::directory::Directory;
 use crate::error::FsError;
 use crate::staging::{Link, Staging};
 
-/// How often the value is written aside. A server that starts takes the file for a leftover when its
-/// clock is ahead, or when this server was suspended for long; see `staging::sweep`.
+/// The maximum number of staging files that are written for one creation. Another server that starts
+/// removes the file as a leftover when its clock is ahead, or when this server was suspended for
+/// long; see `staging::sweep`.
 const ATTEMPTS_MAX: usize = 3;
 
-/// Stores `value` under `name` if the name is free; durable on return.
+/// Stores `value` under `name` if no key of that name exists; the key is durable on return.
 pub(crate) fn create(
     directory: &Directory,
     name: &KeyName,
@@ -38,7 +41,7 @@ pub(crate) fn create(
     }
     for _ in 0..ATTEMPTS_MAX {
         directory.verify()?;
-        // Saves the work, and answers rightly on a full or read-only disk.
+        // This avoids needless writes, and returns the correct error on a full or read-only disk.
         if directory.entry_now(name.as_str())?.is_some() {
             return Err(StoreError::Exists(name.clone()));
         }

@@ -1,4 +1,4 @@
-//! Deletes a key, and what else holds its value.
+//! Deletes a key, and the staging files that hold its value.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::error::FsError;
 use crate::staging;
 
-/// Removes `name`; durable on return. Of a link the link itself goes, not what it leads to.
+/// Removes `name`; durable on return. If `name` is a link, the link is removed, not its target.
 pub(crate) fn delete(directory: &Directory, name: &KeyName) -> Result<(), StoreError> {
     let path = || directory.path_of(name.as_str());
     directory.verify()?;
@@ -20,15 +20,16 @@ pub(crate) fn delete(directory: &Directory, name: &KeyName) -> Result<(), StoreE
     if !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
         return Err(FsError::NotAFile { path: path() }.into());
     }
-    // The value must not stay in what an interrupted creation left. Its names are found before the
-    // key is removed: afterwards nothing tells which file it was. (If another server deletes the key
-    // and creates it again in between, the new key is removed, and its creation cleans up.)
+    // The value must not remain in staging files of an interrupted creation. Their names are
+    // determined before the key is removed: afterwards nothing shows which file it was. If another
+    // server deletes the key and creates it again in between, the new key is removed, and its
+    // creation cleans up.
     let second_names =
         if stat.st_nlink > 1 { staging::second_names(directory, name)? } else { Vec::new() };
     match directory.syscalls.unlink(directory.fd(), name.as_str()) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Another server deleted it this moment.
+            // Another server has just deleted it.
             directory.verify()?;
             return Err(StoreError::NotFound(name.clone()));
         }

@@ -1,4 +1,4 @@
-//! The directory that holds the keys.
+//! Holds the key directory open, and inspects its entries.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use crate::error::{FsError, OpenError, OpenWarning};
 use crate::identity::{is_held, refresh};
 use crate::syscalls::Syscalls;
 
-/// An open directory, and the path by which it was found.
+/// An open directory, and the path by which it was opened.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     pub(crate) syscalls: Box<dyn Syscalls>,
-    /// Of the names of files that are not keys yet.
+    /// The random source for names of staging files.
     pub(crate) random: Arc<dyn Random>,
 }
 
 impl Directory {
-    /// Opens a directory; makes it and the directories above it when they are missing.
+    /// Opens a directory; creates it and its parents when they do not exist.
     pub(crate) fn open(
         path: &Path,
         syscalls: Box<dyn Syscalls>,
         random: Arc<dyn Random>,
     ) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.to_owned(), source };
-        // A daemon that changes its working directory later still means the same one.
+        // The absolute path stays valid when the process changes its working directory later.
         let path = std::path::absolute(path).map_err(failed)?;
         let fd = match open_directory(CWD, &path) {
             Err(Errno::NOENT) => make(&path)?,
@@ -39,12 +39,12 @@ impl Directory {
         Ok(Self { path, fd, syscalls, random })
     }
 
-    /// The path of the directory.
+    /// Returns the path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in the directory, for messages.
+    /// Returns the path of a file in the directory, for messages.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -53,7 +53,7 @@ impl Directory {
         self.fd.as_fd()
     }
 
-    /// Warns when users other than the owner can get at the directory.
+    /// Warns when users other than the owner have access to the directory.
     pub(crate) fn open_to_others(&self) -> Result<Option<OpenWarning>, OpenError> {
         let stat = rustix::fs::fstat(&self.fd)
             .map_err(|errno| OpenError::Open { path: self.path.clone(), source: errno.into() })?;
@@ -63,10 +63,10 @@ impl Directory {
             .then(|| OpenWarning::OpenToOthers { path: self.path.clone(), mode }))
     }
 
-    /// Checks that the path still leads to this directory.
+    /// Checks that the path still refers to this directory.
     ///
-    /// Nothing found in a directory that was removed or mounted over says nothing about the keys,
-    /// and a key written there would not be found again.
+    /// If the directory was removed or mounted over, a name that does not exist in it proves
+    /// nothing about the keys, and a key written to it would not be found again.
     pub(crate) fn verify(&self) -> Result<(), FsError> {
         let failed = |errno| FsError::io("look at key directory", &self.path, errno);
         match rustix::fs::stat(&self.path) {
@@ -77,7 +77,7 @@ impl Directory {
         }
     }
 
-    /// Looks at a directory entry itself, not at what a link leads to; `None` when there is none.
+    /// Inspects a directory entry without following links; returns `None` when it does not exist.
     pub(crate) fn entry(&self, name: &str) -> Result<Option<Stat>, FsError> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -86,8 +86,8 @@ impl Directory {
         }
     }
 
-    /// Like [`Directory::entry`], but a network file system is made to ask its server first: it
-    /// remembers for a while that a name was there, or was not.
+    /// Does the same as [`Directory::entry`], but revalidates the entry with the server of a
+    /// network file system, which otherwise caches for a while whether a name exists.
     pub(crate) fn entry_now(&self, name: &str) -> Result<Option<Stat>, FsError> {
         let _ = refresh(&self.fd, "");
         let _ = refresh(&self.fd, name);
@@ -98,14 +98,14 @@ impl Directory {
         Ok(entry)
     }
 
-    /// Reads the directory's entries, in no order.
+    /// Opens an iterator over the entries of the directory, in no order.
     pub(crate) fn entries(&self) -> Result<Dir, FsError> {
         self.syscalls
             .read_directory(self.fd())
             .map_err(|errno| FsError::io("read key directory", &self.path, errno))
     }
 
-    /// Makes the names in the directory durable.
+    /// Makes changes of names in the directory durable.
     pub(crate) fn sync(&self) -> Result<(), FsError> {
         self.syscalls
             .sync_directory(self.fd())
@@ -117,7 +117,7 @@ pub(crate) fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// Makes a directory, and those above it, and opens it; the new names are durable on return.
+/// Creates a directory and its parents, and opens it; the new names are durable on return.
 fn make(path: &Path) -> Result<OwnedFd, OpenError> {
     let failed =
         |path: &Path, errno: Errno| OpenError::Make { path: path.to_owned(), source: errno.into() };
@@ -133,7 +133,7 @@ fn make(path: &Path) -> Result<OwnedFd, OpenError> {
     };
     let name = Path::new(&name);
     match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
-        // Another server was faster.
+        // Another server created it first.
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(failed(path, errno)),
     }

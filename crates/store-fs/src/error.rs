@@ -1,4 +1,4 @@
-//! What can go wrong with a directory of keys.
+//! Defines the errors of a key directory.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,33 +6,33 @@ use std::path::{Path, PathBuf};
 use kes_store::{StoreError, VALUE_LEN_MAX};
 use rustix::io::Errno;
 
-/// Why a key directory cannot be used.
+/// Why a key directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory is missing and cannot be made.
+    /// The directory does not exist and cannot be created.
     #[error("cannot make key directory `{}`", path.display())]
     Make {
-        /// The directory, or the one above it that stood in the way.
+        /// The directory, or the parent that could not be created.
         path: PathBuf,
-        /// The system's word.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The directory cannot be opened, or is none.
+    /// The directory cannot be opened, or is not a directory.
     #[error("cannot open key directory `{}`", path.display())]
     Open {
         /// The directory.
         path: PathBuf,
-        /// The system's word.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// What the operator should know about a key directory that can be used.
+/// A problem of a usable key directory, for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenWarning {
-    /// Users other than the directory's owner can get at it.
+    /// Users other than the owner have access to the directory.
     #[error("key directory `{}` is open to other users: its mode is {mode:04o}, not 0700", path.display())]
     OpenToOthers {
         /// The directory.
@@ -40,18 +40,18 @@ pub enum OpenWarning {
         /// Its permission bits.
         mode: u32,
     },
-    /// What crashed servers left behind cannot be removed.
+    /// Leftovers of crashed servers cannot be removed.
     #[error("cannot remove what an interrupted key creation left in `{}`", path.display())]
     NotSwept {
-        /// The directory, or the file that stays.
+        /// The directory, or the file that could not be removed.
         path: PathBuf,
-        /// The system's word.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// Why an operation on the directory failed; becomes the source of a [`StoreError`].
+/// Why an operation on the directory failed; it becomes the source of a [`StoreError`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FsError {
     #[error("cannot {action} `{}`", path.display())]
@@ -75,7 +75,7 @@ pub(crate) enum FsError {
     Vanished { path: PathBuf },
     #[error("key directory `{}` is not the one that was opened at start; restart the server if that is intended", path.display())]
     Replaced { path: PathBuf },
-    /// The change is visible, and may or may not outlive a crash.
+    /// The change is visible, but may be lost in a crash.
     #[error("the outcome for key file `{}` is not known", path.display())]
     Unconfirmed {
         path: PathBuf,
@@ -89,7 +89,7 @@ impl FsError {
         Self::Io { action, path: path.to_owned(), source: source.into() }
     }
 
-    /// Whether the file system gave no answer, as opposed to a bad one.
+    /// Returns whether the file system did not respond, as opposed to a definite error.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_silence(source),
@@ -111,8 +111,9 @@ impl From<FsError> for StoreError {
     }
 }
 
-/// A network file system out of reach, or a process out of descriptors or memory. A full,
-/// read-only, forbidden or damaged disk has answered.
+/// Returns whether the error is transient: a network file system is unreachable, or the process
+/// lacks descriptors or memory. Errors of a full, read-only, forbidden or damaged disk are
+/// definite.
 fn is_silence(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,4 +1,4 @@
-//! Tests of paths that are exchanged again and again while the store works.
+//! Tests the store while other threads exchange paths repeatedly.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,7 +18,7 @@ use crate::interleavings::{
     INSIDE, KERNELS, OUTSIDE, bench_on, contents, create, delete, names, read,
 };
 
-/// Exchanges two paths for as long as `work` runs, and after it until they are as they were.
+/// Exchanges two paths while `work` runs, and then until they are at their original places.
 fn while_exchanging<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T {
     struct DoneOnDrop<'a>(&'a AtomicBool);
 

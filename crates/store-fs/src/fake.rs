@@ -1,4 +1,4 @@
-//! A fake kernel whose system calls fail or are interrupted as a test says, and a store directory on it.
+//! Fakes a kernel whose system calls fail or are interrupted, and a store directory on it.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -29,16 +29,16 @@ pub(crate) enum Syscall {
     OpenBeneath,
 }
 
-/// How a call goes wrong.
+/// How a system call fails.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// It does nothing, or half of what it should, and fails.
+    /// The call does nothing or only a part of its work, and fails.
     Fails(Errno),
-    /// It does what it should, and fails all the same.
+    /// The call does all of its work, and fails nevertheless.
     FailsAfterwards(Errno),
 }
 
-/// The kernel, with faults and interruptions; notes down the calls that change something.
+/// The kernel with injected faults and interruptions; it records the calls that change something.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk(Arc<Mutex<State>>);
 
@@ -64,7 +64,7 @@ impl Disk {
         self.0.lock().unwrap().fault = None;
     }
 
-    /// Runs `work` before the next `call` that nothing runs before yet.
+    /// Runs `work` before the next `call` that has no such work yet.
     pub(crate) fn interrupts(&self, call: Syscall, work: impl FnOnce() + Send + 'static) {
         self.0.lock().unwrap().interruptions.push((call, Box::new(work)));
     }
@@ -185,7 +185,7 @@ pub(crate) fn key() -> KeyName {
     KeyName::parse("my-key").unwrap()
 }
 
-/// The error and its causes, as the log shows them.
+/// Formats the error and its causes as the log shows them.
 pub(crate) fn chain(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),

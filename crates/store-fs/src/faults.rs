@@ -1,4 +1,4 @@
-//! What the store does when the disk fails between two steps.
+//! Tests the store when the disk fails between two steps.
 
 use std::fs;
 use std::future::poll_fn;
@@ -68,7 +68,7 @@ fn a_network_disk_that_does_not_answer_is_unreachable() {
 
 #[test]
 fn a_link_that_was_made_in_spite_of_its_error_counts() {
-    // A repeated NFS request finds the name taken, by the first one.
+    // A repeated NFS request finds that the name exists, because the first one created it.
     for errno in [Errno::EXIST, Errno::TIMEDOUT, Errno::IO] {
         let bench = Bench::new();
         bench.disk.breaks(Syscall::Link, Fault::FailsAfterwards(errno));
@@ -81,7 +81,7 @@ fn a_link_that_was_made_in_spite_of_its_error_counts() {
 
 #[test]
 fn a_name_that_another_else_took_is_left_to_them() {
-    // Their link comes between the first look and ours.
+    // The other server creates its link between the first check of this server and its link.
     let bench = Bench::new();
     let theirs = bench.folder.path().join("my-key");
     let mut ours = staging::Staging::write(&bench.directory, &key(), b"ours").unwrap();
@@ -145,7 +145,7 @@ fn a_durable_key_whose_leftover_cannot_be_removed_is_confirmed() {
     assert_eq!(bench.get().unwrap().expose(), b"value");
     assert_eq!(bench.files().len(), 2);
 
-    // A deletion takes the leftover along: it holds the value.
+    // A deletion also removes the leftover, because it holds the value.
     bench.delete().unwrap();
     assert_eq!(bench.files(), [""; 0]);
 }
@@ -187,7 +187,8 @@ fn a_directory_that_vanishes_is_never_an_absent_key() {
     all("not the one that was opened");
 }
 
-/// A store whose first write waits, the news that it does, and the word that lets it go on.
+/// Creates a store whose first write blocks: the receiver reports that it has started, and the
+/// sender lets it continue.
 fn gated(path: &Path) -> (FsStore, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (reached, is_reached) = mpsc::channel();
     let (opener, open) = mpsc::channel();
@@ -215,7 +216,7 @@ fn a_write_runs_to_its_end_when_its_caller_gives_up() {
     });
     assert!(!folder.path().join("my-key").exists(), "a key is visible before it is written");
     opener.send(()).unwrap();
-    // Waits for the work under way.
+    // This waits for the blocking work in progress.
     drop(runtime);
     assert_eq!(fs::read(folder.path().join("my-key")).unwrap(), b"value");
 }

@@ -1,20 +1,20 @@
-//! Tells whether a name leads to a file that is held open.
+//! Decides whether a name refers to a file that is held open.
 //!
-//! The number of a file (its device and inode) is no identity: the file system gives the number of
-//! a removed file to the next new one, often at once. It is one only while the file is held open,
-//! because then the number stays in use. So a file is opened first, whatever is compared with it
-//! is looked at after that, and at the end the open file is looked at again.
+//! The device and inode numbers of a file do not identify it: the file system reuses the inode
+//! number of a removed file for a new one, often at once. They identify it only while the file is
+//! held open, because then the number stays in use. So a file is opened first, then the other file
+//! is inspected and compared, and at the end the open file is inspected again.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 
-/// Tells whether `there` is of the file that is held open as `held`, since before `there` was
-/// looked at.
+/// Returns whether `there` describes the file that is open as `held`. The file must have been
+/// opened before `there` was read.
 pub(crate) fn is_held(held: impl AsFd, there: &Stat) -> Result<bool, Errno> {
-    // On a network file system an open file can be removed, and its number given away, by another
-    // machine. The server then says that the handle is stale.
+    // On a network file system another machine can remove an open file, and its number can be
+    // reused. The server then reports a stale handle.
     if refresh(&held, "") == Err(Errno::STALE) {
         return Ok(false);
     }
@@ -25,11 +25,11 @@ pub(crate) fn is_held(held: impl AsFd, there: &Stat) -> Result<bool, Errno> {
     }
 }
 
-/// Has a network file system ask its server about an entry of a directory, or with no name about
+/// Makes a network file system revalidate a directory entry with its server; an empty name means
 /// the descriptor itself.
 ///
-/// A kernel that cannot (older than 4.11, or a filter forbids the call) answers from its cache, as
-/// it does without the call: only [`Errno::STALE`] means something to callers.
+/// A kernel that cannot do this (older than 4.11, or a seccomp filter forbids the call) uses its
+/// cache, as it does without the call: only [`Errno::STALE`] is meaningful to callers.
 pub(crate) fn refresh(at: impl AsFd, name: &str) -> Result<(), Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
     rustix::fs::statx(at, name, flags, StatxFlags::BASIC_STATS).map(drop)

@@ -1,4 +1,4 @@
-//! What the store does when something else changes the directory between two of its steps.
+//! Tests the store when another process changes the directory between two of its steps.
 
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use crate::{create, delete, list, read, staging};
 pub(crate) const INSIDE: &str = "value inside of the key directory";
 pub(crate) const OUTSIDE: &str = "value outside of the key directory";
 
-/// How `openat2` fails where it is missing, and that it does not.
+/// The errors of `openat2` on kernels and seccomp filters that lack it; none where it works.
 pub(crate) const KERNELS: [Option<Errno>; 3] = [None, Some(Errno::NOSYS), Some(Errno::PERM)];
 
 pub(crate) fn bench_on(kernel: Option<Errno>) -> Bench {
@@ -57,7 +57,7 @@ pub(crate) fn another_server(path: &Path) -> Directory {
     Directory::open(path, Box::new(Kernel), Arc::new(SystemRandom::new())).unwrap()
 }
 
-/// A time at which every file is old.
+/// Returns a time at which every file counts as old.
 pub(crate) fn much_later() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::MAX >> 8)
 }
@@ -75,7 +75,7 @@ pub(crate) fn contents(folder: &Path) -> Vec<(String, String)> {
     files
 }
 
-/// Whether a new file gets the number of one that was just removed.
+/// Returns whether the file system reuses the inode number of a file that was just removed.
 fn numbers_are_reused(folder: &Path) -> bool {
     let path = folder.join("..probe");
     let number = || File::create(&path).unwrap().metadata().unwrap().ino();
@@ -100,8 +100,8 @@ fn a_deletion_never_takes_a_new_file_for_the_one_that_had_its_number() {
     bench.disk.heals();
     assert_eq!(bench.files().len(), 2, "the key is not marked");
 
-    // While the marks of the key are looked for, another server deletes it, writes new keys, and
-    // creates this one again.
+    // While this server searches for the marks of the key, another server deletes it, writes new
+    // keys, and creates this one again.
     let others: Vec<_> = (0..32).map(|number| format!(".kes-{number:016x}.tmp")).collect();
     let (new, names) = (path.clone(), others.clone());
     bench.disk.interrupts(Syscall::ReadDirectory, move || {
@@ -132,7 +132,8 @@ fn a_deletion_that_cannot_find_what_else_holds_the_value_changes_nothing() {
     assert_eq!(bench.files(), [""; 0]);
 }
 
-/// This server was suspended for more than an hour, or the clock of one that starts is ahead.
+/// Covers a server that was suspended for more than an hour, and a starting server whose clock is
+/// ahead.
 #[test]
 fn a_creation_succeeds_although_another_server_sweeps_its_file_away() {
     for call in
@@ -192,7 +193,7 @@ fn a_key_that_comes_and_goes_while_it_is_read_does_not_exist() {
     let bench = Bench::new();
     let file = bench.folder.path().join("my-key");
     fs::write(&file, "value").unwrap();
-    // The first attempt is before it came, the second after it went.
+    // The file does not exist yet at the first attempt, and no longer exists at the second.
     bench.disk.breaks(Syscall::OpenBeneath, Fault::Fails(Errno::NOENT));
     bench.disk.interrupts(Syscall::OpenBeneath, || {});
     bench.disk.interrupts(Syscall::OpenBeneath, move || fs::remove_file(file).unwrap());

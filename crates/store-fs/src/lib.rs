@@ -1,23 +1,26 @@
-//! A key store in a directory: one file `<directory>/<name>` for each key, with mode 0600 and the value alone.
+//! Stores keys in a directory: one file `<directory>/<name>` for each key, with mode 0600, which
+//! contains only the value.
 //!
-//! Any number of servers may share the directory. A key is written to a file of another name, synced, and linked
-//! into place, so that a name has its whole value or does not exist; `create.rs` has the order of the steps and what a
-//! crash or an error between two of them leaves behind.
+//! Any number of servers may share the directory. A key is written to a staging file, synced, and
+//! linked to its name, so that a name either has its complete value or does not exist. `create.rs`
+//! describes the order of the steps, and the state after a crash or an error between two of them.
 //!
-//! The files: `lib.rs` (opens the store, and implements [`KeyStore`]), `error.rs`, one file for each operation (`create.rs`,
-//! `read.rs`, `delete.rs`, `list.rs`), `directory.rs` and `staging.rs` (files that are not keys yet), `resolve.rs`,
-//! `identity.rs`, `syscalls.rs`; for tests alone `fake.rs` (a kernel with faults), `faults.rs`, `interleavings.rs`,
-//! `exchanges.rs`.
+//! The files: `lib.rs` (opens the store, and implements [`KeyStore`]), `error.rs`, one file for
+//! each operation (`create.rs`, `read.rs`, `delete.rs`, `list.rs`), `directory.rs`, `staging.rs`
+//! (staging files), `resolve.rs`, `identity.rs`, `syscalls.rs`; only for tests: `fake.rs` (a kernel
+//! with faults), `faults.rs`, `interleavings.rs`, `exchanges.rs`.
 //!
 //! Decisions:
 //!
-//! - A path in the key directory is resolved and opened in one call (`resolve.rs`): `openat2` with `RESOLVE_BENEATH` and
-//!   `RESOLVE_NO_MAGICLINKS`, and step by step through open directories where the kernel or a filter has no `openat2`,
-//!   and for absolute links, which may lead back. A path that is checked first and opened later can be exchanged in
-//!   between.
-//! - A file is identified by an open descriptor (`identity.rs`), never by an inode number that was read earlier: file
-//!   systems reuse them at once. Leftovers are removed by their names, which are random and used once, and renamed
-//!   first, so that a server which still works on one can no longer link it.
+//! - A path in the key directory is resolved and opened in one call (`resolve.rs`): `openat2` with
+//!   `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`. Where the kernel or a seccomp filter has no
+//!   `openat2`, and for absolute links, which may lead back into the directory, it is opened
+//!   component by component through open directories. A path that is checked first and opened later
+//!   can be replaced in between.
+//! - A file is identified by an open descriptor (`identity.rs`), never by an inode number that was
+//!   read earlier, because file systems reuse inode numbers at once. Leftovers are removed by their
+//!   names, which are random and used once. They are renamed first, so that a server which still
+//!   uses one can no longer link it.
 
 mod create;
 mod delete;
@@ -54,14 +57,14 @@ use crate::syscalls::Kernel;
 
 /// A key store in a directory.
 ///
-/// The directory is held open. When its path no longer leads to it (it was removed, or something
-/// was mounted over it) every answer that rests on what is *not* in it, and every write, is
-/// [`StoreError::Unreachable`] until the server is started anew.
+/// The directory is held open. When its path no longer refers to it (it was removed or mounted
+/// over), every result that depends on a name that does *not* exist, and every write, is
+/// [`StoreError::Unreachable`] until the server is restarted.
 ///
-/// No link leads out of the directory: a key may be a link to a file in it or below, and anything
-/// on that path may be exchanged at any time.
+/// No link leaves the directory: a key may be a link to a file in or below the directory, and any
+/// part of the path may be replaced at any time.
 ///
-/// Writes run to their end even when the future that asked for them is dropped.
+/// Writes run to completion even when their future is dropped.
 #[derive(Debug)]
 pub struct FsStore {
     directory: Arc<Directory>,
@@ -69,10 +72,11 @@ pub struct FsStore {
 }
 
 impl FsStore {
-    /// Opens the directory `path`, which is made (mode 0700, parents too) when it is missing, and
-    /// sweeps away what crashed servers left behind more than an hour ago by `clock`.
+    /// Opens the directory `path`, and removes leftovers of crashed servers that are more than an
+    /// hour old by `clock`. A directory that does not exist is created with its parents (mode
+    /// 0700).
     ///
-    /// Blocks on the disk. The warnings are for the operator's log.
+    /// Blocks on the disk. The warnings are for the log of the operator.
     pub fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
@@ -85,7 +89,7 @@ impl FsStore {
         Ok((Self { directory: Arc::new(directory), clock }, warnings))
     }
 
-    /// Runs `work` where it may block.
+    /// Runs `work` on a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Directory) -> Result<T, StoreError> + Send + 'static,
@@ -93,7 +97,7 @@ impl FsStore {
         let directory = Arc::clone(&self.directory);
         match task::spawn_blocking(move || work(&directory)).await {
             Ok(result) => result,
-            // The runtime is shutting down, or the work panicked: how far it got is not known.
+            // The runtime is shutting down, or the work panicked: its progress is unknown.
             Err(error) => Err(StoreError::Unreachable(error.into())),
         }
     }

@@ -1,4 +1,4 @@
-//! How keys are listed.
+//! Lists keys.
 
 use kes_store::{ListQuery, Page, StoreError};
 use kes_types::KeyName;
@@ -9,7 +9,7 @@ use crate::directory::{Directory, is_regular};
 use crate::error::FsError;
 use crate::resolve::{self, LOOK, ResolveError, leads_nowhere};
 
-/// Lists the names of regular files, and of links to such below the directory.
+/// Lists the names of regular files, and of links to regular files in or below the directory.
 pub(crate) fn list(directory: &Directory, query: &ListQuery) -> Result<Page, StoreError> {
     let mut failure = None;
     let names = directory
@@ -30,7 +30,7 @@ pub(crate) fn list(directory: &Directory, query: &ListQuery) -> Result<Page, Sto
     Ok(page)
 }
 
-/// The entry's name if it is a key that was asked for.
+/// Returns the name of an entry if it is a key that matches the query.
 fn key_name(
     directory: &Directory,
     entry: Result<DirEntry, Errno>,
@@ -46,7 +46,7 @@ fn key_name(
         && match entry.file_type() {
             FileType::RegularFile => true,
             FileType::Symlink => leads_to_key(directory, &name)?,
-            // Some file systems do not say.
+            // Some file systems do not report the type.
             FileType::Unknown => match directory.entry(name.as_str())? {
                 Some(stat) if is_regular(&stat) => true,
                 Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
@@ -59,8 +59,8 @@ fn key_name(
     Ok(is_key.then_some(name))
 }
 
-/// Whether a link leads to a regular file in the directory or below. An error that leaves this open
-/// is one of the listing: a key that is there is never left out.
+/// Returns whether a link leads to a regular file in or below the directory. If an error leaves
+/// this unknown, the listing fails: an existing key is never omitted.
 fn leads_to_key(directory: &Directory, name: &KeyName) -> Result<bool, FsError> {
     let failed = |error: ResolveError| error.of("follow link", &directory.path_of(name.as_str()));
     match resolve::open(directory, name, LOOK) {

@@ -1,4 +1,4 @@
-//! How a key is read.
+//! Reads keys.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,8 +15,8 @@ use crate::error::FsError;
 use crate::identity::is_held;
 use crate::resolve::{self, READ, ResolveError};
 
-/// How often a file is looked for that is there by one look and not by the next: it was created,
-/// or deleted, this moment, or a link on its way was exchanged.
+/// The maximum number of attempts to find a file that exists by one observation and not by the
+/// next: it was just created or deleted, or a link on its path was replaced.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Returns the value stored under `name`.
@@ -33,7 +33,7 @@ pub(crate) fn read(directory: &Directory, name: &KeyName) -> Result<Secret, Stor
             Err(error) => return Err(error.of("open key file", &path).into()),
         }
     }
-    // A link that leads to nothing.
+    // The link is dangling.
     Err(FsError::io("open key file", &path, Errno::NOENT).into())
 }
 
@@ -48,11 +48,11 @@ fn read_file(directory: &Directory, mut file: &File, path: &Path) -> Result<Secr
         return Err(FsError::TooLong { path: path.to_owned() });
     }
     if metadata.nlink() > 1 {
-        // Perhaps not durable yet: see `create.rs`.
+        // The key may not be durable yet: see `create.rs`.
         directory.sync()?;
     }
-    // One byte more than there should be, so that a file that grows is noticed and the buffer
-    // never moves and leaves a copy behind.
+    // The buffer has one extra byte, so that a file that grows is detected, and the buffer is never
+    // reallocated, which would leave a copy of the value in memory.
     let mut buffer = Zeroizing::new(vec![0; len + 1]);
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..)
@@ -72,7 +72,8 @@ fn read_file(directory: &Directory, mut file: &File, path: &Path) -> Result<Secr
     Ok(Secret::new(std::mem::take(&mut *buffer)))
 }
 
-/// A link to the key directory itself leads to nothing that is in it.
+/// Returns the error for a path that is no regular file. A link to the key directory itself counts
+/// as dangling.
 fn not_a_file(directory: &Directory, file: &File, path: &Path) -> FsError {
     match rustix::fs::fstat(file).and_then(|stat| is_held(directory.fd(), &stat)) {
         Ok(true) => FsError::LeadsOutside { path: path.to_owned() },

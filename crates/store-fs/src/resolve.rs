@@ -1,10 +1,11 @@
-//! Opens the file that a key's name leads to, never outside of the key directory.
+//! Opens the file that the name of a key refers to, and never leaves the key directory.
 //!
-//! A key may be a link: Kubernetes mounts a secret as `my-key -> ..data/my-key`,
-//! `..data -> ..<date>/`. Between a check of a path and its use anything on the path can be
-//! exchanged for a link to elsewhere. So there is no check: the kernel resolves and opens in one
-//! call that does not leave the directory (`openat2`), or, where it cannot, each step is opened
-//! relative to the open directory before it, and never through a link.
+//! A key may be a symbolic link: Kubernetes mounts a secret as `my-key -> ..data/my-key`, `..data
+//! -> ..<date>/`. If a path were checked first and used later, any part of it could be replaced in
+//! between by a link that leaves the directory. So there is no separate check: the kernel resolves
+//! and opens the path in one call that does not leave the directory (`openat2`). Where that call is
+//! not available, each component is opened relative to its open parent directory, without following
+//! links.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -19,26 +20,26 @@ use crate::directory::Directory;
 use crate::error::FsError;
 use crate::identity::is_held;
 
-/// How a file is opened to be read: pipes and devices are not waited for.
+/// The flags to open a file for reading, without blocking on pipes and devices.
 pub(crate) const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// How a file is opened to be looked at.
+/// The flags to open a file only to inspect it.
 pub(crate) const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-/// Why what a name leads to cannot be opened.
+/// Why a path cannot be opened.
 #[derive(Debug)]
 pub(crate) enum ResolveError {
-    /// A call of the kernel's failed.
+    /// A system call failed.
     System(Errno),
     /// The path leads out of the key directory.
     Outside,
-    /// The key directory itself cannot be looked at, or is no longer at its path.
+    /// The key directory itself cannot be inspected, or is no longer at its path.
     Directory(FsError),
 }
 
 impl ResolveError {
-    /// The error of `action`, which was about the key file `path`.
+    /// Converts the error of `action` on the key file `path`.
     pub(crate) fn of(self, action: &'static str, path: &Path) -> FsError {
         match self {
             Self::System(errno) => FsError::io(action, path, errno),
@@ -54,7 +55,8 @@ impl From<Errno> for ResolveError {
     }
 }
 
-/// Opens what `name` leads to through any number of links, if that is in the directory or below.
+/// Opens the file that `name` refers to, through any number of links, if it is in or below the
+/// directory.
 pub(crate) fn open(
     directory: &Directory,
     name: &KeyName,
@@ -64,8 +66,8 @@ pub(crate) fn open(
         retry_on_intr(|| directory.syscalls.open_beneath(directory.fd(), name.as_str(), flags));
     match opened {
         Ok(file) => Ok(file),
-        // In this order: an absolute link, which may lead back into the directory; a `..` at the
-        // time of any rename; a kernel before 5.6; a filter of calls that does not know this one.
+        // In this order: an absolute link, which may lead back into the directory; a `..` during
+        // any rename; a kernel before 5.6; a seccomp filter that does not know this call.
         Err(Errno::XDEV | Errno::AGAIN | Errno::NOSYS | Errno::PERM) => {
             Walk { directory, parents: Vec::new(), rest: vec![name.as_str().into()] }.open(flags)
         }
@@ -73,16 +75,16 @@ pub(crate) fn open(
     }
 }
 
-/// How many steps a path has at the most, those of all links on the way included. Bounds the open
-/// directories, too.
+/// The maximum number of path components, those of all followed links included. It also limits the
+/// number of open directories.
 const STEPS_MAX: usize = 256;
 
-/// The resolution of a path, step by step.
+/// Resolves a path component by component.
 struct Walk<'a> {
     directory: &'a Directory,
-    /// The directories from the key directory (which is not one of them) to where the walk is.
+    /// The open directories from below the key directory down to the current directory.
     parents: Vec<OwnedFd>,
-    /// The steps to go, the next one last.
+    /// The remaining components, the next one last.
     rest: Vec<OsString>,
 }
 
@@ -117,12 +119,12 @@ impl Walk<'_> {
         Err(Errno::LOOP.into())
     }
 
-    /// Puts the target of the link `step` in front of the steps to go. `why` is the error of an
-    /// attempt to open it.
+    /// Prepends the target of the link `step` to the remaining components. `why` is the error of
+    /// the attempt to open `step`.
     fn follow(&mut self, step: OsString, why: Errno) -> Result<(), ResolveError> {
         let target = match rustix::fs::readlinkat(self.parent(), &step, Vec::new()) {
             Ok(target) => PathBuf::from(OsString::from_vec(target.into_bytes())),
-            // It was a link a moment ago.
+            // It was a link when it was opened, and is none any more.
             Err(Errno::INVAL) if why == Errno::LOOP => {
                 self.rest.push(step);
                 return Ok(());
@@ -137,7 +139,7 @@ impl Walk<'_> {
         self.push(&target)
     }
 
-    /// Goes on in the key directory when the steps to go lead out of it and back.
+    /// Continues in the key directory when the remaining components leave it and return to it.
     fn return_below(&mut self) -> Result<(), ResolveError> {
         let mut path = self.directory.path().to_owned();
         path.extend(self.rest.drain(..).rev());
@@ -158,10 +160,10 @@ impl Walk<'_> {
     }
 }
 
-/// Makes an absolute path relative to the key directory, if one of the directories that it names
-/// is the key directory, by whatever path that is reached.
+/// Makes an absolute path relative to the key directory, if one of the directories on the path is
+/// the key directory, whatever path it has.
 ///
-/// What lies outside is looked at, to compare it with the key directory, and not read.
+/// Files outside are only compared with the key directory, and never read.
 fn below(directory: &Directory, path: &Path) -> Result<PathBuf, ResolveError> {
     for above in path.ancestors() {
         let flags = LOOK | OFlags::DIRECTORY;
@@ -180,12 +182,12 @@ fn below(directory: &Directory, path: &Path) -> Result<PathBuf, ResolveError> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    // A directory that is no longer where it was cannot be found in a path either.
+    // If the key directory was moved, no path can lead to it: report that instead.
     directory.verify().map_err(ResolveError::Directory)?;
     Err(ResolveError::Outside)
 }
 
-/// Whether an error is about the path, and says that there is nothing at its end.
+/// Returns whether an error means that the path does not exist.
 pub(crate) fn leads_nowhere(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)
 }
@@ -194,7 +196,7 @@ fn open_step(parent: BorrowedFd<'_>, step: &Path, flags: OFlags) -> Result<Owned
     retry_on_intr(|| rustix::fs::openat(parent, step, flags | OFlags::NOFOLLOW, Mode::empty()))
 }
 
-/// A link is only ever opened to be looked at.
+/// Returns whether the file is a symbolic link. Links are opened only with the flags of [`LOOK`].
 fn is_link(file: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(file)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)

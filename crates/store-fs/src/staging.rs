@@ -1,7 +1,7 @@
-//! Files on their way to become keys, under names that no key can have.
+//! Writes new keys to staging files, under names that are no valid key names.
 //!
-//! Their names are random, and none is used twice. So a name that was that of a certain file once
-//! leads to this file or to none, and is safe to remove or to rename by.
+//! Names of staging files are random and used once. So a name that belonged to a certain file
+//! refers to this file or to none, and it is safe to remove or rename the file by name.
 
 use std::fs::File;
 use std::io;
@@ -17,30 +17,31 @@ use crate::error::{FsError, OpenWarning};
 use crate::identity::is_held;
 use crate::resolve::LOOK;
 
-/// A whole and synced value under a name of its own; removed when dropped, unless kept.
+/// A complete and synced staging file; removed when dropped, unless kept.
 #[derive(Debug)]
 pub(crate) struct Staging<'a> {
     directory: &'a Directory,
     name: String,
-    /// Where the value shall go, for messages.
+    /// The path of the key file, for messages.
     target: PathBuf,
     file: File,
     keep: bool,
 }
 
-/// How an attempt to link a file into place ended.
+/// The result of an attempt to link a staging file to the name of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// The file stands under the name.
+    /// The file has the name of the key.
     Made,
-    /// Another file does.
+    /// Another file has the name of the key.
     Taken,
-    /// Nothing does, and the file is gone: another server swept it away.
+    /// No file has the name, and the staging file no longer exists: another server removed it as a
+    /// leftover.
     Swept,
 }
 
 impl<'a> Staging<'a> {
-    /// Writes the value for `target` aside and syncs it.
+    /// Writes the value for `target` to a staging file and syncs it.
     pub(crate) fn write(
         directory: &'a Directory,
         target: &KeyName,
@@ -53,7 +54,7 @@ impl<'a> Staging<'a> {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = retry_on_intr(|| rustix::fs::openat(directory.fd(), name.as_str(), flags, mode))
             .map_err(|errno| FsError::io("create a file for", &target, errno))?;
-        // From here on the file is removed again whichever way this ends.
+        // From here on the file is removed on every exit path.
         let staging = Self { directory, name, target, file: file.into(), keep: false };
         let failed = |action, error| FsError::io(action, &staging.target, error);
         let syscalls = &directory.syscalls;
@@ -62,11 +63,11 @@ impl<'a> Staging<'a> {
         Ok(staging)
     }
 
-    /// Links the file to `name` if nothing is there.
+    /// Links the file to `name` if no file of that name exists.
     ///
-    /// NFS repeats a request whose answer was lost, and then reports that the name is taken (by
-    /// this very file), or an error after it was done. So whatever the call says, the file found
-    /// under the name decides.
+    /// NFS repeats a request whose response was lost, and then reports that the name exists (it is
+    /// this very file), or reports an error although the request succeeded. So the file found under
+    /// the name decides, whatever the call returned.
     pub(crate) fn link(&mut self, name: &KeyName) -> Result<Link, FsError> {
         let fd = self.directory.fd();
         let Err(error) = self.directory.syscalls.link(fd, &self.name, name.as_str()) else {
@@ -86,7 +87,7 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Leaves the file under its name: the second name marks the key as unconfirmed.
+    /// Keeps the staging file as the second name of the key, which marks the key as unconfirmed.
     pub(crate) fn keep(&mut self) {
         self.keep = true;
     }
@@ -103,18 +104,19 @@ impl<'a> Staging<'a> {
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
         if !self.keep {
-            // A file that stays is invisible, and swept at a later start.
+            // A file that remains is invisible, and is removed at a later start.
             let _ = self.directory.syscalls.unlink(self.directory.fd(), &self.name);
         }
     }
 }
 
-/// Removes what was left behind more than [`LEFTOVER_AGE_MIN`] ago. Anything younger may belong
-/// to another server that is at work.
+/// Removes staging files that are older than [`LEFTOVER_AGE_MIN`]. A younger file may belong to
+/// another server that is still creating a key.
 ///
-/// So may something older: that server was suspended, or the clocks differ. So each file is renamed
-/// first. After that its server can no longer link it to a key's name, and writes another. A link
-/// that it made before is durable before the file, which marks the key, is removed.
+/// So may an older file, when that server was suspended or the clocks differ. So each file is
+/// renamed first. Then that server can no longer link it to the name of a key, and writes another
+/// file. If it linked the file before, the link is synced before the staging file, which marks the
+/// key, is removed.
 pub(crate) fn sweep(directory: &Directory, now: SystemTime) -> Vec<OpenWarning> {
     let is_old = |stat: &Stat| {
         let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
@@ -158,10 +160,11 @@ pub(crate) fn sweep(directory: &Directory, now: SystemTime) -> Vec<OpenWarning> 
     warnings
 }
 
-/// The other names, in no order, of the file that has the name of a key.
+/// Returns the other names, in no order, of the file that has the name of a key.
 ///
-/// None when the key is gone. The file is open while it is compared, and no longer when this
-/// returns: NFS keeps a file that is open, under a name of its own, when it is removed.
+/// Returns none when the key does not exist any more. The file is open while it is compared, and
+/// closed when this returns: NFS keeps a file that is removed while open, under a temporary name of
+/// its own.
 pub(crate) fn second_names(directory: &Directory, key: &KeyName) -> Result<Vec<String>, FsError> {
     let failed = |errno| FsError::io("look at key file", &directory.path_of(key.as_str()), errno);
     let flags = LOOK | OFlags::NOFOLLOW;
@@ -174,7 +177,7 @@ pub(crate) fn second_names(directory: &Directory, key: &KeyName) -> Result<Vec<S
     }
 }
 
-/// Removes files of this module's, by name.
+/// Removes staging files by name.
 pub(crate) fn remove_all(directory: &Directory, names: &[String]) -> Result<(), FsError> {
     for name in names {
         remove(directory, name)
@@ -190,13 +193,13 @@ fn remove(directory: &Directory, name: &str) -> io::Result<()> {
     }
 }
 
-/// How old a file must be before it counts as left behind.
+/// The minimum age of a staging file that is removed as a leftover.
 const LEFTOVER_AGE_MIN: Duration = Duration::from_hours(1);
 
 const HEAD: &str = ".kes-";
 const TAIL: &str = ".tmp";
 
-/// A name that no other file has, nor had.
+/// Generates a name that no other file has or had.
 fn fresh_name(random: &dyn Random) -> Result<String, io::Error> {
     let id = random.identifier::<8>().map_err(io::Error::other)?;
     Ok(format!("{HEAD}{id}{TAIL}"))

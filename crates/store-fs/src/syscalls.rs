@@ -1,4 +1,4 @@
-//! The system calls on a directory of keys, as an argument: a test makes them fail.
+//! Abstracts the system calls on a key directory, so that tests can inject failures.
 
 use std::fmt;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-/// What changes a directory of keys, and what finds its files.
+/// The system calls that change a key directory or open its files.
 ///
 /// All names are relative to an open directory.
 pub(crate) trait Syscalls: fmt::Debug + Send + Sync + 'static {
@@ -19,7 +19,7 @@ pub(crate) trait Syscalls: fmt::Debug + Send + Sync + 'static {
     fn unlink(&self, directory: BorrowedFd<'_>, name: &str) -> io::Result<()>;
     fn sync_directory(&self, directory: BorrowedFd<'_>) -> io::Result<()>;
     fn read_directory(&self, directory: BorrowedFd<'_>) -> Result<Dir, Errno>;
-    /// Opens a file in the directory or below, and never outside, whatever links lead there.
+    /// Opens a file in or below the directory, and never outside, whatever links are on the path.
     fn open_beneath(
         &self,
         directory: BorrowedFd<'_>,
@@ -28,7 +28,7 @@ pub(crate) trait Syscalls: fmt::Debug + Send + Sync + 'static {
     ) -> Result<OwnedFd, Errno>;
 }
 
-/// The kernel's.
+/// Forwards to the kernel.
 #[derive(Debug)]
 pub(crate) struct Kernel;
 

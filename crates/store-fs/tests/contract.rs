@@ -1,4 +1,4 @@
-//! The file store keeps the contract, alone and with others on one directory.
+//! Runs the conformance suite on the file store, with one server and with several on one directory.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -30,7 +30,12 @@ fn private_folder() -> TempDir {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn file_store_keeps_the_contract() {
     let folder = private_folder();
-    conformance::run(open(folder.path()), Profile { binary: true }).await;
+    conformance::run(
+        open(folder.path()),
+        Profile { binary: true },
+        &kes_crypto::SystemRandom::new(),
+    )
+    .await;
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
 }
 
@@ -39,6 +44,7 @@ async fn servers_that_share_a_directory_keep_the_contract_together() {
     let folder = private_folder();
     let others = vec![open(folder.path()), open(folder.path())];
     let fleet = Fleet::new(open(folder.path()), others);
-    conformance::run(Arc::new(fleet), Profile { binary: true }).await;
+    conformance::run(Arc::new(fleet), Profile { binary: true }, &kes_crypto::SystemRandom::new())
+        .await;
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
 }

@@ -1,4 +1,4 @@
-//! What lies in a key directory, and what is made of what others put there.
+//! Tests the files in a key directory, and how the store treats files of other programs.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -17,7 +17,7 @@ use kes_types::{Clock, KeyName, Secret, SystemClock};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
-/// A wall clock that stands still.
+/// A wall clock that is stopped.
 #[derive(Debug)]
 struct FixedClock(SystemTime);
 
@@ -120,7 +120,7 @@ async fn leftovers_are_invisible_and_swept_after_an_hour() {
         assert!(leftover.exists(), "swept after {age} s");
         assert_eq!(names(&store).await, [""; 0]);
     }
-    // A clock that is behind makes nothing old.
+    // With a clock that is behind, no file counts as old.
     let clock = FixedClock(SystemTime::UNIX_EPOCH);
     FsStore::open(folder.path(), Arc::new(clock), Arc::new(SystemRandom::new())).unwrap();
     assert!(leftover.exists());
@@ -144,7 +144,7 @@ async fn what_is_no_key_is_passed_over() {
     symlink("/dev/zero", folder.path().join("zeros")).unwrap();
     assert_eq!(names(&store).await, ["my-key"]);
 
-    // Nor does any of it hang, or pass for a key or for a name that is free.
+    // None of these blocks a read, or counts as a key or as a free name.
     assert_refused(store.get(&key("pipe")).await, "is not a regular file");
     assert_refused(store.get(&key("directory")).await, "is not a regular file");
     assert_refused(store.get(&key("socket")).await, "socket`");
@@ -193,7 +193,7 @@ async fn links_that_lead_outside_nowhere_or_in_circles_are_errors_and_not_listed
     link(Path::new("directory"), "to-directory");
     link(Path::new("."), "to-itself");
 
-    // A folder whose name merely starts with ours is outside, too.
+    // A directory whose name starts with the name of the key directory is outside, too.
     let neighbour = format!("{}-2", folder.path().display());
     fs::create_dir(&neighbour).unwrap();
     fs::write(Path::new(&neighbour).join("file"), "not ours").unwrap();

@@ -1,7 +1,8 @@
-//! Real full, read-only and forbidden disks, and a directory that something is mounted over.
+//! Tests the store on full, read-only and inaccessible disks, and in a directory that is mounted
+//! over.
 //!
-//! Each test runs on a thread with mounts, or a user, of its own; without the privilege for that
-//! it says so and is skipped (`faults.rs` breaks the same calls without a privilege).
+//! Each test runs on a thread with its own mounts or its own user. Without the privilege for that
+//! it prints a message and is skipped (`faults.rs` injects the same failures without privileges).
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -26,7 +27,7 @@ use tempfile::TempDir;
 
 const OTHER_USER: u32 = 65534;
 
-/// Runs `body` on a thread that sees its own mounts.
+/// Runs `body` on a thread with its own mount namespace.
 fn with_own_mounts(body: impl AsyncFnOnce(&Path) + Send + 'static) {
     on_a_thread(
         || {
@@ -38,7 +39,7 @@ fn with_own_mounts(body: impl AsyncFnOnce(&Path) + Send + 'static) {
     );
 }
 
-/// Runs `body` on a thread that belongs to a user without privileges.
+/// Runs `body` on a thread of an unprivileged user.
 fn as_no_one(body: impl AsyncFnOnce(&Path) + Send + 'static) {
     on_a_thread(
         || {
@@ -51,7 +52,8 @@ fn as_no_one(body: impl AsyncFnOnce(&Path) + Send + 'static) {
     );
 }
 
-/// Threads of the runtime inherit mounts and user from the thread that starts them.
+/// Runs `body` on a new thread. The threads of the runtime inherit mounts and user from the thread
+/// that starts them.
 fn on_a_thread(
     prepare: impl FnOnce() -> rustix::io::Result<()> + Send + 'static,
     body: impl AsyncFnOnce(&Path) + Send + 'static,
@@ -137,7 +139,7 @@ fn a_full_disk_is_an_error_and_leaves_nothing_half_written() {
         assert_eq!(fs::read_dir(path).unwrap().count(), 1, "something was left behind");
         assert_eq!(store.get(&key("first")).await.unwrap(), secret(20_000));
 
-        // What can still be answered is; and deleting makes room.
+        // Other operations still work, and deleting a key frees space.
         let again = store.create(&key("first"), secret(60_000)).await;
         assert!(matches!(again, Err(StoreError::Exists(_))), "{again:?}");
         store.delete(&key("first")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Several servers create and delete keys in one directory at once.
+//! Tests servers that create and delete keys in one directory concurrently.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -31,8 +31,8 @@ fn secret(value: &str) -> Secret {
     Secret::new(value.as_bytes().to_vec())
 }
 
-/// Half of the threads have a name of their own and must never fail; the others compete for one
-/// name, so that deletions meet creations that are under way.
+/// Half of the threads use a name of their own and must never fail; the others compete for one
+/// name, so that deletions run concurrently with creations.
 #[test]
 fn deletions_leave_the_creations_of_others_alone() {
     const ROUNDS: usize = 1_500;

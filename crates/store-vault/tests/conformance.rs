@@ -76,7 +76,12 @@ async fn examine(layout: Layout) {
         stores.push(Arc::new(store) as Arc<dyn KeyStore>);
     }
     let fleet = Fleet::new(stores.pop().unwrap(), stores);
-    conformance::run(Arc::new(fleet), Profile { binary: layout.has_transit }).await;
+    conformance::run(
+        Arc::new(fleet),
+        Profile { binary: layout.has_transit },
+        &kes_crypto::SystemRandom::new(),
+    )
+    .await;
     stop.cancel();
     tasks.close();
     tasks.wait().await;

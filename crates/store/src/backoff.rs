@@ -1,30 +1,32 @@
-//! Exponential backoff with jitter.
+//! Computes exponential backoff with jitter, and limits the number of retries.
 
 use std::time::Duration;
 
 use crate::Deadline;
 
-/// A policy of waits between attempts: the first wait, doubled for each further attempt up to a maximum, less
-/// the jitter.
+/// Configures the delays between attempts: each delay is twice the one before, up to a maximum,
+/// minus a random share (the jitter).
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The wait after the first attempt, before jitter.
+    /// The delay after the first attempt, before jitter.
     pub first: Duration,
-    /// The longest wait.
+    /// The maximum delay.
     pub max: Duration,
-    /// The share of a wait, from 0 to 1, that is random, so that clients that failed together do not retry together.
+    /// The share of a delay, from 0 to 1, that is random, so that clients that failed together do
+    /// not retry together.
     pub jitter_share: f64,
 }
 
 impl Backoff {
-    /// The wait after so many attempts before the last one; `jitter` is random, from 0 (the shortest wait) to 1.
+    /// Returns the delay after an attempt that followed `attempts_before` other attempts. `jitter`
+    /// is random, from 0 (the shortest delay) to 1.
     pub fn delay(&self, attempts_before: u32, jitter: f64) -> Duration {
         let whole = self.first.saturating_mul(1 << attempts_before.min(16)).min(self.max);
         whole.mul_f64(1.0 - self.jitter_share * (1.0 - jitter.clamp(0.0, 1.0)))
     }
 }
 
-/// A limited number of retries, with backoff between them.
+/// Counts a limited number of retries, with backoff between them.
 #[derive(Debug)]
 pub struct Retries {
     backoff: Backoff,
@@ -33,18 +35,18 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// At most `max` retries.
+    /// Allows at most `max` retries.
     pub fn new(backoff: Backoff, max: u32) -> Self {
         Self { backoff, done: 0, max }
     }
 
-    /// Whether no retry is left.
+    /// Returns whether no retry is left.
     pub fn is_over(&self) -> bool {
         self.done >= self.max
     }
 
-    /// Waits before the next attempt. Returns false, at once, if no retry is left or the wait does not end before
-    /// the deadline.
+    /// Sleeps until the next attempt. Returns false at once when no retry is left, or when the
+    /// sleep would end after the deadline.
     pub async fn wait(&mut self, deadline: Deadline) -> bool {
         if self.is_over() {
             return false;

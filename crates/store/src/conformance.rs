@@ -1,37 +1,39 @@
-//! The conformance suite that every store passes: the contract of [`KeyStore`], clause by clause.
+//! Tests the contract of [`KeyStore`]: the conformance suite that every store passes.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use kes_types::{KeyName, Secret};
+use kes_types::{KeyName, Random, Secret};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::{KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 
-/// What a store promises beyond UTF-8 text of 1 byte to 48 KiB.
+/// Selects the values that a store accepts beyond UTF-8 text of 1 byte to 48 KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// Values may also be empty, binary, and as long as [`VALUE_LEN_MAX`]; longer ones are refused.
+    /// The store also accepts values that are empty, binary, or as long as [`VALUE_LEN_MAX`], and
+    /// refuses longer values.
     pub binary: bool,
 }
 
-/// Examines a store. It may be shared with others and hold keys of theirs: all names are made up
-/// for this run, and are gone again when it ends well.
+/// Runs the suite on a store. Other clients may share the backend: all key names start with an id
+/// of this run, made of `random`, and the keys are deleted when the suite succeeds.
 ///
 /// # Panics
 ///
-/// On the first breach of the contract, and on a runtime that has but one thread, where calls
-/// would not race.
-pub async fn run(store: Arc<dyn KeyStore>, profile: Profile) {
+/// Panics on the first violation of the contract, and on a single-threaded runtime, where calls
+/// would not run concurrently.
+pub async fn run(store: Arc<dyn KeyStore>, profile: Profile, random: &dyn Random) {
     assert_eq!(
         Handle::current().runtime_flavor(),
         RuntimeFlavor::MultiThread,
         "the suite needs a multi-thread runtime"
     );
-    let suite = Suite { store, run: format!("r{:016x}", fastrand::u64(..)) };
+    let run = random.identifier::<8>().unwrap_or_else(|e| panic!("run id: {e}"));
+    let suite = Suite { store, run: format!("r{run}") };
     suite.status().await;
     suite.absent_names().await;
     suite.values(profile).await;
@@ -48,7 +50,7 @@ const READERS: usize = 8;
 
 struct Suite {
     store: Arc<dyn KeyStore>,
-    /// A head for the names of this run that no other run has.
+    /// A prefix for key names that no other run uses.
     run: String,
 }
 
@@ -127,7 +129,8 @@ impl Suite {
         self.shortest_names().await;
     }
 
-    /// Names of one character cannot be this run's alone: those that are taken are left alone.
+    /// Tests names of one character. They may belong to another client; existing ones are not
+    /// changed.
     async fn shortest_names(&self) {
         for text in ["Q", "q", "7"] {
             let name = name(text);
@@ -236,7 +239,7 @@ impl Suite {
         assert_eq!(self.pages(&self.run, 3).await, [], "deleted keys are listed");
     }
 
-    /// `from` is inclusive, need not exist, and may lie before or after the prefix.
+    /// Tests that `from` is inclusive, need not exist, and may sort before or after the prefix.
     async fn starting_points(&self, tails: &[String]) {
         for from in ["", "-0", "-1", "-11", "-a-bb", "-b", "A", "zzz"] {
             let query = ListQuery {
@@ -255,7 +258,8 @@ impl Suite {
         }
     }
 
-    /// Others may be at work in a shared store, so only this run's names are compared.
+    /// Lists everything. Other clients may use a shared backend, so only names of this run are
+    /// compared.
     async fn whole_listing(&self, tails: &[String]) {
         let all = self.pages("", 1000).await;
         let ours: Vec<_> = all.iter().filter(|n| n.as_str().starts_with(&self.run)).collect();
@@ -263,7 +267,7 @@ impl Suite {
         assert!(ours.iter().copied().eq(&want), "the whole listing has {ours:?} of {want:?}");
     }
 
-    /// Walks a listing page by page.
+    /// Loads a listing page by page.
     async fn pages(&self, prefix: &str, limit: usize) -> Vec<KeyName> {
         let limit = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
         let mut query = ListQuery { prefix: prefix.to_owned(), from: None, limit };
@@ -339,12 +343,13 @@ fn name(text: &str) -> KeyName {
     KeyName::parse(text).unwrap_or_else(|e| panic!("`{text}`: {e}"))
 }
 
-/// Printable text of `len` bytes without a period that a block size could hide.
+/// Generates printable text of `len` bytes. Its period of 251 differs from block sizes, so that
+/// exchanged blocks are detected.
 fn text(len: usize) -> Vec<u8> {
     (0_u8..=250).cycle().map(|n| b' ' + n % 95).take(len).collect()
 }
 
-/// Values of different lengths, long enough to be seen half-written.
+/// Generates values of different lengths, long enough that a partial value can be detected.
 fn racer_value(racer: usize) -> Vec<u8> {
     let mut value = format!("racer {racer} ").into_bytes();
     value.extend(text(1000 + 997 * racer));

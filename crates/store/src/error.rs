@@ -1,38 +1,39 @@
-//! What can go wrong in a store, by meaning.
+//! Classifies errors of stores by their meaning.
 
 use kes_types::KeyName;
 
-/// A cause of any type; it reaches the log, never a client.
+/// An underlying error of any type; it is logged and never sent to a client.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a [`KeyStore`](crate::KeyStore) could not do as asked.
+/// Why an operation on a [`KeyStore`](crate::KeyStore) failed.
 ///
-/// Exhaustive on purpose: a new variant must break the build where statuses are chosen.
+/// The enum is exhaustive, so that a new variant is a compile error where HTTP statuses are chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// `create` found the name taken.
+    /// A key of that name already exists.
     #[error("key `{0}` already exists")]
     Exists(KeyName),
-    /// The backend said that the name is not there.
+    /// The backend reported that the key does not exist.
     #[error("key `{0}` does not exist")]
     NotFound(KeyName),
-    /// The backend answered, and refused: bad credentials, a full disk, a damaged entry.
+    /// The backend responded with a permanent error: bad credentials, a full disk, a damaged entry.
     #[error("key store refused the request")]
     Refused(#[source] BoxError),
-    /// The backend did not answer, or said that it cannot right now.
+    /// The backend did not respond, or reported a temporary failure.
     #[error("key store is unreachable")]
     Unreachable(#[source] BoxError),
 }
 
 impl StoreError {
-    /// Classifies a backend's error: it is transient, or an operator has to correct something.
+    /// Classifies an error of a backend: a transient error becomes [`Self::Unreachable`], one that
+    /// an operator has to correct becomes [`Self::Refused`].
     pub fn of(is_passing: bool, cause: impl Into<BoxError>) -> Self {
         if is_passing { Self::Unreachable(cause.into()) } else { Self::Refused(cause.into()) }
     }
 }
 
-/// What a backend says, on one line of the log: words with blanks between, without control
-/// characters, cut off before the line has `len_max` bytes.
+/// Joins texts of a backend with spaces to one line for the log, without control characters and
+/// truncated to fewer than `len_max` bytes.
 pub fn on_a_line<'a>(words: impl IntoIterator<Item = &'a str>, len_max: usize) -> String {
     let mut line = String::new();
     for word in words {

@@ -1,4 +1,4 @@
-//! Several servers on one backend, for the suite.
+//! Simulates several servers that share one backend, for the conformance suite.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use kes_types::{KeyName, Secret};
 
 use crate::{KeyStore, ListQuery, Page, StoreError};
 
-/// Sends each call to the next of several stores that share a backend, as a load balancer in
-/// front of several servers does; the suite holds the whole to the contract of one.
+/// Distributes calls over several stores that share a backend, as a load balancer does in front of
+/// several servers. The suite requires that together they fulfil the contract of one store.
 #[derive(Debug)]
 pub struct Fleet {
     first: Arc<dyn KeyStore>,
@@ -19,7 +19,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Gathers stores that share a backend.
+    /// Creates a fleet of stores that share a backend.
     pub fn new(first: Arc<dyn KeyStore>, others: Vec<Arc<dyn KeyStore>>) -> Self {
         Self { first, others, calls: AtomicUsize::new(0) }
     }

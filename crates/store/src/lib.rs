@@ -1,4 +1,4 @@
-//! Durable storage for keys: one small trait, many backends.
+//! Defines durable storage for keys: one small trait with several backends.
 
 mod backoff;
 #[cfg(feature = "conformance")]
@@ -27,48 +27,50 @@ pub use memory::MemoryStore;
 pub use metered::{Metered, Observer, Operation, Outcome};
 pub use page::{ListQuery, Page};
 
-/// The boxed future of opening a store: the store with warnings for the operator, or why it cannot be opened.
+/// The boxed future that opens a store: it returns the store and warnings for the operator, or an
+/// error.
 ///
-/// It is boxed so that its code is compiled in the store's crate, at that crate's optimisation level: the body of
-/// an `async fn` is compiled in the crate that awaits it.
+/// It is boxed so that its code is compiled in the crate of the store, at the optimisation level of
+/// that crate: the body of an `async fn` is compiled in the crate that awaits it.
 pub type OpenFuture<S, E> = Pin<Box<dyn Future<Output = Result<(S, Vec<BoxError>), E>> + Send>>;
 
-/// The longest value that a store keeps, in bytes.
+/// The maximum length of a value that a store accepts, in bytes.
 pub const VALUE_LEN_MAX: usize = 1 << 20;
 
-/// A durable map from key names to opaque values.
+/// Stores opaque values durably under key names.
 ///
 /// # Contract
 ///
-/// - `create` never overwrites: of any number of racing calls for one name, on any number of
+/// - `create` never overwrites: of any number of concurrent calls for one name, on any number of
 ///   servers that share the backend, at most one succeeds.
-/// - A `create` that succeeded is durable, and the value is readable by every server that shares
-///   the backend.
-/// - A `create` that failed leaves no part of a value under the name, and never removes what
-///   another writer created there.
-/// - `get` returns, byte for byte, what `create` was given.
-/// - [`StoreError::NotFound`] is only ever the backend's own, definite answer about that name.
-///   Every doubt is [`StoreError::Refused`] or [`StoreError::Unreachable`].
-/// - A call that fails with [`StoreError::Unreachable`] may still have taken effect.
-/// - Dropping a returned future may abandon a read; `create` and `delete` are driven to their end
-///   by the caller.
+/// - A value whose `create` succeeded is durable, and every server that shares the backend can read
+///   it.
+/// - A `create` that failed leaves no partial value under the name, and never removes a value of
+///   another writer.
+/// - `get` returns, byte for byte, the value that was passed to `create`.
+/// - [`StoreError::NotFound`] means that the backend itself reported, definitely, that the name
+///   does not exist. Every uncertain case is [`StoreError::Refused`] or
+///   [`StoreError::Unreachable`].
+/// - A call that failed with [`StoreError::Unreachable`] may still have taken effect.
+/// - Dropping the future of a read may cancel the read. The caller must drive `create` and `delete`
+///   to completion.
 ///
-/// Stores neither cache nor retry what is not idempotent; caching is the keyring's job. Every
+/// A store has no cache, and retries only idempotent requests; the keyring caches keys. Every
 /// implementation passes `conformance::run`, and every decorator implements every method.
 #[async_trait]
 pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
-    /// Asks the backend for a sign of life and returns how long it took.
+    /// Probes the health of the backend, and returns how long the probe took.
     async fn status(&self) -> Result<Duration, StoreError>;
 
-    /// Stores `value` under `name` if the name is free.
+    /// Stores `value` under `name` if no key of that name exists.
     async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError>;
 
     /// Returns the value stored under `name`.
     async fn get(&self, name: &KeyName) -> Result<Secret, StoreError>;
 
-    /// Removes `name` and its value for good.
+    /// Deletes `name` and its value permanently.
     async fn delete(&self, name: &KeyName) -> Result<(), StoreError>;
 
-    /// Lists the names that start with `query.prefix`, in byte order, `query.limit` at the most.
+    /// Lists at most `query.limit` names that start with `query.prefix`, in byte order.
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError>;
 }

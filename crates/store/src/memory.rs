@@ -1,4 +1,4 @@
-//! A store that forgets.
+//! Stores keys in memory, for development and tests.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,18 +10,19 @@ use kes_types::{KeyName, Secret};
 
 use crate::{KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 
-/// Keeps keys in memory, for development and tests; what it holds is wiped when it is dropped.
+/// Stores keys in memory; the values are wiped when the store is dropped.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<BTreeMap<KeyName, Secret>>);
 
 impl MemoryStore {
-    /// Makes an empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn keys(&self) -> MutexGuard<'_, BTreeMap<KeyName, Secret>> {
-        // Each change is one call of the map, so a panic elsewhere leaves nothing half done.
+        // Each change is a single call of the map, so a panic elsewhere cannot leave it
+        // inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

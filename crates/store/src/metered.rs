@@ -1,4 +1,4 @@
-//! Watching a store at work.
+//! Reports every call to a store to an observer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use kes_types::{Clock, KeyName, Secret};
 
 use crate::{KeyStore, ListQuery, Page, StoreError};
 
-/// Passes every call on to another store and reports how it went.
+/// Forwards every call to another store, and reports its outcome and duration.
 #[derive(Debug)]
 pub struct Metered {
     inner: Arc<dyn KeyStore>,
@@ -17,15 +17,15 @@ pub struct Metered {
     clock: Arc<dyn Clock>,
 }
 
-/// Observes every call to a [`Metered`] store when the call has ended.
+/// Observes every call to a [`Metered`] store, when the call has ended.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// Takes note of a call: what was asked, how it ended, how long it took.
+    /// Records a call: the operation, its outcome and its duration.
     ///
-    /// A call that was abandoned before it ended is reported as [`Outcome::Unreachable`].
+    /// A call that was cancelled before it ended is reported as [`Outcome::Unreachable`].
     fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration);
 }
 
-/// What a store was asked to do.
+/// The operation of a call to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`KeyStore::status`]
@@ -40,10 +40,10 @@ pub enum Operation {
     List,
 }
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// As asked.
+    /// The call succeeded.
     Ok,
     /// [`StoreError::Exists`]
     Exists,
@@ -51,12 +51,12 @@ pub enum Outcome {
     NotFound,
     /// [`StoreError::Refused`]
     Refused,
-    /// [`StoreError::Unreachable`], or abandoned by the caller before there was an answer.
+    /// [`StoreError::Unreachable`], or the caller dropped the future before the call ended.
     Unreachable,
 }
 
 impl Metered {
-    /// Puts a watch on `inner`; `clock` measures the calls.
+    /// Wraps `inner`; `clock` measures the durations.
     pub fn new(
         inner: Arc<dyn KeyStore>,
         observer: Arc<dyn Observer>,
@@ -100,7 +100,7 @@ impl KeyStore for Metered {
     }
 }
 
-/// A call under way; reports when it is dropped, so that an abandoned call is seen too.
+/// A call in progress. It reports when it is dropped, so that a cancelled call is reported too.
 struct Watch<'a> {
     metered: &'a Metered,
     operation: Operation,

@@ -1,41 +1,42 @@
-//! Listings, a page at a time.
+//! Lists keys page by page.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use kes_types::KeyName;
 
-/// What to list.
+/// Selects the names on one page of a listing.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// What each name starts with; empty lists everything.
+    /// The prefix of every returned name; an empty prefix matches all names.
     pub prefix: String,
-    /// The first name to return, inclusive: `next` of the page before.
+    /// The first name to return, inclusive: `next` of the previous page.
     pub from: Option<KeyName>,
-    /// The most names to return.
+    /// The maximum number of names to return.
     pub limit: NonZeroUsize,
 }
 
 impl ListQuery {
-    /// Whether `name` belongs to this page or a later one.
+    /// Returns whether `name` matches the prefix and does not precede `from`, so that it is on this
+    /// page or a later one.
     pub fn wants(&self, name: &KeyName) -> bool {
         name.as_str().starts_with(&self.prefix)
             && self.from.as_ref().is_none_or(|from| name >= from)
     }
 }
 
-/// A part of a listing.
+/// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Names in byte order, without repetition.
+    /// Names in byte order, each of them once.
     pub names: Vec<KeyName>,
-    /// The first name after this page, if there is one.
+    /// The first name after this page; none on the last page.
     pub next: Option<KeyName>,
 }
 
 impl Page {
-    /// Picks the page out of all names of a backend that cannot page by itself: any order,
-    /// repetitions allowed. Holds no more than `query.limit + 1` names at a time.
+    /// Selects the page from all names of a backend that cannot page itself. The names may be in
+    /// any order and repeated. At most `query.limit + 1` names are held at a time.
     pub fn select(names: impl IntoIterator<Item = KeyName>, query: &ListQuery) -> Self {
         let mut picked = BTreeSet::new();
         for name in names.into_iter().filter(|name| query.wants(name)) {

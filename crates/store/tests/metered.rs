@@ -1,4 +1,4 @@
-//! The metered store changes nothing and misses nothing.
+//! Tests that the metered store forwards every call unchanged and reports every call.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -31,7 +31,7 @@ impl Observer for Notes {
     }
 }
 
-/// A clock that moves on by a second each time it is read.
+/// A clock that advances by one second each time it is read.
 #[derive(Debug)]
 struct Ticking(Mutex<Instant>);
 
@@ -53,7 +53,7 @@ impl Clock for Ticking {
     }
 }
 
-/// Refuses, is out of reach, or never answers.
+/// Refuses a call, fails as unreachable, or never completes.
 #[derive(Clone, Copy, Debug)]
 enum Broken {
     Refusing,
@@ -106,7 +106,8 @@ fn everything() -> ListQuery {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn metered_store_keeps_the_contract() {
     let (store, notes) = metered(MemoryStore::new());
-    conformance::run(Arc::new(store), Profile { binary: true }).await;
+    conformance::run(Arc::new(store), Profile { binary: true }, &kes_crypto::SystemRandom::new())
+        .await;
     assert!(!notes.take().is_empty());
 }
 

@@ -1,8 +1,9 @@
-//! Creates secrets: a retry loop of ours, because an attempt whose outcome is not known must be observed before it
-//! is sent again.
+//! Creates secrets, with a retry loop that observes the secret after an ambiguous attempt, before
+//! it retries.
 //!
-//! The decision after an attempt that failed is [`next_step`], a pure function. What counts in the end is the value
-//! that AWS returns: the bytes of a key are random, so they alone tell which writer created the secret.
+//! The pure function [`next_step`] decides what follows a failed attempt. The final result depends
+//! on the value that AWS returns: the bytes of a key are random, so only the value shows which
+//! writer created the secret.
 
 use kes_store::{Deadline, Retries};
 use kes_types::{KeyName, Secret};
@@ -13,65 +14,65 @@ use crate::key::read::{BACKOFF, REREADS_MAX, REWRITES_MAX};
 use crate::key::secret::{CreationToken, Observation, SECRET_LEN_MAX};
 use crate::key::secrets_manager::{EXISTS, INVALID, NOT_FOUND, SecretsManager, as_text};
 
-/// How a creation ended.
+/// The result of a creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
-    /// The value is stored, and was read again.
+    /// The value is stored and was read back.
     Done,
-    /// The name is taken.
+    /// A secret of that name already exists.
     Exists,
 }
 
-/// A creation.
+/// A secret to create.
 struct Write<'a> {
     secret: String,
     value: &'a Secret,
-    /// The same as a text.
+    /// The value as text.
     text: &'a str,
     token: CreationToken,
     deadline: Deadline,
 }
 
-/// The kinds of errors that an attempt to create a secret can end with.
+/// The kind of error of a failed attempt to create a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CreateError {
     /// AWS did nothing, because of its rate limits.
     Throttled,
-    /// AWS does not permit it; it says so before it checks whether the name is taken.
+    /// AWS denied the request. AWS checks permissions before it checks whether the name exists.
     Denied,
     /// `ResourceExistsException`.
     Taken,
     /// `InvalidRequestException`: the secret is scheduled for deletion, or is being deleted.
     Invalid,
-    /// No response, or one after which the secret may exist.
+    /// No response, or an error after which the secret may exist.
     Ambiguous,
     /// Any other definite error.
     Refused,
 }
 
-/// What is under the name after an attempt that failed, as far as it can be observed.
+/// The result of observing the name after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Observed {
     Absent,
     Present,
-    /// Scheduled for deletion.
+    /// The secret is scheduled for deletion.
     Deleted,
-    /// This server may not observe it.
+    /// This server has no permission to observe it.
     Denied,
     /// The observation failed.
     Failed,
 }
 
-/// What follows an attempt that failed.
+/// The next step after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NextStep {
-    /// Observe what is under the name, then decide.
+    /// Observe the name, then decide.
     Observe,
-    /// Wait, and send the creation again with the same token.
+    /// Wait, and send the request again with the same token.
     Retry,
-    /// Compare the secret under the name with the value that was sent.
+    /// Compare the stored secret with the value that was sent.
     Compare,
-    /// The name is taken by another writer.
+    /// Another writer created the name.
     Exists,
     /// Return the error of the attempt.
     Fail,
@@ -79,8 +80,8 @@ enum NextStep {
     FailUnobserved,
 }
 
-/// Decides what follows an attempt that failed. `observed` is none before the observation; `ambiguous` says that
-/// this or an earlier attempt may have created the secret.
+/// Decides what follows a failed attempt. `observed` is none before the observation; `ambiguous` is
+/// true if this or an earlier attempt may have created the secret.
 #[expect(clippy::match_same_arms, reason = "an arm for each reason, in the order of the errors")]
 fn next_step(error: CreateError, observed: Option<Observed>, ambiguous: bool) -> NextStep {
     use CreateError::{Ambiguous, Denied, Invalid, Refused, Taken, Throttled};
@@ -101,10 +102,10 @@ fn next_step(error: CreateError, observed: Option<Observed>, ambiguous: bool) ->
         (Taken | Ambiguous, Observed::Present, false) => NextStep::Exists,
         (Invalid, Observed::Present, false) => NextStep::Fail,
 
-        // A deletion that AWS has not finished looks like both of these for a moment.
+        // While a deletion is in progress, both of these can be observed for a short time.
         (Taken | Invalid | Ambiguous, Observed::Absent | Observed::Deleted, _) => NextStep::Retry,
 
-        // There is only the word of AWS that the name is taken.
+        // The only information is the error code, which says that the name exists.
         (Taken, Observed::Denied | Observed::Failed, false) => NextStep::Exists,
         (Taken, Observed::Denied, true) => NextStep::Compare,
         (Taken, Observed::Failed, true) => NextStep::FailUnobserved,
@@ -134,7 +135,7 @@ impl CreateError {
 }
 
 impl SecretsManager {
-    /// Creates a secret and reads it back: it counts as created only when AWS returns its value.
+    /// Creates a secret and reads it back: the creation succeeds only when AWS returns the value.
     pub(crate) async fn create(
         &self,
         key: &KeyName,
@@ -157,7 +158,7 @@ impl SecretsManager {
         }
     }
 
-    /// Sends the creation until its outcome is known, each time with the same token.
+    /// Sends the request, each time with the same token, until the outcome is known.
     async fn write(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let Write { secret, text, token, deadline, .. } = write;
         let mut retries = Retries::new(BACKOFF, REWRITES_MAX);
@@ -214,7 +215,7 @@ impl SecretsManager {
         }
     }
 
-    /// Whether the secret under the name is the one that was sent; none if there is no secret.
+    /// Returns whether the stored secret is the one that was sent; none if no secret exists.
     async fn is_ours(&self, write: &Write<'_>) -> Result<Option<bool>, AwsError> {
         match self.current(&write.secret, write.deadline).await {
             Ok(current) => Ok(Some(current.value == *write.value)),
@@ -223,7 +224,7 @@ impl SecretsManager {
         }
     }
 
-    /// Reads what was written, as every other server will read it.
+    /// Reads the secret back, with the same request that every other server uses to read it.
     async fn read_back(&self, write: &Write<'_>) -> Result<Creation, AwsError> {
         let secret = || write.secret.clone();
         let mut retries = Retries::new(BACKOFF, REREADS_MAX);
@@ -258,7 +259,7 @@ mod tests {
         Observed::Failed,
     ];
 
-    /// Steps for each of [`OBSERVED`], in its order.
+    /// Returns the steps for each of [`OBSERVED`], in its order.
     fn steps(error: CreateError, ambiguous: bool) -> [NextStep; 5] {
         OBSERVED.map(|observed| next_step(error, Some(observed), ambiguous))
     }

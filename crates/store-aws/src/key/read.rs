@@ -1,8 +1,8 @@
-//! Keys as secrets: what Secrets Manager's answers mean.
+//! Reads and deletes secrets, and interprets the error codes of Secrets Manager.
 
 use std::time::Duration;
 
-use kes_store::{Backoff, Deadline, ListQuery, Page, Retries};
+use kes_store::{Backoff, Deadline, Retries};
 use kes_types::{KeyName, Secret};
 
 use crate::error::AwsError;
@@ -11,8 +11,9 @@ use crate::key::secret::Observation;
 use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
 
 impl SecretsManager {
-    /// Reads a value; none if AWS says so again and again: the same code stands for a secret without
-    /// a current value, and for one that another server has just created.
+    /// Reads a value; returns none if AWS reports repeatedly that the secret does not exist. One
+    /// report is not enough: the same code also means a secret without a current value, or one that
+    /// another server has just created.
     pub(crate) async fn read(
         &self,
         key: &KeyName,
@@ -41,7 +42,8 @@ impl SecretsManager {
             match look {
                 _ if is_absent => {}
                 Observation::Deleted { since, .. } => {
-                    // A deletion for good looks like that until AWS is done with it.
+                    // A permanent deletion in progress is reported in the same way until it
+                    // completes.
                     if !(self.session.is_recent(since) && retries.wait(deadline).await) {
                         return Err(AwsError::ScheduledForDeletion { secret, since });
                     }
@@ -58,15 +60,16 @@ impl SecretsManager {
         }
     }
 
-    /// Waits before AWS is asked again for a secret that is not there, if there is time.
+    /// Waits before the existence of an absent secret is checked again; returns whether there was
+    /// time.
     async fn pause_to_confirm(&self, deadline: Deadline) -> Result<bool, AwsError> {
         let _place = self.confirmations.try_acquire().map_err(|_| AwsError::TooManyAbsent)?;
         Ok(deadline.wait(CONFIRM_AFTER).await)
     }
 
-    /// Deletes a secret for good, also one that is scheduled for deletion; tells whether there was
-    /// one. Only the secret that was there at first: another may be created under the name
-    /// meanwhile.
+    /// Deletes a secret permanently, even if it is scheduled for deletion; returns whether it
+    /// existed. The secret is identified at the start and deleted by its ARN, because another one
+    /// may be created under the same name in the meantime.
     pub(crate) async fn delete(&self, key: &KeyName, deadline: Deadline) -> Result<bool, AwsError> {
         let secret = self.names.secret(key);
         let Some(arn) = self.found(&secret, deadline).await? else { return Ok(false) };
@@ -80,7 +83,7 @@ impl SecretsManager {
                 Err(error) => error,
             };
             may_be_done |= error.is_ambiguous();
-            // Under its name it may be another by now.
+            // Without an ARN the request could delete a newer secret of the same name.
             let is_undone = error.refusal().is_some_and(Refusal::is_throttling);
             let may_again = is_undone || (error.is_ambiguous() && !arn.is_empty());
             if !(may_again && retries.wait(deadline).await) {
@@ -91,8 +94,8 @@ impl SecretsManager {
         Ok(true)
     }
 
-    /// The ARN of the secret under a name, none if AWS says twice that there is none, an empty one
-    /// if there is one of which we may not know it.
+    /// Returns the ARN of a secret; none if AWS reports twice that it does not exist; an empty
+    /// string if it exists but its ARN is not accessible.
     async fn found(&self, secret: &str, deadline: Deadline) -> Result<Option<String>, AwsError> {
         let mut was_absent = false;
         loop {
@@ -103,7 +106,7 @@ impl SecretsManager {
                 Observation::Absent => AwsError::Doubtful { secret: secret.to_owned() },
                 Observation::Denied => match self.current(secret, deadline).await {
                     Ok(current) => return Ok(Some(current.arn)),
-                    // It is scheduled for deletion.
+                    // The secret is scheduled for deletion.
                     Err(error) if error.has_code(INVALID) => return Ok(Some(String::new())),
                     Err(error) if error.has_code(NOT_FOUND) => error,
                     Err(error) => return Err(error),
@@ -119,8 +122,8 @@ impl SecretsManager {
         }
     }
 
-    /// Waits a moment until the deletion shows, so that a read after it finds nothing. AWS has
-    /// said that it is done: nothing that goes wrong here changes that.
+    /// Waits for a short time until the deletion is visible, so that later reads do not find the
+    /// secret. AWS has confirmed the deletion, so errors here are ignored.
     async fn settle(&self, secret: &str, arn: &str, deadline: Deadline) {
         let mut retries = Retries::new(BACKOFF, REREADS_MAX);
         while let Ok(Observation::Present(found) | Observation::Deleted { found, .. }) =
@@ -131,27 +134,19 @@ impl SecretsManager {
             }
         }
     }
-
-    /// Lists keys, a page of them. AWS gives secrets in no order that is promised.
-    pub(crate) async fn page(
-        &self,
-        query: &ListQuery,
-        deadline: Deadline,
-    ) -> Result<Page, AwsError> {
-        Ok(Page::select(self.list(&query.prefix, deadline).await?, query))
-    }
 }
 
-/// How long after AWS said that there is no such secret it is asked again: the servers of one that
-/// lags behind say so both, and a key that was just created must not look lost.
+/// The delay before the second check of an absent secret. A replica that lags behind reports *not
+/// found* at first, and a key that was just created must not be reported as absent.
 const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
-/// How often a read is repeated that AWS may answer otherwise in a moment.
+/// The maximum number of retries of a read whose result may change soon.
 pub(crate) const REREADS_MAX: u32 = 5;
 
-/// How often a write is sent again that did not happen, or waits for a deletion to be done.
+/// The maximum number of retries of a write that had no effect, or that waits for a deletion to
+/// complete.
 pub(crate) const REWRITES_MAX: u32 = 5;
 
-/// The waits between them.
+/// The backoff between these retries.
 pub(crate) const BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(100), max: Duration::MAX, jitter_share: 0.5 };

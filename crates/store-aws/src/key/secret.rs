@@ -1,4 +1,4 @@
-//! Secrets: what they are called, and what Secrets Manager says of one.
+//! Defines the names, tokens and observed states of secrets.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use kes_types::{KeyName, Random, RandomFailed, Secret};
 
 use crate::error::AwsError;
 
-/// The longest secret, in bytes (*Secrets Manager quotas*).
+/// The maximum length of a secret in bytes (*Secrets Manager quotas*).
 pub(crate) const SECRET_LEN_MAX: usize = 65_536;
 
-/// How keys' names and secrets' names belong together: `<prefix>/<key>`, or the key's name alone.
+/// Maps names of keys to names of secrets: `<prefix>/<key>`, or the name of the key alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    /// With the slash at its end; or empty.
+    /// The prefix with a slash at its end; empty without a prefix.
     head: String,
 }
 
@@ -24,24 +24,24 @@ impl Names {
         Self { head: if prefix.is_empty() { String::new() } else { format!("{prefix}/") } }
     }
 
-    /// The name of a key's secret.
+    /// Returns the name of the secret of a key.
     pub(crate) fn secret(&self, key: &KeyName) -> String {
         self.below(key.as_str())
     }
 
-    /// What the names of all secrets of keys start with that start with this.
+    /// Returns the prefix of all secrets whose keys start with `start`.
     pub(crate) fn below(&self, start: &str) -> String {
         format!("{}{start}", self.head)
     }
 
-    /// The key whose secret has this name, if it is one's.
+    /// Returns the key of a secret, if the name is the name of a secret of a key.
     pub(crate) fn key(&self, secret: &str) -> Option<KeyName> {
         KeyName::parse(secret.strip_prefix(&self.head)?).ok()
     }
 }
 
-/// The idempotency token of a creation (`ClientRequestToken`, 32 to 64 characters): AWS carries out requests
-/// with the same one once. Unique, not secret.
+/// The idempotency token of a creation (`ClientRequestToken`, 32 to 64 characters): AWS executes
+/// requests with the same token once. It is unique, and not confidential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CreationToken(String);
 
@@ -55,29 +55,30 @@ impl CreationToken {
     }
 }
 
-/// What is under a name, as `DescribeSecret` tells.
+/// The state of a secret, as reported by `DescribeSecret`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// Nothing.
+    /// The secret does not exist.
     Absent,
-    /// A secret.
+    /// The secret exists.
     Present(Found),
-    /// A secret that is scheduled for deletion, with a recovery window.
+    /// The secret is scheduled for deletion, with a recovery window.
     Deleted {
         found: Found,
-        /// The date that AWS gives, in seconds of Unix time.
+        /// The date that AWS returns, in seconds of Unix time.
         since: i64,
     },
-    /// We may not look.
+    /// This server has no permission to describe the secret.
     Denied,
 }
 
-/// A secret, without what is in it.
+/// The metadata of a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Names this secret alone: it ends in characters that a later one of that name has not.
+    /// The ARN. It identifies this secret only: its random suffix differs from that of a later
+    /// secret of the same name.
     pub(crate) arn: String,
-    /// How many versions it has.
+    /// The number of versions.
     pub(crate) versions: usize,
     pub(crate) kms_key: Option<String>,
 }
@@ -97,7 +98,7 @@ impl From<DescribeSecretOutput> for Observation {
     }
 }
 
-/// A secret's current value.
+/// The current value of a secret.
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) arn: String,
@@ -105,7 +106,7 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    /// Demands that the answer holds something.
+    /// Checks that the response contains a value.
     pub(crate) fn of(output: GetSecretValueOutput, secret: &str) -> Result<Self, AwsError> {
         let value = match (output.secret_string, output.secret_binary) {
             (Some(text), _) => Secret::from(text),

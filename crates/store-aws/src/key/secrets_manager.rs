@@ -1,11 +1,11 @@
-//! What Secrets Manager is asked, one request at a time.
+//! Sends single requests to Secrets Manager.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, Tag};
+use aws_sdk_secretsmanager::types::{SecretListEntry, Tag};
 use kes_store::Deadline;
-use kes_types::{KeyName, Random, Secret};
+use kes_types::{Random, Secret};
 use tokio::sync::Semaphore;
 
 use crate::NOTICE;
@@ -16,29 +16,26 @@ use crate::error::refusal::Refusal;
 use crate::error::sanitized::SanitizedError;
 use crate::key::secret::{CreationToken, Current, Names, Observation};
 
-/// The most secrets on a page (*`ListSecrets`*).
-const PAGE_SECRETS: i32 = 100;
-
-/// Where the name begins in a secret's ARN.
+/// The part of the ARN of a secret that precedes the name.
 const ARN_MARK: &str = ":secret:";
 
-/// The most waits at a time before AWS is asked again for a secret that is not there: half of the
-/// calls that a keyring makes.
+/// The maximum number of concurrent waits before a second check of an absent secret: half of the
+/// concurrent calls of a keyring.
 const CONFIRMATIONS_MAX: usize = 128;
 
-/// Secrets Manager.
+/// A client of Secrets Manager for the secrets of keys.
 #[derive(Debug)]
 pub(crate) struct SecretsManager {
     pub(crate) session: Arc<AwsSession>,
     pub(crate) names: Names,
     pub(crate) kms_key: Option<String>,
     tags: Option<Vec<Tag>>,
-    /// Of idempotency tokens.
+    /// The random source of idempotency tokens.
     pub(crate) random: Arc<dyn Random>,
     is_look_denied: AtomicBool,
-    /// What every ARN of a secret here begins with, as soon as AWS has shown one.
+    /// The common prefix of the ARNs of all secrets, known after the first response with an ARN.
     arn_head: OnceLock<String>,
-    /// Waits before AWS is asked again for a secret that is not there.
+    /// Limits concurrent waits before a second check of an absent secret.
     pub(crate) confirmations: Semaphore,
 }
 
@@ -56,23 +53,23 @@ impl SecretsManager {
         Self { session, names, kms_key, tags, random, is_look_denied, arn_head, confirmations }
     }
 
-    /// A request about a secret, as policies and the log name it.
+    /// Describes a request about a secret, as policies and the log name it.
     fn call(&self, action: &'static str, secret: &str) -> AwsCall {
         let head = self.arn_head.get().map_or("", String::as_str);
         AwsCall::new(action, &format!("{head}{secret}"))
     }
 
-    /// Takes note of where in AWS we are.
+    /// Records the common prefix of ARNs.
     fn note_arn(&self, arn: &str) {
         let end = arn.find(ARN_MARK).filter(|_| arn.starts_with("arn:"));
         let head = end.and_then(|at| arn.get(..at + ARN_MARK.len()));
         if let Some(head) = head.filter(|_| self.arn_head.get().is_none()) {
-            // Another request may have been first, and noted the same.
+            // A concurrent request may have recorded the same value first.
             let _ = self.arn_head.set(head.to_owned());
         }
     }
 
-    /// Creates a secret; the token makes that another request with it changes nothing.
+    /// Creates a secret. Further requests with the same token have no effect.
     pub(crate) async fn put(
         &self,
         secret: &str,
@@ -96,7 +93,7 @@ impl SecretsManager {
         }
     }
 
-    /// The current value of a secret.
+    /// Returns the current value of a secret.
     pub(crate) async fn current(
         &self,
         secret: &str,
@@ -114,7 +111,8 @@ impl SecretsManager {
             Err(mut error) => {
                 if error.refusal().is_some_and(Refusal::is_about_kms) {
                     let key = match self.look(secret, deadline).await {
-                        // None is the key that AWS manages.
+                        // A secret without a KMS key id is encrypted under the key that AWS
+                        // manages.
                         Ok(Observation::Present(found) | Observation::Deleted { found, .. }) => {
                             Some(found.kms_key.unwrap_or_else(|| "aws/secretsmanager".to_owned()))
                         }
@@ -127,7 +125,7 @@ impl SecretsManager {
         }
     }
 
-    /// What is under a name, without what is in it.
+    /// Returns the state of a secret, without its value.
     pub(crate) async fn look(
         &self,
         secret: &str,
@@ -158,13 +156,13 @@ impl SecretsManager {
         }
     }
 
-    /// Whether we may not look, as far as we know.
+    /// Returns whether the permission to describe secrets was denied last.
     pub(crate) fn is_look_denied(&self) -> bool {
         self.is_look_denied.load(Ordering::Relaxed)
     }
 
-    /// Deletes a secret for good: the one of that ARN, or of that name. AWS says of a secret that
-    /// is not there that it was deleted.
+    /// Deletes a secret permanently, by its ARN or name. AWS reports success even if the secret
+    /// does not exist.
     pub(crate) async fn remove(&self, id: &str, deadline: Deadline) -> Result<(), AwsError> {
         let send = || {
             let request = self.session.secrets_once.delete_secret();
@@ -175,44 +173,7 @@ impl SecretsManager {
         whole(&call, output.arn()).map(drop)
     }
 
-    /// All keys whose names start with this, and maybe others: what AWS takes for a prefix, others
-    /// take for a part.
-    pub(crate) async fn list(
-        &self,
-        start: &str,
-        deadline: Deadline,
-    ) -> Result<Vec<KeyName>, AwsError> {
-        let start = self.names.below(start);
-        let filter = (!start.is_empty()).then(|| {
-            Filter::builder().key(FilterNameStringType::Name).values(start.clone()).build()
-        });
-        let call = AwsCall::new("secretsmanager:ListSecrets", &start);
-        let (mut keys, mut next) = (Vec::new(), None);
-        loop {
-            let send = || {
-                let request = self.session.secrets.list_secrets().max_results(PAGE_SECRETS);
-                let request = request.set_filters(filter.clone().map(|filter| vec![filter]));
-                request.set_next_token(next.clone()).send()
-            };
-            let page = self.session.ask(&call, deadline, send).await?;
-            let live = whole(&call, page.secret_list.as_deref())?
-                .iter()
-                .filter(|entry| entry.deleted_date().is_none());
-            keys.extend(live.filter_map(|entry| self.names.key(entry.name()?)));
-            match page.next_token {
-                Some(token) if next.as_ref() == Some(&token) => {
-                    return Err(AwsError::NotUnderstood(
-                        call,
-                        SanitizedError::new("a page leads to itself"),
-                    ));
-                }
-                Some(token) => next = Some(token),
-                None => return Ok(keys),
-            }
-        }
-    }
-
-    /// The cheapest request that shows that AWS is there and knows us.
+    /// Sends the cheapest request that requires a reachable AWS and valid credentials.
     pub(crate) async fn ping(&self, deadline: Deadline) -> Result<(), AwsError> {
         let send = || self.session.secrets.list_secrets().max_results(1).send();
         let call = AwsCall::new("secretsmanager:ListSecrets", "*");
@@ -223,14 +184,15 @@ impl SecretsManager {
     }
 }
 
-/// Demands what every answer of AWS has: something else may answer 200 with nothing.
-fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
+/// Requires a field that every response of AWS has. Another server may respond 200 with an empty
+/// body.
+pub(super) fn whole<T>(call: &AwsCall, part: Option<T>) -> Result<T, AwsError> {
     part.ok_or_else(|| {
         AwsError::NotUnderstood(call.clone(), SanitizedError::new("it is not complete"))
     })
 }
 
-/// Demands that an answer is about the secret that was asked for.
+/// Checks that a response is about the requested secret.
 fn named(call: &AwsCall, name: Option<&str>, secret: &str) -> Result<(), AwsError> {
     let found = whole(call, name)?;
     if found == secret {
@@ -245,14 +207,14 @@ fn name_key(error: &mut AwsError, key: Option<&str>) {
     }
 }
 
-/// The code for a secret that is not there, and for one without the version that was asked for.
+/// The error code for a secret, or a version of it, that does not exist.
 pub(crate) const NOT_FOUND: &str = "ResourceNotFoundException";
-/// The code for a name that is taken.
+/// The error code for a name that already exists.
 pub(crate) const EXISTS: &str = "ResourceExistsException";
-/// The code for a secret that is scheduled for deletion, among others.
+/// The error code for a secret that is scheduled for deletion, and for other conflicts.
 pub(crate) const INVALID: &str = "InvalidRequestException";
 
-/// Whether the value is what Secrets Manager keeps as text.
+/// Returns the value as text, if Secrets Manager accepts it.
 pub(crate) fn as_text(value: &Secret) -> Result<&str, AwsError> {
     match std::str::from_utf8(value.expose()) {
         Ok(text) if !text.is_empty() => Ok(text),

@@ -1,4 +1,4 @@
-//! Secrets with more than one version: what is read is the current one, and a key has but one.
+//! Warns of secrets with more than one version, because only the current version is used.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,14 @@ use crate::auth::session;
 use crate::key::secret::Observation;
 use crate::key::secrets_manager::SecretsManager;
 
-/// The most looks at a time; a name that gets none is looked at when it is read again.
+/// The maximum number of concurrent checks. A name that exceeds it is checked when it is read
+/// again.
 const LOOKS_MAX: usize = 4;
 
-/// The most names that are remembered.
+/// The maximum number of names that are remembered.
 const NAMES_MAX: usize = 100_000;
 
-/// Looks once at each secret that is read, when there is time for it.
+/// Checks in the background, once for each secret that is read, how many versions it has.
 #[derive(Debug)]
 pub(crate) struct Versions {
     seen: Arc<Mutex<HashSet<KeyName>>>,
@@ -33,7 +34,7 @@ impl Versions {
         Self { seen: Arc::default(), looks: Arc::new(Semaphore::new(LOOKS_MAX)), tasks, stop }
     }
 
-    /// A key was read.
+    /// Starts the check of a key that was read, unless it was checked before.
     pub(crate) fn read(&self, manager: &Arc<SecretsManager>, key: &KeyName) {
         if manager.is_look_denied() || self.stop.is_cancelled() {
             return;
@@ -57,7 +58,7 @@ impl Versions {
     }
 }
 
-/// Warns of versions. Tells whether there was an answer.
+/// Logs a warning if the secret has several versions. Returns whether AWS responded.
 async fn count(manager: &SecretsManager, key: &KeyName) -> bool {
     let secret = manager.names.secret(key);
     let Ok(look) = manager.look(&secret, session::deadline()).await else { return false };

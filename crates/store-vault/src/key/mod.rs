@@ -3,15 +3,15 @@
 pub(crate) mod entry;
 pub(crate) mod kv1;
 pub(crate) mod kv2;
+pub(crate) mod list;
 pub(crate) mod mount;
 pub(crate) mod transit;
 
 use std::sync::Arc;
 
 use kes_config::KvVersion;
-use kes_store::{Deadline, ListQuery, Page};
+use kes_store::Deadline;
 use kes_types::{KeyName, Secret};
-use serde::Deserialize;
 
 use crate::error::VaultError;
 use crate::http::response::VaultResponse;
@@ -100,39 +100,6 @@ impl Kv {
                 return Ok(true);
             }
         }
-    }
-
-    /// Lists keys. Vault gives all names of a folder at once, other folders among them.
-    pub(crate) async fn list(
-        &self,
-        query: &ListQuery,
-        deadline: Deadline,
-    ) -> Result<Page, VaultError> {
-        #[derive(Deserialize)]
-        struct Names {
-            keys: Vec<String>,
-        }
-        self.mount.ensure_checked(deadline).await?;
-        let call = match &self.engine {
-            Engine::V1(kv) => kv.list(),
-            Engine::V2(kv) => kv.list(),
-        }?;
-        let mut answer = self.mount.session.ask(&call, deadline).await?;
-        if answer.is_absence()
-            && let Some(active) = self.mount.confirm(deadline).await?
-        {
-            answer = active.session.ask(&call, deadline).await?;
-        }
-        if answer.is_absence() {
-            return Ok(Page::default());
-        }
-        if !answer.is_success() {
-            return Err(answer.into_error());
-        }
-        let names: Names = answer.data()?;
-        // A folder ends in a slash, which no key's name has.
-        let names = names.keys.iter().filter_map(|name| KeyName::parse(name).ok());
-        Ok(Page::select(names, query))
     }
 }
 
