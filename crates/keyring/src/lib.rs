@@ -7,7 +7,6 @@ mod calls;
 mod error;
 mod flight;
 mod keyring;
-mod lock;
 mod probe;
 mod read;
 mod store_call;

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use kes_store::StoreError;
+use kes_types::lock;
 use tokio::sync::{Notify, watch};
-
-use crate::lock::lock;
 
 /// The shortest interval between two probes, however many calls fail.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! Probes whether AWS is reachable and accepts the credentials.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::auth::session;
@@ -8,6 +8,7 @@ use crate::error::AwsError;
 use crate::error::refusal::Refusal;
 use crate::key::secrets_manager::{INVALID, NOT_FOUND, SecretsManager};
 use kes_store::Deadline;
+use kes_types::lock;
 
 /// How long a successful probe is valid, unless a call fails.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ impl Health {
         let start = session.now();
         let is_in_doubt = session.take_doubt();
         let is_good = |good: &Good| start.saturating_duration_since(good.at) < GOOD_FOR;
-        let known = *self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock(&self.good);
         if let Some(good) = known.filter(is_good).filter(|_| !is_in_doubt) {
             return Ok(good.latency);
         }
@@ -46,7 +47,7 @@ impl Health {
         };
         let latency = session.now().saturating_duration_since(start);
         let good = verdict.is_ok().then_some(Good { at: start, latency });
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = good;
+        *lock(&self.good) = good;
         verdict.map(|()| latency)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -16,6 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
 use kes_outbound::{Failure, FailureKind, Proxies};
 use kes_tls::{ClientConfig, ClientTlsError, ServerTrust, Side};
+use kes_types::lock;
 use reqwest::{Body, Client, Request};
 
 use crate::error::sanitized::SanitizedError;
@@ -82,7 +83,7 @@ impl HttpClient for Http {
         _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let timeouts = (settings.connect_timeout(), settings.read_timeout());
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connectors = lock(&self.connectors);
         let pool = connectors.entry(timeouts).or_insert_with(|| self.pool(timeouts));
         if pool.is_suspect.load(Ordering::Relaxed) {
             *pool = self.pool(timeouts);

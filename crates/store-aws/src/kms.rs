@@ -1,11 +1,12 @@
 //! Checks the KMS key that new secrets are encrypted under, at the start and then periodically;
 //! only the start waits for the result.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use aws_sdk_kms::types::{KeyMetadata, KeySpec, KeyState, KeyUsageType};
 use kes_store::Deadline;
+use kes_types::lock;
 use tokio_util::sync::CancellationToken;
 
 use crate::NOTICE;
@@ -130,7 +131,7 @@ impl KmsKey {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     async fn ask(&self, session: &AwsSession, deadline: Deadline) -> Result<(), AwsError> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kes_types::{KeyName, Secret};
+use kes_types::{KeyName, Secret, lock};
 
 use crate::{KeyStore, ListQuery, Page, StoreError, VALUE_LEN_MAX};
 
@@ -23,7 +23,7 @@ impl MemoryStore {
     fn keys(&self) -> MutexGuard<'_, BTreeMap<KeyName, Secret>> {
         // Each change is a single call of the map, so a panic elsewhere cannot leave it
         // inconsistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use futures_util::task::AtomicWaker;
 use hyper::rt::Executor;
+use kes_types::lock;
 use tokio::time::Instant;
 
 use crate::connection::activity::Activity;
@@ -40,7 +41,7 @@ pub(crate) struct NewStreams(Arc<Mutex<Vec<Stream>>>);
 impl NewStreams {
     /// Moves the streams to the end of `ready`.
     fn take(&self, ready: &mut VecDeque<Stream>) {
-        ready.extend(self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
+        ready.extend(lock(&self.0).drain(..));
     }
 }
 
@@ -52,7 +53,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for NewStreams {
                 tracing::error!("a stream of a connection panicked and was reset");
             }
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        lock(&self.0).push(Box::pin(stream));
     }
 }
 

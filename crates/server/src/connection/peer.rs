@@ -4,12 +4,12 @@
 //! disagreed about the position of the public key, one caller could be taken for another.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::http::{HeaderMap, HeaderName};
 use kes_policy::Subject;
 use kes_types::wire::message;
-use kes_types::{Identity, PolicyName};
+use kes_types::{Identity, PolicyName, lock};
 use percent_encoding::percent_decode_str;
 
 use crate::http::decoded_path::has_whole_escapes;
@@ -156,7 +156,7 @@ impl Peer {
 
     /// Resolves the identity to its policy; the result is cached for a generation of the configuration.
     fn subject(&self, snapshot: &Snapshot, identity: Identity) -> Subject {
-        let mut resolved = self.subject.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resolved = lock(&self.subject);
         match &*resolved {
             Some((generation, subject)) if *generation == snapshot.generation => subject.clone(),
             _ => {

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use kes_types::Identity;
+use kes_types::{Identity, lock};
 
 /// Limits the requests in flight of all clients.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Accounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Weak<Account>>> {
-        self.by_identity.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.by_identity)
     }
 }
 

@@ -7,10 +7,10 @@
 //! has too many connections, the one that is idle for longest is closed.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kes_config::Limits;
-use kes_types::Identity;
+use kes_types::{Identity, lock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,7 @@ impl Admission {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Logs the first events of a kind as lines, and reports further ones as counts.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kes_types::Clock;
+use kes_types::{Clock, lock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,6 @@ impl<K: Reported> FoldedLog<K> {
     }
 
     fn fold(&self) -> MutexGuard<'_, Fold<K>> {
-        self.fold.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.fold)
     }
 }

@@ -5,9 +5,10 @@
 //! reader that finds no line after that time is woken by the first one. The limit is in bytes: channels of tokio
 //! have limits in messages, and take 40 ns more for each line.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use kes_types::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -101,7 +102,7 @@ impl LineBuffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

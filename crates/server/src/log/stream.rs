@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 use kes_config::Limits;
 use kes_types::wire::ErrorEvent;
-use kes_types::{Identity, escape};
+use kes_types::{Identity, escape, lock};
 
 use crate::http::error::ApiError;
 use crate::http::response::ApiResult;
@@ -223,10 +223,6 @@ impl ErrorLog {
             self.0.publish(&ErrorEvent { message: message(), lost: 0 }, None);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Defines the Prometheus metrics of `/v1/metrics`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use kes_types::lock;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder,
@@ -104,7 +105,7 @@ impl Metrics {
     /// Returns the metrics in Prometheus text format 0.0.4.
     pub(crate) fn text(&self, scrape: &Scrape) -> Result<Vec<u8>, prometheus::Error> {
         // One scrape at a time, because counters whose values are kept elsewhere are reset.
-        let _scrape = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let _scrape = lock(&self.scrape);
         self.system.refresh(scrape);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

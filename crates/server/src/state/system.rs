@@ -1,8 +1,10 @@
 //! Reads the resource usage of the process and the properties of its machine.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use kes_types::lock;
 
 /// How long figures are cached.
 const FIGURES_MAX_AGE: Duration = Duration::from_secs(1);
@@ -41,7 +43,7 @@ impl System {
     }
 
     fn figures_by(&self, now: Instant, read: impl FnOnce() -> Figures) -> Figures {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         match &*last {
             Some((at, figures)) if now.saturating_duration_since(*at) < FIGURES_MAX_AGE => *figures,
             _ => last.insert((now, read())).1,

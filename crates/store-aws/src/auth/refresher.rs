@@ -2,14 +2,14 @@
 //! new ones while the old ones are good.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials};
 use kes_store::Deadline;
-use kes_types::Clock;
+use kes_types::{Clock, lock};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -159,7 +159,7 @@ impl CredentialRefresher {
         let now = self.clock.monotonic();
         let age = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let held_for = age(self.state.borrow().held_at);
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut denials = lock(&self.denials);
         let interval =
             DENIED_INTERVAL_MIN.saturating_mul(1 << denials.times.min(6)).min(DENIED_INTERVAL_MAX);
         if held_for.is_some_and(|time| time < DENIED_INTERVAL_MIN)

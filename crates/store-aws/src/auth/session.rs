@@ -1,7 +1,7 @@
 //! Requests to AWS: with credentials, a deadline, and one retry with newer credentials.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::http::HttpResponse;
@@ -14,7 +14,7 @@ use aws_sdk_secretsmanager::config::{
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use kes_config::{AwsCredentials, AwsKeystore, KmsEndpoint};
 use kes_store::Deadline;
-use kes_types::{Clock, Secret};
+use kes_types::{Clock, Secret, lock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -124,7 +124,7 @@ impl AwsSession {
 
     /// Takes note of a secret that could be read.
     pub(crate) fn note_read(&self, secret: &str) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.read);
         if read.first().is_some_and(|first| first == secret) {
             return;
         }
@@ -135,7 +135,7 @@ impl AwsSession {
 
     /// Secrets that could be read, the last one first.
     pub(crate) fn read(&self) -> Vec<String> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.read).clone()
     }
 
     /// Whether a call failed since this was asked last.

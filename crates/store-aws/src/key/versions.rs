@@ -1,9 +1,9 @@
 //! Warns of secrets with more than one version, because only the current version is used.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use kes_types::KeyName;
+use kes_types::{KeyName, lock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,7 +40,7 @@ impl Versions {
             return;
         }
         {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let seen = lock(&self.seen);
             if seen.contains(key) || seen.len() >= NAMES_MAX {
                 return;
             }
@@ -51,7 +51,7 @@ impl Versions {
         self.tasks.spawn(async move {
             let is_done = stop.run_until_cancelled(count(&manager, &key)).await;
             if is_done == Some(true) {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+                lock(&seen).insert(key);
             }
             drop(look);
         });

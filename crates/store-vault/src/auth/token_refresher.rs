@@ -1,11 +1,11 @@
 //! Refreshes the Vault token in the background: one task logs in and renews, so that there is at most one login at a
 //! time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kes_store::Deadline;
-use kes_types::Clock;
+use kes_types::{Clock, lock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -282,6 +282,6 @@ impl TokenRefresher {
     }
 
     fn state(&self) -> MutexGuard<'_, TokenState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -5,14 +5,14 @@ pub(crate) mod request;
 pub(crate) mod response;
 mod tls;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use kes_config::VaultKeystore;
 use kes_outbound::{Failure, Proxies};
 use kes_store::Deadline;
-use kes_types::Secret;
+use kes_types::{Secret, lock};
 use reqwest::{Client, Response, Url};
 
 use crate::error::{OpenError, VaultError};
@@ -175,11 +175,6 @@ pub(crate) fn deadline() -> Deadline {
 /// The error of an operation whose time is over.
 pub(crate) fn timed_out(call: &VaultRequest) -> VaultError {
     VaultError::TimedOut { target: call.target.clone(), within: OPERATION_TIMEOUT }
-}
-
-/// Every operation leaves these values whole, so a panic elsewhere does not taint them.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn parse(url: &str) -> Result<Url, VaultError> {
