@@ -207,9 +207,8 @@ fn sample_files_are_as_shown() {
 fn sources(folder: &Path) -> String {
     let entries = fs::read_dir(folder).expect("the folder exists");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let text = |path: PathBuf| match path.is_dir() {
-        true => sources(&path),
-        false => fs::read_to_string(path).expect("a text"),
+    let text = |path: PathBuf| {
+        if path.is_dir() { sources(&path) } else { fs::read_to_string(path).expect("a text") }
     };
     paths.map(text).collect()
 }
