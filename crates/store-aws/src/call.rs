@@ -1,4 +1,4 @@
-//! What is asked of AWS, as errors name it.
+//! Names calls to AWS in errors.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub(crate) struct AwsCall {
     /// The action as policies name it: `secretsmanager:GetSecretValue`.
     pub(crate) action: &'static str,
-    /// What it is done to: a name or an ARN.
+    /// The resource: a name or an ARN.
     pub(crate) resource: String,
 }
 
@@ -16,7 +16,8 @@ impl AwsCall {
         Self { action, resource: resource.to_owned() }
     }
 
-    /// Whether its failure says something about Secrets Manager.
+    /// Returns whether the call uses Secrets Manager, so that its failure affects the health of the
+    /// store.
     pub(crate) fn is_of_secrets_manager(&self) -> bool {
         self.action.starts_with("secretsmanager:")
     }

@@ -1,4 +1,4 @@
-//! A manual clock and a fake source of credentials.
+//! Provides a manual clock and a fake source of credentials for tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +44,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// A refresher whose source gives other credentials each time, and counts how often it is asked.
+/// Creates a refresher whose source returns new credentials each time, and counts the calls.
 pub(crate) fn refresher(clock: &Arc<ManualClock>) -> (CredentialRefresher, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);

@@ -1,4 +1,5 @@
-//! HTTPS towards AWS: one pool of connections for every service and every source of credentials.
+//! Sends HTTPS requests to AWS, with one connection pool for all services and all sources of
+//! credentials.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,21 +22,22 @@ use reqwest::{Body, Client, Request};
 
 use crate::error::sanitized::SanitizedError;
 
-/// The settings that would cure a failed handshake.
+/// The settings that an operator can correct when a TLS handshake fails.
 const SIDE: Side = Side::Client {
     trust: "the system's trusted certificates, or to the file that SSL_CERT_FILE names",
     identity: "",
 };
 
-/// Where a task, a pod or an instance finds its credentials, besides this machine itself: a proxy
-/// would see them, or answer with its own.
+/// The addresses of credential endpoints of tasks, pods and instances, which are never reached
+/// through a proxy: a proxy would see the credentials, or respond with its own.
 const CREDENTIAL_SOURCES: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"];
 
-/// The longest answer that is read, in bytes. A page of a hundred secrets with fifty tags each is
-/// the longest that AWS has reason to give: some 4 MiB.
+/// The maximum length of a response, in bytes. The longest response of AWS is a page of a hundred
+/// secrets with fifty tags each, about 4 MiB.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// Makes connectors, one for each kind of settings: a connector is a pool of connections.
+/// Creates connectors, one for each set of timeouts, because each connector has its own connection
+/// pool.
 #[derive(Debug)]
 pub(crate) struct Http {
     tls: ClientConfig,
@@ -43,14 +45,14 @@ pub(crate) struct Http {
     connectors: Mutex<HashMap<Timeouts, Pool>>,
 }
 
-/// What tells connectors apart: the times for connecting and reading.
+/// The timeouts for connecting and reading, which identify a connector.
 type Timeouts = (Option<Duration>, Option<Duration>);
 
 impl Http {
-    /// For a Secrets Manager at that URL.
+    /// Creates the client for a Secrets Manager at `endpoint`.
     pub(crate) fn new(endpoint: &str, proxies: Proxies) -> Result<Self, ClientTlsError> {
         let trust = match kes_tls::client_config(&ServerTrust::SystemRoots, None) {
-            // An emulator without TLS, on a system without certificates.
+            // The endpoint is an emulator without TLS, on a system without certificates.
             Err(ClientTlsError::Trust(_)) if endpoint.starts_with("http://") => {
                 kes_tls::client_config(&ServerTrust::Certificates(Vec::new()), None)
             }
@@ -92,13 +94,14 @@ impl HttpClient for Http {
     }
 }
 
-/// A pool of connections.
+/// A connector with its own connection pool.
 #[derive(Clone, Debug)]
 struct Pool {
-    /// The HTTP client, or why there is none.
+    /// The HTTP client, or the error of its creation.
     client: Arc<Result<Client, SanitizedError>>,
-    /// A request was given up before its answer. With HTTP/2 all share a connection, and one that is
-    /// dead without a word stays in the pool: there is to be another pool.
+    /// Whether a request was cancelled before its response. With HTTP/2 all requests share one
+    /// connection, and a dead one can stay in the pool undetected, so the next request uses a new
+    /// pool.
     is_suspect: Arc<AtomicBool>,
 }
 
@@ -114,7 +117,7 @@ impl HttpConnector for Pool {
     }
 }
 
-/// Sends a request and reads its whole answer.
+/// Sends a request and reads the complete response.
 async fn exchange(
     client: &Result<Client, SanitizedError>,
     request: HttpRequest,
@@ -123,7 +126,7 @@ async fn exchange(
     let client = client.as_ref().map_err(|error| unusable(error.clone().into()))?;
     let request = request.try_into_http1x().map_err(|error| unusable(error.into()))?;
     let (head, body) = request.into_parts();
-    // The SDK's requests are whole: nothing here is streamed.
+    // The body of a request of the SDK is complete: nothing here is streamed.
     let body = body.bytes().ok_or_else(|| unusable("the request is a stream".into()))?.to_vec();
     let request = http::Request::from_parts(head, body);
     let request = Request::try_from(request).map_err(|error| unusable(error.into()))?;
@@ -140,7 +143,7 @@ async fn exchange(
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// What the SDK decides about another attempt by.
+/// Converts an error to the kind that decides whether the SDK retries.
 fn failed(error: reqwest::Error) -> ConnectorError {
     let failure = Failure::new(error, SIDE);
     match failure.kind() {
@@ -150,7 +153,7 @@ fn failed(error: reqwest::Error) -> ConnectorError {
     }
 }
 
-/// A request waits for its response.
+/// Marks the pool as suspect if it is dropped before the response was received.
 #[derive(Debug)]
 struct Wait {
     is_suspect: Arc<AtomicBool>,

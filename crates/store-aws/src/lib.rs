@@ -1,31 +1,35 @@
-//! A key store in AWS Secrets Manager and AWS KMS.
+//! Stores keys in AWS Secrets Manager, encrypted with AWS KMS.
 //!
 //! A key is the current value of the secret `<prefix>/<name>`, encrypted by Secrets Manager under a key of AWS KMS.
 //!
 //! The files, in the order in which all stores have them:
 //!
 //! - `lib.rs`: opens the store, and implements [`KeyStore`];
-//! - `error/`: what can go wrong. AWS errors are classified by their codes, never by HTTP statuses; a response
-//!   without a code is not from AWS. Errors of the SDK are sanitized, because some contain the whole request;
-//! - `http.rs`: the HTTP client of the SDK, on `kes-outbound`;
+//! - `error/`: the errors. AWS errors are classified by their codes, never by HTTP statuses; a
+//!   response without a code is not from AWS. Errors of the SDK are sanitized, because some contain
+//!   the whole request;
 //! - `auth/`: the sources of credentials, their refresh, and requests that are signed with them;
-//! - `key/`: reading, creating, deleting and listing of secrets;
-//! - `health.rs`, `kms.rs`: the health probe, and whether the KMS key can be used;
+//! - `key/`: creates, reads, deletes and lists secrets;
+//! - `health.rs`, `kms.rs`: the health probe, and the check of the KMS key;
 //! - `fake.rs`: a manual clock and a fake source of credentials for the crate's own tests.
 //!
 //! Decisions:
 //!
-//! - *Not found* is believed when AWS says it twice. The code `ResourceNotFoundException` stands for three states,
-//!   so `DescribeSecret` is asked too.
-//! - Secrets are created by a retry loop of this crate (`key/create.rs`), not by the retries of the SDK: an attempt
-//!   that is ambiguous is observed before it is sent again, with the same idempotency token. A secret counts as
-//!   created when its value was read back, because the value alone tells which writer created it.
-//! - A secret is deleted by its ARN, which names this secret and no later one of the same name.
-//! - Only what KMS itself says about the key makes the store unhealthy (`kms.rs`). Secrets Manager uses the key on its
-//!   own, and KMS may be hidden from this server, in another place, or out of reach. Only a start waits for KMS.
-//! - Credentials are refreshed in the background by this crate (`auth/refresher.rs`). The cache of the SDK loads them
-//!   while a request waits, and a credential chain remembers rotated files, ended sessions and expired credentials;
-//!   so each refresh uses a new chain. The chain reads the environment and `~/.aws` itself.
+//! - *Not found* is accepted only when AWS reports it twice. The code `ResourceNotFoundException`
+//!   stands for three states, so `DescribeSecret` is called too.
+//! - Secrets are created by a retry loop of this crate (`key/create.rs`), not by the retries of the
+//!   SDK: an attempt that is ambiguous is observed before it is sent again, with the same
+//!   idempotency token. A secret counts as created when its value was read back, because only the
+//!   value shows which writer created the secret.
+//! - A secret is deleted by its ARN, which identifies this secret and no later one of the same
+//!   name.
+//! - Only what KMS itself reports about the key makes the store unhealthy (`kms.rs`). Secrets
+//!   Manager uses the key on its own, and this server may have no access to KMS. Only the start
+//!   waits for KMS.
+//! - Credentials are refreshed in the background by this crate (`auth/refresher.rs`). The cache of
+//!   the SDK loads them while a request waits, and a credential chain caches rotated files, ended
+//!   sessions and expired credentials; so each refresh uses a new chain. The chain reads the
+//!   environment and `~/.aws` itself.
 
 mod auth;
 mod call;
@@ -62,26 +66,26 @@ use crate::key::secrets_manager::SecretsManager;
 use crate::key::versions::Versions;
 use crate::kms::KmsKey;
 
-/// What an AWS store is made of.
+/// The dependencies of an AWS store.
 #[derive(Debug)]
 pub struct AwsStoreDeps {
-    /// Where AWS is, and what is ours in it.
+    /// The endpoints, credentials and names to use.
     pub settings: AwsKeystore,
     /// The proxies through which AWS is reached.
     pub proxies: Proxies,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness of idempotency tokens.
+    /// The random source of idempotency tokens.
     pub random: Arc<dyn Random>,
-    /// Owner of the task that replaces credentials, and of looks in the background.
+    /// Tracks the task that refreshes credentials, and background checks.
     pub tasks: TaskTracker,
-    /// Ends them.
+    /// Stops these tasks.
     pub stop: CancellationToken,
 }
 
 /// A key store in AWS Secrets Manager.
 ///
-/// Every operation ends within 10 s, whatever AWS does.
+/// Every operation ends within 10 s, even if AWS does not respond.
 #[derive(Debug)]
 pub struct AwsStore {
     manager: Arc<SecretsManager>,
@@ -91,12 +95,12 @@ pub struct AwsStore {
 }
 
 impl AwsStore {
-    /// Finds credentials, and looks whether AWS knows them and the KMS key can be used, within
-    /// 10 s each.
+    /// Loads credentials, and checks within 10 s each whether AWS accepts them and whether the KMS
+    /// key can be used.
     ///
-    /// An AWS that does not answer, and credentials that are not there yet, are no error: the store
-    /// is there, recovers by itself, and the warnings say what is wrong. Given credentials that AWS
-    /// refuses and a key that cannot be used are errors.
+    /// If AWS does not respond, or credentials are not available yet, the store is opened
+    /// nevertheless: it recovers by itself, and the warnings describe the problem. Static
+    /// credentials that AWS rejects and a KMS key that cannot be used are errors.
     pub fn open(deps: AwsStoreDeps) -> OpenFuture<Self, OpenError> {
         Box::pin(Self::connect(deps))
     }
@@ -206,7 +210,8 @@ impl KeyStore for AwsStore {
     }
 }
 
-/// The tags of new secrets: ours, where the configuration does not have them.
+/// Returns the tags of new secrets: the default tags, unless the configuration sets them, and the
+/// configured tags.
 fn tags(given: &[(String, String)]) -> Vec<Tag> {
     let ours = [("kes:created-by", "kes"), ("kes:version", env!("CARGO_PKG_VERSION"))];
     let is_given = |key: &str| given.iter().any(|(given, _)| given == key);
@@ -215,7 +220,7 @@ fn tags(given: &[(String, String)]) -> Vec<Tag> {
     ours.chain(given).map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// What the operator should know after a start.
+/// A problem at the start that the operator should know.
 #[derive(Debug, thiserror::Error)]
 enum Warning {
     #[error("AWS cannot be used now; the server starts all the same, and tries again")]

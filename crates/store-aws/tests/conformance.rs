@@ -1,4 +1,4 @@
-//! The conformance suite of every store, on two emulators of AWS.
+//! Runs the conformance suite on two emulators of AWS.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 
@@ -15,16 +15,16 @@ use kes_types::SystemClock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How keys are kept.
+/// The configuration of the stores of one run.
 #[derive(Clone, Copy)]
 struct Layout {
     prefix: &'static str,
     has_tags: bool,
-    /// How many servers share them.
+    /// The number of servers that share the keys.
     servers: usize,
 }
 
-/// All in one account: none may see another's.
+/// The layouts share one account: no layout may see the keys of another.
 const LAYOUTS: [Layout; 3] = [
     Layout { prefix: "", has_tags: false, servers: 1 },
     Layout { prefix: "team/kes", has_tags: true, servers: 1 },

@@ -1,5 +1,5 @@
-//! The state of credentials: when they are replaced, and which of two are used. Pure: the time and the jitter are
-//! arguments.
+//! Decides when credentials are refreshed, and which of two are used. The functions are pure: time
+//! and jitter are arguments.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,20 +10,21 @@ use subtle::ConstantTimeEq as _;
 use crate::NOTICE;
 use crate::error::sanitized::SanitizedError;
 
-/// The shortest interval between two refreshes, however often requests need other credentials.
+/// The minimum interval between two refreshes, however often requests need new credentials.
 pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Credentials are replaced when no more than this, or a quarter of their life, is left.
+/// The maximum remaining lifetime at which credentials are refreshed; for short lifetimes a quarter
+/// of the lifetime.
 const LEFT_MAX: Duration = Duration::from_mins(5);
 
-/// A source that gave the same credentials again is asked again no later than this.
+/// The maximum interval until the next refresh after a source returned the same credentials again.
 const SAME_WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// The waits after failures in a row.
+/// The backoff after consecutive failures.
 const BACKOFF: Backoff =
     Backoff { first: MIN_INTERVAL, max: Duration::from_mins(1), jitter_share: 0.5 };
 
-/// Which of the credentials, counted in the order in which they came; 0 is none.
+/// Numbers credentials in the order in which they were loaded; 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CredentialGeneration(pub(super) u64);
 
@@ -31,22 +32,22 @@ pub(crate) struct CredentialGeneration(pub(super) u64);
 pub(super) struct CredentialState {
     pub(super) held: Option<Credentials>,
     pub(super) generation: CredentialGeneration,
-    /// Since when there are these.
+    /// When these credentials were loaded.
     pub(super) held_at: Option<Instant>,
-    /// When the sources were asked last.
+    /// When the last load was started.
     pub(super) asked_at: Option<Instant>,
-    /// The time of their last answer, or of the last timeout.
+    /// When the last load ended, or timed out.
     pub(super) answered_at: Option<Instant>,
-    /// Why they gave nothing, if they did not.
+    /// Why the last load failed, if it failed.
     pub(super) last_error: Option<SanitizedError>,
-    /// How often in a row.
+    /// The number of consecutive failures.
     failures: u32,
-    /// When to ask again, in time for the credentials not to expire.
+    /// When to refresh, so that the credentials do not expire.
     pub(super) due_at: Option<Instant>,
 }
 
 impl CredentialState {
-    /// Refuses credentials that have expired while there are others that have not.
+    /// Rejects credentials that have expired, while the current ones have not.
     pub(super) fn worth_having(
         &self,
         new: Credentials,
@@ -59,7 +60,7 @@ impl CredentialState {
         Ok(new)
     }
 
-    /// Takes credentials over; returns when to replace them.
+    /// Replaces the current credentials; returns the time until the next refresh.
     pub(super) fn take(&mut self, credentials: Credentials, now: SystemTime) -> Option<Duration> {
         if std::mem::take(&mut self.failures) > 0 {
             tracing::warn!(target: NOTICE, "the AWS credentials can be refreshed again");
@@ -72,7 +73,7 @@ impl CredentialState {
         expiry.map(|expiry| refresh_in(left(expiry, now), is_new))
     }
 
-    /// Notes why there are no new ones; returns when to ask again.
+    /// Records the failure of a refresh; returns the time until the next attempt.
     pub(super) fn fail(&mut self, error: SanitizedError, now: SystemTime, jitter: f64) -> Duration {
         if self.failures == 0 {
             let cause: &dyn std::error::Error = &error;
@@ -86,8 +87,8 @@ impl CredentialState {
     }
 }
 
-/// Whether both are signed with alike. An expiry may be made up: the SDK puts it off for credentials
-/// that EC2 did not replace in time.
+/// Returns whether two credentials produce the same signatures. The expiry is ignored: the SDK
+/// extends it for credentials that EC2 did not replace in time.
 fn are_same(one: &Credentials, other: &Credentials) -> bool {
     one.access_key_id() == other.access_key_id()
         && one.session_token() == other.session_token()
@@ -98,8 +99,9 @@ fn left(expiry: SystemTime, now: SystemTime) -> Duration {
     expiry.duration_since(now).unwrap_or_default()
 }
 
-/// When to replace credentials that live so long from now on. The same ones again mean that their
-/// source has no new ones yet: EC2 has them a few minutes before the end.
+/// Returns the time until the next refresh of credentials with this remaining lifetime. If the
+/// source returned the same credentials again, it has no new ones yet: EC2 provides them a few
+/// minutes before the expiry.
 fn refresh_in(left: Duration, is_new: bool) -> Duration {
     let wait = if is_new || left > LEFT_MAX * 2 {
         left.saturating_sub(LEFT_MAX.min(left / 4))
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!(refresh_in(S * 3600 * 6, true), S * (3600 * 6 - 300));
         assert_eq!(refresh_in(S * 900, true), S * (900 - 225));
         assert_eq!(refresh_in(S * 8, true), S * 6);
-        // A source that has no new ones yet is asked again, ever sooner.
+        // A source without new credentials is called again at decreasing intervals.
         assert_eq!(refresh_in(S * 300, false), S * 60);
         assert_eq!(refresh_in(S * 3600, false), S * 3300);
         assert_eq!(refresh_in(S * 60, false), S * 30);

@@ -1,4 +1,4 @@
-//! Authentication at AWS: the sources of credentials, their refresh, and requests that are signed with them.
+//! Authenticates requests to AWS: loads credentials, refreshes them, and signs requests with them.
 
 pub(crate) mod credentials;
 pub(crate) mod refresher;

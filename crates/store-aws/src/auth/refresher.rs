@@ -1,5 +1,5 @@
-//! Refreshes AWS credentials in the background well before they expire, so that no request waits for
-//! new ones while the old ones are good.
+//! Refreshes AWS credentials in the background, before they expire, so that no request waits for
+//! new credentials while the old ones are valid.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,39 +21,40 @@ use crate::auth::source::{Source, no_answer, sendable};
 use crate::error::AwsError;
 use crate::error::sanitized::SanitizedError;
 
-/// What the sources answer; none if the server ends before.
+/// The result of a load; none if the server shut down before.
 type LoadResult = Option<Result<Credentials, SanitizedError>>;
 
-/// How long the sources of credentials may take.
+/// How long a request waits for a load of credentials.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long they may take when no request waits for them any more.
+/// The timeout of a load, whether or not a request waits for it.
 const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 
-/// How long before their end credentials are used no more: a request takes time to arrive.
+/// How long before their expiry credentials are no longer used, because a request takes time to
+/// arrive.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
 
-/// The same for requests that were denied what they asked: twice as long after each.
+/// The minimum interval between two loads because of denied requests; it doubles after each load.
 const DENIED_INTERVAL_MIN: Duration = Duration::from_mins(1);
 const DENIED_INTERVAL_MAX: Duration = Duration::from_hours(1);
 
-/// Holds credentials, hands them to the SDK, and looks after them.
+/// Holds the current AWS credentials, provides them to the SDK, and refreshes them.
 pub(crate) struct CredentialRefresher {
     source: Source,
     clock: Arc<dyn Clock>,
     state: watch::Sender<CredentialState>,
-    /// The question to the sources, while it is not answered; locked by who waits for the answer.
+    /// The load in progress. The lock is held by the request that waits for it.
     loading: Mutex<Option<JoinHandle<LoadResult>>>,
     denials: std::sync::Mutex<Denials>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-/// Questions to the sources because something was denied.
+/// Counts the loads because of denied requests.
 #[derive(Debug, Default)]
 struct Denials {
     asked_at: Option<Instant>,
-    /// How many there were, one after the other, before that one.
+    /// The number of consecutive loads before the last one.
     times: u32,
 }
 
@@ -74,13 +75,13 @@ impl CredentialRefresher {
         Self { source, clock, state, loading, denials, tasks, stop }
     }
 
-    /// Whether the configuration gives the credentials.
+    /// Returns whether the credentials are static credentials of the configuration.
     pub(crate) fn is_given(&self) -> bool {
         matches!(self.source, Source::Given(_))
     }
 
-    /// Sees to it that there are credentials that have not expired. Where there are none and the
-    /// sources have just failed, it says why at once.
+    /// Waits until there are credentials that have not expired. If there are none and a load has
+    /// just failed, this returns the error of that load at once.
     pub(crate) async fn ready(&self, deadline: Deadline) -> Result<CredentialGeneration, AwsError> {
         if let Some(generation) = self.valid() {
             return Ok(generation);
@@ -93,23 +94,24 @@ impl CredentialRefresher {
         }
     }
 
-    /// AWS refused credentials of this generation: whether there are others now.
+    /// Refreshes credentials that AWS rejected; returns whether there are newer ones.
     pub(crate) async fn replace(
         &self,
         refused: CredentialGeneration,
         deadline: Deadline,
     ) -> Result<bool, AwsError> {
         let refused_at = self.clock.monotonic();
-        // A request that waited for another load takes its result.
+        // A request that waited for the load of another request uses its result.
         let is_new = || self.state.borrow().asked_at.is_none_or(|at| at < refused_at);
         self.load_if(deadline, || self.generation() == refused && is_new()).await?;
         self.is_replaced(refused, true)
     }
 
-    /// AWS denied something to credentials of this generation: whether there are others now. An
-    /// operator who revokes a role's sessions has all that the old ones ask denied. Sources are not
-    /// asked about that for credentials that are newer than a minute, and with increasing intervals. Requests
-    /// that are denied meanwhile wait for the result too.
+    /// Refreshes credentials of a request that AWS denied; returns whether there are newer ones. A
+    /// denial can mean that an operator has revoked the sessions of the role, because then AWS
+    /// denies all requests with the old credentials. Credentials that are less than a minute old
+    /// are not refreshed because of a denial, and the interval between such loads increases.
+    /// Requests that are denied during a load wait for its result too.
     pub(crate) async fn replace_denied(
         &self,
         denied: CredentialGeneration,
@@ -120,7 +122,8 @@ impl CredentialRefresher {
         self.is_replaced(denied, was_asked)
     }
 
-    /// Whether there are later credentials; where it matters, why there are none.
+    /// Returns whether there are newer credentials. If a load has just failed, this returns its
+    /// error.
     fn is_replaced(&self, old: CredentialGeneration, is_answered: bool) -> Result<bool, AwsError> {
         let state = self.state.borrow();
         match &state.last_error {
@@ -130,7 +133,8 @@ impl CredentialRefresher {
         }
     }
 
-    /// Asks the sources, if that is still wanted when no other request asks; returns whether it was.
+    /// Loads credentials, if `is_wanted` holds after a load in progress has ended; returns whether
+    /// it loaded.
     async fn load_if(
         &self,
         deadline: Deadline,
@@ -173,7 +177,7 @@ impl CredentialRefresher {
         true
     }
 
-    /// Replaces credentials in time, until `stop`.
+    /// Refreshes the credentials before they expire, until `stop`.
     pub(crate) async fn run(self: Arc<Self>) {
         if self.is_given() {
             return;
@@ -188,8 +192,8 @@ impl CredentialRefresher {
                         let mut loading = self.loading.lock().await;
                         self.load(&mut loading).await;
                     }
-                    // A request has asked meanwhile: the time is another one. The sender is a part
-                    // of this refresher, it does not end.
+                    // A request has loaded credentials meanwhile, so the due time has changed. The
+                    // sender is a field of this refresher, so it is not closed.
                     _ = state.changed() => {}
                 }
             }
@@ -218,11 +222,12 @@ impl CredentialRefresher {
         }
     }
 
-    /// Asks the sources, and waits for an answer, but not for ever. A question that is not answered
-    /// stays the only one: a process of the profile's, say, continues when no request waits for it.
+    /// Loads credentials, and waits for the result up to [`LOAD_TIMEOUT`]. After that the load
+    /// continues in the background, and no second one is started: it may be an external process of
+    /// the AWS profile.
     async fn load(&self, loading: &mut Option<JoinHandle<LoadResult>>) {
         let Source::Asked(ask) = &self.source else { return };
-        // An answer that no request waited for may be old by now.
+        // The result of a load that no request waited for may be outdated.
         if loading.as_ref().is_some_and(JoinHandle::is_finished) {
             *loading = None;
         }
@@ -289,7 +294,7 @@ async fn sleep(time: Option<Duration>) {
     }
 }
 
-/// Why there are none where a source did answer.
+/// The error if a source responded, but only with expired credentials.
 const EXPIRED: &str = "the credentials have expired, and their source gives no others";
 
 #[cfg(test)]
@@ -312,7 +317,7 @@ mod tests {
             assert!(!refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             clock.advance(1);
             assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
-            // A request that was denied at the same time has the new ones too.
+            // A request that was denied at the same time uses the new credentials, too.
             assert!(refresher.replace_denied(held, deadline).await.unwrap(), "{round}");
             assert_eq!(times(), round);
             let next = refresher.ready(deadline).await.unwrap();

@@ -1,4 +1,4 @@
-//! Requests to AWS: with credentials, a deadline, and one retry with newer credentials.
+//! Sends requests to AWS with valid credentials, a deadline, and one retry with newer credentials.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,52 +25,55 @@ use crate::call::AwsCall;
 use crate::error::AwsError;
 use crate::http::Http;
 
-/// How long an operation may take, all its requests together.
+/// The timeout of an operation, including all its requests.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request may take, connecting included.
+/// The timeout of a request, including the connection setup.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long connecting may take.
+/// The timeout of the connection setup.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The same where credentials come from: an STS may be far away.
+/// The timeout of a request to a source of credentials. It is longer, because an STS endpoint may
+/// be far away.
 const SOURCE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most times that the SDK sends a request which it may send again.
+/// The maximum number of attempts that the SDK makes for a request that it may retry.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// What a server may do in any case: denied, it may be for the session.
+/// The actions that every server is allowed to perform. If AWS denies one, the session may have
+/// been revoked.
 const RENEWING: [&str; 3] =
     ["secretsmanager:GetSecretValue", "secretsmanager:CreateSecret", "secretsmanager:DeleteSecret"];
 
-/// How many secrets that could be read are remembered.
+/// The maximum number of readable secrets that are remembered.
 const READ_MAX: usize = 3;
 
-/// How long a deletion for good may take.
+/// The maximum duration of a permanent deletion.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// The waits between them: the SDK doubles them each time and shortens them by jitter.
+/// The initial backoff between attempts: the SDK doubles it each time, and applies jitter.
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// Clients of AWS, and the credentials that they share.
+/// Holds the clients of AWS, and the credentials that they share.
 #[derive(Debug)]
 pub(crate) struct AwsSession {
     pub(crate) refresher: Arc<CredentialRefresher>,
-    /// Secrets Manager, for what may be asked again.
+    /// The client of Secrets Manager for requests that may be retried.
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
-    /// The same, for what must not be sent again without a look.
+    /// The client of Secrets Manager for requests that must not be retried before the secret was
+    /// observed.
     pub(crate) secrets_once: aws_sdk_secretsmanager::Client,
     pub(crate) kms: aws_sdk_kms::Client,
     clock: Arc<dyn Clock>,
-    /// A call failed since the last health probe.
+    /// Whether a call failed since the last health probe.
     is_in_doubt: AtomicBool,
-    /// The names of secrets that were read, the last one first.
+    /// The names of secrets that were read, the most recent one first.
     read: Mutex<Vec<String>>,
 }
 
-/// The deadline of an operation that starts now.
+/// Returns the deadline of an operation that starts now.
 pub(crate) fn deadline() -> Deadline {
     Deadline::after(OPERATION_TIMEOUT)
 }
@@ -116,13 +119,13 @@ impl AwsSession {
         self.clock.monotonic()
     }
 
-    /// Whether a date, in seconds of Unix time, is not long ago by this machine's clock.
+    /// Returns whether a date, in seconds of Unix time, is recent by the clock of this machine.
     pub(crate) fn is_recent(&self, date: i64) -> bool {
         let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         i64::try_from(now).is_ok_and(|now| now.abs_diff(date) < RECENT.as_secs())
     }
 
-    /// Takes note of a secret that could be read.
+    /// Records a secret that was read.
     pub(crate) fn note_read(&self, secret: &str) {
         let mut read = lock(&self.read);
         if read.first().is_some_and(|first| first == secret) {
@@ -133,18 +136,18 @@ impl AwsSession {
         read.insert(0, secret.to_owned());
     }
 
-    /// Secrets that could be read, the last one first.
+    /// Returns the secrets that were read, the most recent one first.
     pub(crate) fn read(&self) -> Vec<String> {
         lock(&self.read).clone()
     }
 
-    /// Whether a call failed since this was asked last.
+    /// Returns whether a call failed since the last call of this function.
     pub(crate) fn take_doubt(&self) -> bool {
         self.is_in_doubt.swap(false, Ordering::Relaxed)
     }
 
-    /// Sends a request, with credentials that are good; and once more if AWS does not know them and
-    /// there are others.
+    /// Sends a request with valid credentials. If AWS rejects them and there are newer ones, the
+    /// request is sent once more.
     pub(crate) async fn ask<T, E, F>(
         &self,
         call: &AwsCall,
@@ -159,7 +162,7 @@ impl AwsSession {
             let mut may_replace = true;
             loop {
                 let generation = self.refresher.ready(deadline).await?;
-                // The SDK's futures are large.
+                // The futures of the SDK are large.
                 let Some(answer) = deadline.run(Box::pin(send())).await else {
                     let call = call.clone();
                     return Err(AwsError::TimedOut { call, within: OPERATION_TIMEOUT });
@@ -181,7 +184,7 @@ impl AwsSession {
         result
     }
 
-    /// Whether there are other credentials now than those that a request failed with.
+    /// Returns whether there are newer credentials than those of the failed request.
     async fn is_replaced(
         &self,
         generation: CredentialGeneration,
@@ -232,7 +235,7 @@ fn kms_config(
         .credentials_provider(provider)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http)
-        // Looked at again soon enough.
+        // The check is repeated soon anyway.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts());
     config.set_app_name(AppName::new("kes").ok());
@@ -252,8 +255,8 @@ fn retries() -> RetryConfig {
         .with_max_backoff(BACKOFF_MAX)
 }
 
-/// The SDK lets an outage use up what may be tried again, until many calls have succeeded; ours are
-/// bounded one by one.
+/// Returns a retry partition without a limit. By default an outage exhausts the retry quota of the
+/// SDK, and the quota recovers only after many successful calls. Here each call has its own limit.
 fn unlimited_retries() -> RetryPartition {
     RetryPartition::custom("kes").token_bucket(TokenBucket::unlimited()).build()
 }
@@ -265,7 +268,7 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// The times of questions to sources of credentials.
+/// Returns the timeouts of requests to sources of credentials.
 pub(crate) fn chain_timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

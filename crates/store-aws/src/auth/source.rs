@@ -1,4 +1,4 @@
-//! Sources of AWS credentials: the configuration, or the SDK's credential chain.
+//! Loads AWS credentials from the configuration, or from the credential chain of the SDK.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,29 +12,30 @@ use crate::error::sanitized::SanitizedError;
 
 /// A source of credentials.
 pub(crate) enum Source {
-    /// The configuration; these credentials are never replaced.
+    /// The static credentials of the configuration, which are never replaced.
     Given(Credentials),
-    /// A source that is asked for each refresh.
+    /// A source that is called for each refresh.
     Asked(Box<dyn Fn() -> Asking + Send + Sync>),
 }
 
-/// A question to a source.
+/// The future of a call to a source.
 pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Credentials, SanitizedError>> + Send>>;
 
 impl Source {
-    /// What the SDK finds in this region's environment.
+    /// Returns the credential chain of the SDK for a region.
     pub(crate) fn chain(http: SharedHttpClient, region: Region) -> Self {
         Self::Asked(Box::new(move || Box::pin(from_chain(http.clone(), region.clone()))))
     }
 }
 
-/// Asks the SDK's chain, a new one each time: a chain remembers files that have been rotated since,
-/// sessions that were ended, failures, and credentials that it gives again when its source fails.
+/// Loads credentials from a new credential chain of the SDK. A reused chain caches files that have
+/// been rotated, sessions that have ended, failures, and credentials, which it returns again when
+/// its source fails.
 async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credentials, SanitizedError> {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .region(region)
-        // Without, the chain waits for ever for an STS that does not answer.
+        // Without timeouts the chain waits forever for an STS that does not respond.
         .timeout_config(chain_timeouts());
     let answer = match config.load().await.credentials_provider() {
         Some(chain) => chain.provide_credentials().await,
@@ -43,7 +44,7 @@ async fn from_chain(http: SharedHttpClient, region: Region) -> Result<Credential
     answer.map_err(|error| SanitizedError::of(&error))
 }
 
-/// Refuses credentials that cannot be part of a request's head.
+/// Rejects credentials that are not valid in HTTP headers.
 pub(super) fn sendable(credentials: Credentials) -> Result<Credentials, SanitizedError> {
     let is_good = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_good(credentials.access_key_id()) && credentials.session_token().is_none_or(is_good) {

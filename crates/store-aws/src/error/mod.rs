@@ -1,4 +1,5 @@
-//! What can go wrong between us and AWS. Decided by the codes of AWS's errors, not by HTTP statuses.
+//! Defines the errors of calls to AWS. They are classified by the error codes of AWS, not by HTTP
+//! statuses.
 
 pub(crate) mod refusal;
 pub(crate) mod sanitized;
@@ -20,31 +21,31 @@ use crate::error::sanitized::SanitizedError;
 use crate::key::secret::SECRET_LEN_MAX;
 use crate::kms::KeyProblem;
 
-/// Why a call to AWS did not bring what was asked of it.
+/// Why a call to AWS failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AwsError {
-    /// AWS answered with an error.
+    /// AWS responded with an error.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// No answer came back, or not a whole one.
+    /// No response was received, or an incomplete one.
     #[error("no answer to {0}")]
     NoAnswer(AwsCall, #[source] SanitizedError),
-    /// The request never left.
+    /// The request was not sent.
     #[error("a request to {0} cannot be made")]
     NotSent(AwsCall, #[source] SanitizedError),
-    /// The answer is not what AWS's documentation says.
+    /// The response does not match the documentation of AWS.
     #[error("the answer to {0} cannot be understood")]
     NotUnderstood(AwsCall, #[source] SanitizedError),
-    /// The time for the operation is over.
+    /// The operation timed out.
     #[error("no answer to {call} within {} s", .within.as_secs())]
     TimedOut { call: AwsCall, within: Duration },
-    /// No source gave credentials.
+    /// No source returned credentials.
     #[error(
         "there are no AWS credentials: neither the environment, the shared profile, a web \
          identity, the container nor the EC2 instance gave any"
     )]
     NoCredentials(#[source] SanitizedError),
-    /// The credentials are being loaded and that takes too long.
+    /// The load of credentials takes too long.
     #[error("the AWS credentials are not there within {} s", .within.as_secs())]
     CredentialsPending { within: Duration },
 
@@ -55,48 +56,48 @@ pub(crate) enum AwsError {
          name free at once, and for good", DateTime::from_secs(*.since)
     )]
     ScheduledForDeletion { secret: String, since: i64 },
-    /// There is a secret, and nothing in it, or not yet.
+    /// The secret exists and has no value, or no value yet.
     #[error("secret '{secret}' ({arn}) exists, but has no current value (AWSCURRENT)")]
     NoCurrentValue { secret: String, arn: String },
-    /// So many secrets are not there that whether this one is cannot be asked twice.
+    /// Too many absent secrets are being checked, so the second check of this one is not possible.
     #[error("too many secrets that do not exist are asked for at the same time")]
     TooManyAbsent,
-    /// There was no time to ask twice whether a secret is there.
+    /// There was no time for the second check whether the secret exists.
     #[error("AWS knows no secret '{secret}', and there is no time to ask it again")]
     Doubtful { secret: String },
-    /// AWS gave another secret than the one asked for.
+    /// AWS returned another secret than the requested one.
     #[error("AWS answered with secret '{found}' where '{secret}' was asked for")]
     OtherSecret { secret: String, found: String },
-    /// The secret is there, but is no key.
+    /// The secret exists, but contains no key.
     #[error("secret '{secret}' is not a key: it has neither a SecretString nor a SecretBinary")]
     Empty { secret: String },
-    /// What was just created cannot be read.
+    /// A secret that was just created cannot be read.
     #[error(
         "secret '{secret}' was created, but AWS does not give it back yet; whether the key exists \
          is not known"
     )]
     NotReadBack { secret: String },
-    /// The same, and AWS says why.
+    /// The same, with the error of AWS.
     #[error("secret '{secret}' was created, but cannot be read; the name stays taken")]
     Unreadable {
         secret: String,
         #[source]
         source: Box<Self>,
     },
-    /// Something else is under the name of what was just created.
+    /// Another value is stored under the name of a secret that was just created.
     #[error("secret '{secret}' was changed while it was being created")]
     Changed { secret: String },
 
     /// The value is longer than a secret may be.
     #[error("the value is longer than {SECRET_LEN_MAX} bytes, the most that Secrets Manager keeps")]
     TooLarge,
-    /// There is no idempotency token.
+    /// No idempotency token can be generated.
     #[error("no idempotency token can be made")]
     NoToken(#[source] RandomFailed),
-    /// The value cannot be kept as text.
+    /// The value cannot be stored as text.
     #[error("the value is empty or no text, which Secrets Manager does not keep")]
     NotText,
-    /// An error that was met before.
+    /// An error of an earlier call.
     #[error(transparent)]
     Known(Arc<Self>),
     /// The KMS key cannot be used.
@@ -109,7 +110,7 @@ pub(crate) enum AwsError {
 }
 
 impl AwsError {
-    /// Sorts an error of the SDK.
+    /// Converts an error of the SDK.
     pub(crate) fn of<E>(call: &AwsCall, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -130,7 +131,7 @@ impl AwsError {
         }
     }
 
-    /// Whether AWS answered with this code.
+    /// Returns whether AWS responded with this code.
     pub(crate) fn has_code(&self, code: &str) -> bool {
         self.refusal().is_some_and(|refusal| refusal.code() == Some(code))
     }
@@ -144,8 +145,8 @@ impl AwsError {
         }
     }
 
-    /// Whether waiting helps: AWS did not answer, or said that it cannot right now. Everything else
-    /// is its definite word, or a mistake that a person has to mend.
+    /// Returns whether waiting can help: AWS did not respond, or reported a temporary failure.
+    /// Other errors are definite, or need an operator.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_transient(),
@@ -164,7 +165,7 @@ impl AwsError {
         }
     }
 
-    /// Whether a write that failed in this way may have taken effect all the same.
+    /// Returns whether a write that failed with this error may have taken effect.
     pub(crate) fn is_ambiguous(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.is_ambiguous(),
@@ -180,16 +181,16 @@ impl From<AwsError> for StoreError {
     }
 }
 
-/// Why a store in AWS cannot be opened: none of it becomes right by waiting.
+/// Why a store in AWS cannot be opened. A retry does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No server can be verified.
+    /// The certificates to verify servers cannot be loaded.
     #[error("TLS towards AWS cannot be set up")]
     Tls(#[source] ClientTlsError),
-    /// AWS does not know the credentials of the configuration.
+    /// AWS rejects the credentials of the configuration.
     #[error("AWS refuses keystore.aws.secretsmanager.credentials")]
     Credentials(#[source] BoxError),
-    /// The KMS key of the configuration cannot seal secrets.
+    /// The KMS key of the configuration cannot encrypt secrets.
     #[error("keystore.aws.secretsmanager.kmskey cannot be used")]
     Key(#[source] BoxError),
 }

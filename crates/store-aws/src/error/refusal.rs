@@ -1,20 +1,20 @@
-//! An error that AWS answered with.
+//! Classifies error responses of AWS.
 
 use std::fmt;
 
 use crate::call::AwsCall;
 use crate::error::sanitized::on_a_line;
 
-/// An error that AWS answered with.
+/// An error response of AWS.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     call: AwsCall,
     status: u16,
-    /// None: something answered that is not AWS.
+    /// The error code; none if the response is not from AWS.
     code: Option<String>,
     message: String,
     request_id: Option<String>,
-    /// The KMS key that the secret is encrypted under, where it matters and is known.
+    /// The KMS key that the secret is encrypted under, if relevant and known.
     key: Option<String>,
 }
 
@@ -35,19 +35,19 @@ impl Refusal {
         self.code.as_deref()
     }
 
-    /// Names the KMS key that the secret is encrypted under.
+    /// Records the KMS key that the secret is encrypted under.
     pub(crate) fn name_key(&mut self, key: &str) {
         self.key = Some(key.to_owned());
     }
 
-    /// AWS did nothing, for there is too much to do.
+    /// Returns whether AWS did nothing, because of its rate limits.
     pub(crate) fn is_throttling(&self) -> bool {
         self.code().is_some_and(|code| THROTTLING.contains(&code))
     }
 
-    /// AWS cannot right now; nor can what stands between us, which has no codes. That it does not
-    /// know us is no word about what was asked: expired credentials are replaced, clocks set, and
-    /// new keys known everywhere after a while.
+    /// Returns whether the error is temporary, at AWS or at a proxy in between, which sends no
+    /// error codes. Rejected credentials are temporary too: expired credentials are refreshed,
+    /// clocks are corrected, and new access keys take time to propagate.
     pub(crate) fn is_transient(&self) -> bool {
         match self.code() {
             None => true,
@@ -57,17 +57,17 @@ impl Refusal {
         }
     }
 
-    /// Whether what was asked may have been done all the same.
+    /// Returns whether the request may have taken effect nevertheless.
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.is_transient() && !self.is_throttling() && !self.is_about_credentials()
     }
 
-    /// AWS does not know who we are, or not any more.
+    /// Returns whether AWS rejects the credentials.
     pub(crate) fn is_about_credentials(&self) -> bool {
         self.code().is_some_and(|code| CREDENTIALS.contains(&code))
     }
 
-    /// It is this machine's clock that is wrong, or was.
+    /// Returns whether the clock of this machine is or was wrong.
     pub(crate) fn is_about_time(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
         let speaks_of_it = ["signature expired", "signature not yet current"];
@@ -75,24 +75,25 @@ impl Refusal {
             || (self.is_about_credentials() && speaks_of_it.iter().any(|it| message.contains(it)))
     }
 
-    /// AWS knows who we are, and we may not.
+    /// Returns whether AWS accepts the credentials and denies the action.
     pub(crate) fn is_denial(&self) -> bool {
         self.code().is_some_and(|code| DENIAL.contains(&code))
     }
 
-    /// It is KMS that did not do as asked, on behalf of Secrets Manager.
+    /// Returns whether KMS failed, which Secrets Manager calls on behalf of the server.
     pub(crate) fn is_about_kms(&self) -> bool {
         let is_kms_code = self.code().is_some_and(|code| {
             code.starts_with("KMS") || ["DecryptionFailure", "EncryptionFailure"].contains(&code)
         });
-        // Names of roles may have the word in them too.
+        // The names of roles may contain the word, too.
         let message = self.message.to_ascii_lowercase();
         let speaks_of_it = message.contains("kms")
             && !message.contains("is not authorized to perform: secretsmanager:");
         is_kms_code || (self.is_denial() && speaks_of_it)
     }
 
-    /// What was denied: AWS names it, or it is what Secrets Manager needs of KMS.
+    /// Returns the denied action and resource: those that AWS names, or those that Secrets Manager
+    /// needs of KMS.
     fn denied(&self) -> (&str, &str) {
         let words = "is not authorized to perform: ";
         if let Some((_, rest)) = self.message.split_once(words) {
@@ -144,7 +145,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Nothing was done: the SDK's list (`aws-runtime`), and what Secrets Manager says of KMS.
+/// Errors of requests that had no effect: the list of the SDK (`aws-runtime`), and codes of Secrets
+/// Manager about KMS.
 const THROTTLING: [&str; 13] = [
     "BandwidthLimitExceeded",
     "KMSThrottlingException",
@@ -161,7 +163,8 @@ const THROTTLING: [&str; 13] = [
     "TransactionInProgressException",
 ];
 
-/// AWS has troubles of its own: *Common errors* of both services' references, and their own.
+/// Internal failures of AWS: *Common errors* in the references of both services, and errors of the
+/// services.
 const FAILING: [&str; 16] = [
     "DependencyTimeoutException",
     "IDPCommunicationError",
@@ -181,7 +184,7 @@ const FAILING: [&str; 16] = [
     "Unavailable",
 ];
 
-/// *Common errors*: who we are is not known, not any more, or not shown well.
+/// Codes for unknown, expired or malformed credentials (*Common errors*).
 const CREDENTIALS: [&str; 15] = [
     "AuthFailure",
     "ExpiredToken",

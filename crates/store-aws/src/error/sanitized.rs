@@ -1,12 +1,12 @@
-//! What the SDK and AWS say, on one line.
+//! Sanitizes error texts of the SDK and of AWS for the log.
 
 use std::error::Error;
 use std::fmt;
 
-/// The longest text that goes into an error, in bytes.
+/// The maximum length of the text of an error, in bytes.
 const TEXT_LEN_MAX: usize = 2048;
 
-/// An error of the SDK with all its causes, as a text. The SDK's own texts have many lines.
+/// A sanitized error of the SDK with all its causes, as one line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SanitizedError(String);
 
@@ -20,7 +20,7 @@ impl SanitizedError {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = without_requests(error.to_string());
-            // Some repeat their cause.
+            // Some errors repeat their cause.
             if !texts.last().is_some_and(|last| last.contains(&text)) {
                 texts.push(text);
             }
@@ -38,7 +38,7 @@ impl fmt::Display for SanitizedError {
 
 impl Error for SanitizedError {}
 
-/// The SDK puts whole requests into some of its errors, with the secrets in them.
+/// Removes whole requests, which some errors of the SDK contain, with the secrets in them.
 fn without_requests(text: String) -> String {
     let marks = ["Request {", "Response {", "SdkBody", "SecretString", "SecretBinary"];
     match marks.iter().filter_map(|mark| text.find(mark)).min() {
@@ -47,7 +47,7 @@ fn without_requests(text: String) -> String {
     }
 }
 
-/// Lines joined by semicolons, without control characters, not too long.
+/// Joins lines with semicolons, removes control characters, and truncates the text.
 pub(crate) fn on_a_line(text: &str) -> String {
     let mut joined = String::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
