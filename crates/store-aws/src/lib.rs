@@ -8,6 +8,7 @@
 //! - `error/`: the errors. AWS errors are classified by their codes, never by HTTP statuses; a
 //!   response without a code is not from AWS. Errors of the SDK are sanitized, because some contain
 //!   the whole request;
+//! - `http.rs`: the HTTP client of the SDK, on `kes-outbound`;
 //! - `auth/`: the sources of credentials, their refresh, and requests that are signed with them;
 //! - `key/`: creates, reads, deletes and lists secrets;
 //! - `health.rs`, `kms.rs`: the health probe, and the check of the KMS key;

@@ -4,14 +4,13 @@
 //! |---|---|
 //! | 1. write the value to a staging file, under a dot name | a leftover, invisible |
 //! | 2. sync the file | a leftover, invisible |
-//! | 3. link it to the name of the key, if the name does not exist | the key, complete, and marked
-//! as unconfirmed |
+//! | 3. link it to the name of the key, if the name does not exist | the key, complete, unconfirmed |
 //! | 4. sync the directory | the key, durable |
 //! | 5. unlink the dot name | |
 //!
-//! The mark is the second name of the file. Between steps 3 and 4 a crash could still undo the
-//! link. So a read that finds the mark syncs the directory itself before it returns the key: no
-//! client encrypts data with a key that a crash could remove.
+//! An unconfirmed key is marked by the second name of its file. Between steps 3 and 4 a crash could
+//! still undo the link. So a read that finds the mark syncs the directory itself before it returns
+//! the key: no client encrypts data with a key that a crash could remove.
 //!
 //! After step 3 other clients may have read the key and encrypted data with it, so an error in step
 //! 4 does not remove the key. The caller receives the error that the outcome is unknown, and the

@@ -1,5 +1,5 @@
-//! A server with canned answers, for what a healthy Vault cannot be made to do: redirects, limits
-//! of its rate, broken connections. Everything else is tested on the real thing.
+//! Provides a fake Vault server for tests of redirects, rate limits and broken connections, which a
+//! real Vault does not produce on demand. All other tests use a real server.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,13 +16,13 @@ use crate::auth::session::VaultSession;
 use crate::auth::token_refresher::TokenRefresher;
 use crate::http::Transport;
 
-/// What is answered to a request: a head and a body, or nothing but the end of the connection.
+/// A canned response: head and body, or none to close the connection.
 pub(crate) struct FakeResponse(Option<String>);
 
-/// A request as it came: its first line, then its header in lower case, line by line.
+/// A received request: the request line, and then the headers in lower case, line by line.
 pub(crate) type Seen = Vec<String>;
 
-/// Answers until it is dropped.
+/// A fake server that responds until it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -30,8 +30,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request by what `answer` makes of its first line and of the number of requests
-    /// with that line before it.
+    /// Starts a server. `answer` computes each response from the request line and the number of
+    /// previous requests with the same line.
     pub(crate) async fn start(
         answer: impl Fn(&str, usize) -> FakeResponse + Send + Sync + 'static,
     ) -> Self {
@@ -49,12 +49,12 @@ impl Server {
         Self { address, seen, _accepting: accepting }
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// A session here, which has not logged in yet.
+    /// Creates a session with this server, which has not logged in yet.
     pub(crate) fn session(&self) -> VaultSession {
         let (settings, clock) = (self.settings(), Arc::new(SystemClock));
         let transport =
@@ -64,7 +64,7 @@ impl Server {
         VaultSession { transport, refresher, namespace: None }
     }
 
-    /// Settings that lead here.
+    /// Creates settings with the address of this server.
     pub(crate) fn settings(&self) -> VaultKeystore {
         let login = VaultLogin {
             namespace: None,
@@ -89,17 +89,17 @@ impl Server {
     }
 }
 
-/// A login's answer.
+/// Creates the response to a login.
 pub(crate) fn token() -> FakeResponse {
     json(200, "", r#"{"auth":{"client_token":"t","lease_duration":60}}"#)
 }
 
-/// No answer.
+/// Closes the connection without a response.
 pub(crate) fn hang_up() -> FakeResponse {
     FakeResponse(None)
 }
 
-/// An answer in JSON.
+/// Creates a response in JSON.
 pub(crate) fn json(status: u16, header: &str, body: &str) -> FakeResponse {
     let length = body.len();
     FakeResponse(Some(format!(
@@ -124,7 +124,7 @@ async fn serve(
             seen.iter().filter(|request| request[0] == line).count() - 1
         };
         let FakeResponse(Some(answer)) = answer(&line, before) else { return };
-        // A client that had enough of it hangs up.
+        // A client that stops reading closes the connection.
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }

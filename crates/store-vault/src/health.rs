@@ -1,4 +1,4 @@
-//! Vault's health, as `sys/health` tells it.
+//! Probes the health of Vault with `sys/health`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +15,15 @@ use crate::http::Sender;
 use crate::http::request::VaultRequest;
 use crate::http::response::VaultResponse;
 
-/// Watches over Vault's health.
+/// Probes the health of Vault, and notifies the token refresher when Vault has recovered.
 #[derive(Debug)]
 pub(crate) struct Health {
     clock: Arc<dyn Clock>,
     was_bad: AtomicBool,
 }
 
-/// What matters of the answer. `vaultrs`'s type wants fields that `OpenBao` does not send.
+/// The relevant fields of the response. The type of `vaultrs` requires fields that `OpenBao` does
+/// not send.
 #[derive(Debug, Default, Deserialize)]
 struct Report {
     initialized: Option<bool>,
@@ -34,9 +35,9 @@ impl Health {
         Self { clock, was_bad: AtomicBool::new(false) }
     }
 
-    /// Asks for a sign of life, without a token and outside of any namespace, and demands a valid
-    /// token: without one there are no keys, however healthy Vault is. Returns how long the answer
-    /// took.
+    /// Sends a health probe, without a token and without a namespace, and then requires a valid
+    /// token: keys are not accessible without one, even if Vault is healthy. Returns how long the
+    /// probe took.
     pub(crate) async fn check(&self, session: &VaultSession) -> Result<Duration, VaultError> {
         let deadline = http::deadline();
         let call = VaultRequest::of(&ReadHealthRequest::default())?;
@@ -54,8 +55,8 @@ impl Health {
     }
 }
 
-/// A node that is active (200), a standby (429) or a performance standby (473) serves requests: it
-/// answers them or passes them on.
+/// Classifies the response. An active node (200), a standby (429) and a performance standby (473)
+/// all serve requests, directly or by forwarding them.
 fn judge(answer: &VaultResponse) -> Result<(), VaultError> {
     let report: Report = answer.parse().unwrap_or_default();
     if report.initialized == Some(false) || answer.status == 501 {

@@ -1,12 +1,12 @@
-//! A key store in a K/V engine of `HashiCorp` Vault or `OpenBao`.
+//! Stores keys in a K/V engine of `HashiCorp` Vault or `OpenBao`.
 //!
-//! `<engine>/<prefix>/<name>` has one field, named as the key, with the stored key as a text; with transit, it is
-//! encrypted once more.
+//! The entry `<engine>/<prefix>/<name>` has one field, named like the key, with the stored key as
+//! text. With transit, the value is encrypted once more.
 //!
 //! The files, in the order in which all stores have them:
 //!
 //! - `lib.rs`: opens the store, and implements [`KeyStore`];
-//! - `error.rs`: what can go wrong;
+//! - `error.rs`: the errors;
 //! - `http/`: requests, responses, and redirects to the active node;
 //! - `auth/`: login, the token and its renewal, and requests that carry it;
 //! - `key/`: entries of K/V version 1 and 2, transit, and the mount that they are in;
@@ -15,17 +15,20 @@
 //!
 //! Decisions:
 //!
-//! - `vaultrs` knows what requests to Vault look like; `http/` sends them. The client of `vaultrs` drops
-//!   `Retry-After`, logs every 404 as an error with the key's name, and follows redirects to any host with the token.
-//! - A 404 is believed only after the mount was checked. An engine of the other version, or no engine, responds with
-//!   *not found* to a read of any key, and so does a standby node that lags behind: the mount is read, and the active
-//!   node is asked. That costs two or three more calls, and only when a key does not exist.
-//! - A request that changes something is sent once, after a check of what is there. When Vault asks for a retry,
-//!   the check is repeated first.
-//! - One task logs in and renews (`auth/token_refresher.rs`); a state machine without I/O decides when
-//!   (`auth/token_state.rs`). Requests wait for a login, and fail at once with its last error while it backs off.
-//! - A server starts although Vault is away: it is not ready, and creates the keys of its configuration later. Wrong
-//!   credentials and a wrong engine end the start.
+//! - `vaultrs` defines the requests to Vault, and `http/` sends them. The client of `vaultrs` drops
+//!   `Retry-After`, logs every 404 as an error with the name of the key, and follows redirects to
+//!   any host with the token.
+//! - A 404 is accepted only after the mount was checked. An engine of the other version, or no
+//!   engine, responds with *not found* to a read of any key, and so does a standby node that lags
+//!   behind. So the mount is read, and the active node is called. That costs two or three more
+//!   calls, and only when a key does not exist.
+//! - A request that changes something is sent once, after a check of the current state. When Vault
+//!   requests a retry, the check is repeated first.
+//! - A single task logs in and renews (`auth/token_refresher.rs`); a state machine without I/O
+//!   decides when (`auth/token_state.rs`). Requests wait for a login, and fail at once with its
+//!   last error while it backs off.
+//! - A server starts even if Vault is unreachable: it is not ready, and creates the keys of its
+//!   configuration later. Wrong credentials and a wrong engine make the start fail.
 
 mod auth;
 mod error;
@@ -60,25 +63,25 @@ use crate::key::mount::{Finding, Mount};
 use crate::key::transit::Transit;
 use crate::key::{Creation, Kv};
 
-/// What a Vault store is made of.
+/// The dependencies of a Vault store.
 #[derive(Debug)]
 pub struct VaultStoreDeps {
-    /// Where Vault is, and what is ours in it.
+    /// The endpoint, credentials and names to use.
     pub settings: VaultKeystore,
     /// The proxies through which Vault is reached.
     pub proxies: Proxies,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Owner of the task that keeps the token alive.
+    /// Tracks the task that refreshes the token.
     pub tasks: TaskTracker,
-    /// Ends that task, and gives the token back.
+    /// Stops that task, which then revokes the token.
     pub stop: CancellationToken,
 }
 
 /// A key store in Vault.
 ///
-/// Every operation ends within 10 s, whatever Vault does. A creation in a K/V engine of version 1
-/// takes half a second longer than Vault does.
+/// Every operation ends within 10 s, even if Vault does not respond. A creation in a K/V engine of
+/// version 1 takes half a second longer than the calls to Vault.
 #[derive(Debug)]
 pub struct VaultStore {
     session: Arc<VaultSession>,
@@ -88,11 +91,11 @@ pub struct VaultStore {
 }
 
 impl VaultStore {
-    /// Logs in and looks whether the engine is what the settings say, within 10 s each.
+    /// Logs in, and checks whether the engine matches the settings, within 10 s each.
     ///
-    /// A Vault that does not answer, is sealed or says "later" is no error: the store is there,
-    /// recovers by itself, and the warnings say what is wrong. Wrong credentials and an engine
-    /// that is not the one of the settings are errors.
+    /// If Vault does not respond, is sealed or requests a later retry, the store is opened
+    /// nevertheless: it recovers by itself, and the warnings describe the problem. Wrong
+    /// credentials and an engine that does not match the settings are errors.
     pub fn open(deps: VaultStoreDeps) -> OpenFuture<Self, OpenError> {
         Box::pin(Self::connect(deps))
     }
@@ -155,7 +158,7 @@ impl VaultStore {
         Ok(warnings)
     }
 
-    /// The stored key behind a value as Vault keeps it.
+    /// Returns the stored key of a value in Vault, decrypted if it was encrypted by transit.
     async fn opened(
         &self,
         name: &KeyName,
@@ -174,7 +177,7 @@ impl VaultStore {
         }
     }
 
-    /// A stored key as Vault is to keep it.
+    /// Returns the value to store in Vault for a stored key, encrypted if transit is configured.
     async fn sealed(&self, value: &Secret, deadline: Deadline) -> Result<String, VaultError> {
         if value.expose().len() > VALUE_LEN_MAX {
             return Err(VaultError::TooLarge);
@@ -224,7 +227,7 @@ impl KeyStore for VaultStore {
     }
 }
 
-/// What the operator should know after a start.
+/// A problem at the start that the operator should know.
 #[derive(Debug, thiserror::Error)]
 enum Warning {
     #[error(

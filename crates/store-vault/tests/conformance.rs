@@ -1,4 +1,4 @@
-//! The conformance suite of every store, on a real `OpenBao`.
+//! Runs the conformance suite on a real `OpenBao`.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]
 
@@ -15,14 +15,14 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Where keys are put.
+/// The configuration of the stores of one run.
 #[derive(Clone, Copy, Default)]
 struct Layout {
     is_version_1: bool,
     prefix: &'static str,
     namespace: Option<&'static str>,
     has_transit: bool,
-    /// How many servers share it.
+    /// The number of servers that share the keys.
     servers: usize,
 }
 
@@ -88,7 +88,7 @@ async fn examine(layout: Layout) {
     assert_eq!(bao.audit().logins(), layout.servers.max(1));
 }
 
-/// The engine, and a role that may do what is needed and no more.
+/// Creates the engine, and a role with only the necessary permissions.
 async fn prepare(bao: &Bao, layout: Layout) -> Role {
     let root = match layout.namespace {
         None => bao.root().clone(),

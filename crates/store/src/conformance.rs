@@ -19,8 +19,11 @@ pub struct Profile {
     pub binary: bool,
 }
 
-/// Runs the suite on a store. Other clients may share the backend: all key names start with an id
-/// of this run, made of `random`, and the keys are deleted when the suite succeeds.
+/// Runs the suite on a store.
+///
+/// Other clients may share the backend: key names are derived from an id of this run, made with
+/// `random`. Names of one character are not, so they are skipped if they exist. When the suite
+/// succeeds, it has deleted all its keys.
 ///
 /// # Panics
 ///

@@ -77,7 +77,7 @@ pub(crate) enum AwsError {
          is not known"
     )]
     NotReadBack { secret: String },
-    /// The same, with the error of AWS.
+    /// A secret that was just created cannot be read, with the error of AWS.
     #[error("secret '{secret}' was created, but cannot be read; the name stays taken")]
     Unreadable {
         secret: String,

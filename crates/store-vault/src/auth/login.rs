@@ -1,4 +1,4 @@
-//! The ways to a token: `AppRole`, Kubernetes, and keeping the one there is.
+//! Obtains tokens with `AppRole` or Kubernetes authentication, renews and revokes them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,13 +20,14 @@ use crate::http::request::VaultRequest;
 use crate::http::response::{Auth, Envelope, VaultResponse};
 use crate::http::{OPERATION_TIMEOUT, Sender, Transport};
 
-/// The longest token of a service account, in bytes.
+/// The maximum length of the token of a service account, in bytes.
 const JWT_LEN_MAX: u64 = 64 << 10;
 
-/// A token that lives longer lives for as long as matters; instants stay in range.
+/// The maximum lifetime of a token. Longer lifetimes are reduced to it, so that instants do not
+/// overflow.
 const TTL_MAX: Duration = Duration::from_hours(24 * 365);
 
-/// Who we are to Vault.
+/// The login method and its credentials.
 #[derive(Debug)]
 pub(crate) struct Login {
     engine: String,
@@ -34,11 +35,11 @@ pub(crate) struct Login {
     credentials: VaultCredentials,
 }
 
-/// A token as it is sent.
+/// A token as an HTTP header value.
 #[derive(Clone, Debug)]
 pub(crate) struct Token(HeaderValue);
 
-/// A token and how long it lives.
+/// A token and its lifetime.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) token: Token,
@@ -54,7 +55,7 @@ impl Login {
         })
     }
 
-    /// What holds the policies, as errors name it.
+    /// Returns the object that holds the policies, as errors name it.
     pub(crate) fn role(&self) -> &'static str {
         match self.credentials {
             VaultCredentials::AppRole { .. } => "the AppRole's",
@@ -62,7 +63,7 @@ impl Login {
         }
     }
 
-    /// The fields of the configuration that decide whether a login succeeds.
+    /// Returns the configuration fields that affect whether a login succeeds.
     pub(crate) fn fields(&self) -> &'static str {
         match self.credentials {
             VaultCredentials::AppRole { .. } => {
@@ -74,7 +75,7 @@ impl Login {
         }
     }
 
-    /// Asks for a new token.
+    /// Requests a new token.
     pub(crate) async fn log_in(
         &self,
         transport: &Transport,
@@ -88,7 +89,7 @@ impl Login {
         granted(transport.send(&call, sender, deadline).await?)
     }
 
-    /// Asks for a longer life of a token.
+    /// Renews a token.
     pub(crate) async fn renew(
         &self,
         transport: &Transport,
@@ -99,8 +100,8 @@ impl Login {
         granted(transport.send(&call, self.sender(token), deadline).await?)
     }
 
-    /// Whether Vault knows a token. One whose policies do not let it look itself up counts as not
-    /// known.
+    /// Returns whether Vault knows a token. A token whose policies do not allow the lookup of
+    /// itself counts as unknown.
     pub(crate) async fn is_known(
         &self,
         transport: &Transport,
@@ -116,7 +117,7 @@ impl Login {
         }
     }
 
-    /// Gives a token back, so that its lease does not outlive us.
+    /// Revokes a token, so that its lease ends with the server.
     pub(crate) async fn revoke(
         &self,
         transport: &Transport,
@@ -165,7 +166,7 @@ impl Token {
     }
 }
 
-/// A namespace as it is sent.
+/// Converts a namespace to an HTTP header value.
 pub(crate) fn namespace(namespace: Option<&str>) -> Result<Option<HeaderValue>, VaultError> {
     namespace
         .map(|text| HeaderValue::from_str(text.trim_matches('/')))
@@ -193,13 +194,14 @@ fn granted(answer: VaultResponse) -> Result<Granted, VaultError> {
     })
 }
 
-/// Configured secrets are texts.
+/// Returns a configured secret as text.
 fn text(secret: &Secret) -> Result<String, VaultError> {
     let text = std::str::from_utf8(secret.expose());
     text.map(str::to_owned).map_err(|error| VaultError::Request(std::sync::Arc::new(error)))
 }
 
-/// Kubernetes replaces the file before its token ends, so it is read anew each time.
+/// Reads the file of the service account. Kubernetes replaces it before its token expires, so it is
+/// read for each login.
 async fn read(path: &Path) -> Result<String, VaultError> {
     let failed = |error| VaultError::Jwt(path.to_owned(), error);
     let malformed = || VaultError::JwtMalformed(path.to_owned());

@@ -1,4 +1,4 @@
-//! Authentication at Vault: login, the token and its renewal, and requests that carry it.
+//! Authenticates requests to Vault: logs in, renews the token, and sends requests with it.
 
 pub(crate) mod login;
 pub(crate) mod session;

@@ -1,4 +1,4 @@
-//! Requests that carry the token, with retries where they help.
+//! Sends requests with the token, and retries them where that helps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use crate::http::response::VaultResponse;
 use crate::http::{Sender, Transport};
 use kes_store::Deadline;
 
-/// Requests for one and the same thing.
+/// The maximum number of attempts of a request.
 const ATTEMPTS_MAX: u32 = 12;
 
-/// How long a node that has not yet seen our token or our last write is given, at first.
+/// The initial wait for a node that lags behind, so that it does not know the token or the last
+/// write yet.
 const BEHIND_WAIT: Duration = Duration::from_millis(50);
 
-/// Vault as our token sees it.
+/// Sends requests to Vault with the current token.
 #[derive(Debug)]
 pub(crate) struct VaultSession {
     pub(crate) transport: Arc<Transport>,
@@ -27,9 +28,10 @@ pub(crate) struct VaultSession {
 }
 
 impl VaultSession {
-    /// Sends a request. What comes back is an answer about the matter: a success, or a 4xx other
-    /// than 403 and 429. Where the request may be repeated, a token that is not accepted is replaced
-    /// and the request sent again; so is one that Vault asks to send later, where there is time.
+    /// Sends a request, and returns a success or a definite 4xx, other than 403 and 429. If the
+    /// request is repeatable and the token is rejected, the token is replaced and the request is
+    /// sent again. A repeatable request is also sent again if Vault requests a later retry and the
+    /// deadline allows it.
     pub(crate) async fn ask(
         &self,
         call: &VaultRequest,
@@ -76,7 +78,7 @@ impl VaultSession {
         }
     }
 
-    /// Sends a request once and brings any answer; for what is nice to know.
+    /// Sends a request once, and returns any response; for optional information.
     pub(crate) async fn ask_once(
         &self,
         call: &VaultRequest,
@@ -86,7 +88,7 @@ impl VaultSession {
         self.send(call, &held, deadline).await
     }
 
-    /// The error of a request that the token's policies do not allow.
+    /// Returns the error of a request that the policies of the token do not allow.
     pub(crate) fn denied(&self, call: &VaultRequest) -> VaultError {
         VaultError::Denied {
             path: call.target.path.clone(),

@@ -1,5 +1,5 @@
-//! Refreshes the Vault token in the background: one task logs in and renews, so that there is at most one login at a
-//! time.
+//! Refreshes the Vault token in the background: a single task logs in and renews, so that at most
+//! one login is in progress.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -15,13 +15,14 @@ use crate::error::VaultError;
 use crate::http;
 use crate::http::{OPERATION_TIMEOUT, Transport};
 
-/// How long the return of the token may take when the server ends.
+/// The timeout of the revocation of the token at shutdown.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The shortest wait before a token is tried again that a node may not know yet.
+/// The initial wait before a token is used again that a node may not know yet; the wait doubles
+/// each time.
 const FRESH_WAIT: Duration = Duration::from_millis(50);
 
-/// Waits twice as long as the one before, until the token is as good as fresh no more.
+/// The maximum number of these waits.
 const FRESH_WAITS_MAX: u32 = 5;
 
 /// Logs in, renews the token, and provides it to requests.
@@ -47,18 +48,19 @@ pub(crate) struct Held {
 #[derive(Clone, Debug, Default)]
 struct TokenStatus {
     held: Option<Held>,
-    /// Why the last login failed, if it did.
+    /// Why the last login failed, if it failed.
     last_error: Option<Arc<VaultError>>,
 }
 
-/// The meaning of a 403.
+/// The meaning of a response with status 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Ask again: there is another token by now, or this one is too fresh to be known everywhere.
+    /// Send the request again: a newer token is available, or this one is not known to all nodes
+    /// yet.
     Again,
-    /// Ask again with a token of a later login, which is under way.
+    /// Send the request again with the token of a later login, which is in progress.
     AgainAfter(TokenGeneration),
-    /// The token is good: its policies do not allow it.
+    /// The token is valid, and its policies do not allow the request.
     Denied,
 }
 
@@ -74,29 +76,30 @@ impl TokenRefresher {
         }
     }
 
-    /// What holds the policies, as errors name it.
+    /// Returns the object that holds the policies, as errors name it.
     pub(crate) fn role(&self) -> &'static str {
         self.login.role()
     }
 
-    /// The fields of the configuration that decide whether a login succeeds.
+    /// Returns the configuration fields that affect whether a login succeeds.
     pub(crate) fn fields(&self) -> &'static str {
         self.login.fields()
     }
 
-    /// A token that is not known to be dead. Waits for a login under way; while attempts fail it
-    /// says why, at once.
+    /// Returns a token that has not expired. This waits for a login in progress; after a failed
+    /// login it returns the error at once.
     pub(crate) async fn token(&self, deadline: Deadline) -> Result<Held, VaultError> {
         self.token_after(TokenGeneration(0), deadline).await
     }
 
-    /// The same, of one that Vault has not refused since it was issued.
+    /// Does the same as [`Self::token`], but does not return a token that Vault has rejected.
     pub(crate) async fn unsuspected_token(&self, deadline: Deadline) -> Result<Held, VaultError> {
         let suspect = self.state().suspect();
         self.token_after(suspect.unwrap_or(TokenGeneration(0)), deadline).await
     }
 
-    /// The same, of a later login than that.
+    /// Does the same as [`Self::token`], but returns only a token of a later login than
+    /// `generation`.
     pub(crate) async fn token_after(
         &self,
         generation: TokenGeneration,
@@ -108,7 +111,7 @@ impl TokenRefresher {
                 if let Some(result) = self.held(&status.borrow_and_update(), generation) {
                     return result;
                 }
-                // The sender is a part of this refresher.
+                // The sender is a field of this refresher, so it is not closed.
                 let _ = status.changed().await;
             }
         };
@@ -135,7 +138,8 @@ impl TokenRefresher {
         }
     }
 
-    /// Judges a request's 403: is it the token's fault, or the policy's? `attempt` counts from 0.
+    /// Decides whether a response with status 403 is caused by the token or by its policies.
+    /// `attempt` counts from 0.
     pub(crate) async fn judge(
         &self,
         held: &Held,
@@ -163,19 +167,20 @@ impl TokenRefresher {
         }
     }
 
-    /// A request that was refused is accepted now.
+    /// Records that a request succeeded after its token was replaced.
     pub(crate) fn login_helped(&self) {
         self.state().login_helped();
     }
 
-    /// Vault is healthy after it was not: what failed is tried again at once, and worth waiting for.
+    /// Records that Vault has recovered: failed attempts are repeated at once, and requests wait
+    /// for them.
     pub(crate) fn recovered(&self) {
         self.state().recovered();
         self.status.send_modify(|status| status.last_error = None);
         self.wake.notify_one();
     }
 
-    /// Does what is due now, if anything is: an attempt to log in or to renew.
+    /// Performs the step that is due, if any: a login or a renewal.
     pub(crate) async fn attempt(&self) -> Result<(), Arc<VaultError>> {
         let asked_at = self.clock.monotonic();
         let step = self.state().step(asked_at);
@@ -198,13 +203,13 @@ impl TokenRefresher {
         Ok(())
     }
 
-    /// Keeps the token alive until `stop`; then gives it back.
+    /// Refreshes the token until `stop`; then revokes it.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(self.next()).await.is_some() {}
         self.give_back().await;
     }
 
-    /// Revokes the token, if there is one, so that its lease does not outlive us.
+    /// Revokes the current token, if any, so that its lease ends with the server.
     pub(crate) async fn give_back(&self) {
         let held = self.status.borrow().held.clone();
         let is_usable = self.state().usable(self.clock.monotonic()).is_some();
@@ -212,7 +217,7 @@ impl TokenRefresher {
         let deadline = http::deadline();
         let revoked = self.login.revoke(&self.transport, &held.token, deadline);
         let is_revoked = matches!(tokio::time::timeout(REVOKE_TIMEOUT, revoked).await, Ok(Ok(())));
-        // One that was not ends by itself.
+        // A token that was not revoked expires by itself.
         tracing::debug!(is_revoked, "gave the token back to Vault");
     }
 
@@ -228,7 +233,7 @@ impl TokenRefresher {
                 }
             }
             Step::Wait(None) => self.wake.notified().await,
-            // What fails is logged where it fails.
+            // Failures are logged where they occur.
             Step::LogIn | Step::Renew => drop(self.attempt().await),
         }
     }
@@ -244,7 +249,7 @@ impl TokenRefresher {
 
     fn renewed(&self, granted: &Granted, asked_at: Instant) {
         self.state().renewed(granted.lease, asked_at, fastrand::f64());
-        // A request may wait for a token that had expired meanwhile.
+        // A request may be waiting because the token had expired in the meantime.
         self.status.send_modify(|_| {});
         let ttl_seconds = granted.lease.ttl.map(|ttl| ttl.as_secs());
         tracing::debug!(ttl_seconds, "renewed the token for Vault");
@@ -260,8 +265,8 @@ impl TokenRefresher {
         error
     }
 
-    /// Vault that answered does not renew this token, whatever it calls that; one that did not, or
-    /// wants to be asked later, may yet.
+    /// Handles a failed renewal. If Vault responded, a login is next, whatever the error. If Vault
+    /// did not respond, or requested a later retry, the renewal is tried again.
     fn not_renewed(&self, error: &VaultError) {
         let cause: &dyn std::error::Error = error;
         let is_later = matches!(error, VaultError::Unavailable { status: 412 | 429 | 503, .. });

@@ -1,32 +1,33 @@
-//! The state of a token: decides when to log in, when to renew and when to back off.
+//! Decides when to log in, when to renew the token and when to back off.
 //!
-//! Pure: the time is an argument, and so is the jitter (from 0 to 1).
+//! The functions are pure: the time is an argument, and so is the jitter (from 0 to 1).
 
 use std::time::{Duration, Instant};
 
 use kes_store::Backoff;
 
-/// The longest wait after a failure.
+/// The maximum wait after a failure.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// The waits after failures in a row: a second at least.
+/// The backoff after consecutive failures, with a minimum of one second.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(1334), max: WAIT_MAX, jitter_share: 0.25 };
 
-/// The shortest wait while there is a token that ends soon.
+/// The minimum wait after a failure while the token is about to expire.
 const WAIT_URGENT: Duration = Duration::from_millis(250);
 
-/// The share of its life after which a token is renewed: at most and at least.
+/// The maximum share of its lifetime after which a token is renewed, and the jitter that is
+/// subtracted.
 const RENEW_AT: f64 = 0.8;
 const RENEW_JITTER: f64 = 0.05;
 
-/// How long a token counts as fresh: other nodes of a Vault may not know it yet.
+/// How long a token counts as fresh: until then, other nodes of a Vault may not know it yet.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// What Vault granted with a login or a renewal.
+/// The lease that Vault granted with a login or a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// How long the token lives from now on; none is for ever.
+    /// The remaining lifetime of the token; none means unlimited.
     pub(crate) ttl: Option<Duration>,
     pub(crate) is_renewable: bool,
 }
@@ -35,56 +36,57 @@ pub(crate) struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenGeneration(pub(crate) u64);
 
-/// What is to be done about the token.
+/// The next step for the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     LogIn,
     Renew,
-    /// Nothing, until then or until something happens.
+    /// Nothing, until this time or the next event.
     Wait(Option<Instant>),
 }
 
-/// What a token that Vault does not accept means.
+/// The meaning of a rejected token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// There is another token by now.
+    /// A newer token is available.
     Replaced,
-    /// It was issued just now, and the node that was asked may not know it yet.
+    /// The token was just issued, and the node may not know it yet.
     Fresh,
-    /// A login is under way that will replace it.
+    /// A login is in progress that will replace the token.
     Replacing,
-    /// A login has just not helped: it is not the token's fault.
+    /// A recent login did not help, so the token is not the cause.
     Final,
 }
 
-/// The state of the tokens of one login.
+/// The state of the current token, and of logins and renewals.
 #[derive(Debug, Default)]
 pub(crate) struct TokenState {
     held: Option<Held>,
     logins: u64,
     failures: u32,
-    /// No attempt before this.
+    /// The earliest time of the next attempt.
     not_before: Option<Instant>,
-    /// How long after a login the next one is no cure for a refusal.
+    /// How long after a login a rejected token does not cause another login.
     login_interval: Duration,
-    /// A token that Vault did not accept and does not know, but which may be good all the same.
+    /// A token that Vault rejected and does not know, but which may be valid.
     suspect: Option<TokenGeneration>,
 }
 
 #[derive(Debug)]
 struct Held {
     generation: TokenGeneration,
-    /// What the login granted: a renewal that grants less has met the token's greatest age.
+    /// The lifetime that the login granted: a renewal that grants less has reached the maximum TTL
+    /// of the token.
     granted: Option<Duration>,
     logged_in_at: Instant,
     ends_at: Option<Instant>,
-    /// When to renew it, or to replace it.
+    /// When to renew or replace the token.
     due_at: Option<Instant>,
     due: Step,
 }
 
 impl TokenState {
-    /// What is to be done now.
+    /// Returns the next step.
     pub(crate) fn step(&self, now: Instant) -> Step {
         let not_before = self.not_before.filter(|at| *at > now);
         let Some(held) = self.held.as_ref().filter(|held| held.is_alive(now)) else {
@@ -98,17 +100,17 @@ impl TokenState {
         }
     }
 
-    /// The token in use, if it is not known to be dead.
+    /// Returns the current token, unless it has expired.
     pub(crate) fn usable(&self, now: Instant) -> Option<TokenGeneration> {
         self.held.as_ref().filter(|held| held.is_alive(now)).map(|held| held.generation)
     }
 
-    /// The token that is in use although Vault did not accept it.
+    /// Returns the current token if Vault has rejected it.
     pub(crate) fn suspect(&self) -> Option<TokenGeneration> {
         self.suspect
     }
 
-    /// A login brought a token; it was asked for at `asked_at`.
+    /// Records a login that was requested at `asked_at`, and returns its token.
     pub(crate) fn logged_in(
         &mut self,
         lease: Lease,
@@ -130,7 +132,7 @@ impl TokenState {
         generation
     }
 
-    /// The token was renewed.
+    /// Records a renewal that was requested at `asked_at`.
     pub(crate) fn renewed(&mut self, lease: Lease, asked_at: Instant, jitter: f64) {
         self.settled();
         let Some(held) = &mut self.held else { return };
@@ -139,28 +141,29 @@ impl TokenState {
             held.due_at = lease.ttl.map(|ttl| asked_at + share(ttl, jitter));
         }
         let is_shortened = match (lease.ttl, held.granted) {
-            // Vault grants the whole time again, unless the token's greatest age comes first.
+            // Vault grants the full lifetime again, unless the maximum TTL of the token is reached
+            // first.
             (Some(ttl), Some(granted)) => ttl < granted.mul_f64(0.95),
-            // Nothing more for a token that had an end.
+            // Vault did not extend a token with a limited lifetime.
             (None, Some(_)) => true,
             (_, None) => false,
         };
         held.due = if lease.is_renewable && !is_shortened { Step::Renew } else { Step::LogIn };
     }
 
-    /// Vault answered, and did not renew: a login is next. The token is used while it lasts.
+    /// Records that Vault refused a renewal: a login is next. The token is used until it expires.
     pub(crate) fn renewal_refused(&mut self) {
         if let Some(held) = &mut self.held {
             held.due = Step::LogIn;
         }
     }
 
-    /// Notes that a login or a renewal failed: the next attempt waits (backoff), and no less than Vault asked for
-    /// by `Retry-After`.
+    /// Records that a login or a renewal failed. The next attempt waits for the backoff, and at
+    /// least as long as `Retry-After` requires.
     pub(crate) fn failed(&mut self, now: Instant, retry_after: Option<Duration>, jitter: f64) {
         let wait = BACKOFF.delay(self.failures, jitter);
         self.failures = self.failures.saturating_add(1);
-        // A token that ends sooner is worth trying sooner.
+        // If the token expires sooner, the next attempt starts sooner.
         let ends_at = self.held.as_ref().and_then(|held| held.ends_at);
         let left = ends_at.map(|end| end.saturating_duration_since(now));
         let left = left.filter(|left| !left.is_zero());
@@ -168,14 +171,14 @@ impl TokenState {
         self.not_before = Some(now + wait.max(retry_after.unwrap_or_default().min(WAIT_MAX)));
     }
 
-    /// Vault is healthy again: what it did not answer is worth trying at once.
+    /// Records that Vault has recovered, so that the next attempt starts at once.
     pub(crate) fn recovered(&mut self) {
         self.not_before = None;
         self.failures = 0;
     }
 
-    /// Vault did not accept this token, and does not know it. Unless `may_be_fresh` that is not
-    /// put down to a node that does not know it yet.
+    /// Records that Vault rejected this token and does not know it. If `may_be_fresh` is false,
+    /// this is not attributed to a node that does not know the token yet.
     pub(crate) fn refused(
         &mut self,
         generation: TokenGeneration,
@@ -202,16 +205,16 @@ impl TokenState {
         if age < login_interval {
             return Refusal::Final;
         }
-        // It may be good all the same, where its policies do not let it look itself up: it serves
-        // until there is a better one.
+        // The token may be valid, if its policies do not allow the lookup of itself, so it is used
+        // until a newer one is available.
         (held.due, held.due_at) = (Step::LogIn, Some(now));
         self.suspect = Some(generation);
-        // If that does not help, it is not done again too soon.
+        // If the login does not help, the next one is not repeated too soon.
         self.login_interval = WAIT_MAX.min((login_interval * 2).max(2 * FRESH));
         Refusal::Replacing
     }
 
-    /// The login after a refusal helped.
+    /// Records that a login after a rejection helped.
     pub(crate) fn login_helped(&mut self) {
         self.login_interval = Duration::ZERO;
     }
@@ -228,7 +231,7 @@ impl Held {
     }
 }
 
-/// When a token of this life is due.
+/// Returns the time after which a token with this lifetime is due.
 fn share(ttl: Duration, jitter: f64) -> Duration {
     ttl.mul_f64(RENEW_AT - RENEW_JITTER * jitter.clamp(0.0, 1.0))
 }

@@ -1,4 +1,4 @@
-//! The HTTP client of Vault: one pool of connections, with limits and timeouts.
+//! Sends HTTP requests to Vault, with one connection pool, limits and timeouts.
 
 pub(crate) mod redirect;
 pub(crate) mod request;
@@ -20,7 +20,7 @@ use crate::http::redirect::redirection;
 use crate::http::request::{RequestTarget, VaultRequest};
 use crate::http::response::VaultResponse;
 
-/// The longest that an operation on the store takes in total, with all its calls and waits.
+/// The timeout of an operation on the store, including all its requests and waits.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,25 +28,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The idle timeout of a connection: less than that of load balancers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Detects a connection that is dead while there is time left to send the request on another: h2 pings at this
-/// interval with this timeout, and data that was sent has to be acknowledged within this time.
+/// The settings that detect a dead connection while there is time left to send the request on
+/// another one: the interval of HTTP/2 pings, their timeout, and the time in which sent data must
+/// be acknowledged.
 const PING: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The longest `Retry-After` that is obeyed.
+/// The maximum `Retry-After` that is followed.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// The most redirects: a standby redirects to the active node, which may have changed in between.
+/// The maximum number of redirects: a standby redirects to the active node, which may have changed
+/// in between.
 const REDIRECTS_MAX: usize = 2;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
-/// Vault can be configured to refuse requests without it, against forged requests.
+/// Vault can be configured to refuse requests without this header, as a protection against forged
+/// requests.
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
-/// How far a node must have come to answer us, and what it does when it has not: it asks the active
-/// one. Nodes that lag behind would not see what we have just written.
+/// The replication state that a node must have reached to respond. A node that lags behind forwards
+/// the request to the active node; otherwise it would not see the last write of this server.
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const INCONSISTENT: HeaderName = HeaderName::from_static("x-vault-inconsistent");
 const FORWARD: HeaderValue = HeaderValue::from_static("forward-active-node");
@@ -55,11 +58,11 @@ const FORWARD: HeaderValue = HeaderValue::from_static("forward-active-node");
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: Client,
-    /// Vault's URL, without `/v1`.
+    /// The URL of Vault, without `/v1`.
     pub(super) base: String,
-    /// The active node, when the endpoint last said which it is.
+    /// The active node that the endpoint reported last.
     pub(super) leader: Arc<Mutex<Option<Url>>>,
-    /// What the answer to our last write said.
+    /// The replication state in the response to the last write.
     index: Arc<Mutex<Option<HeaderValue>>>,
 }
 
@@ -73,7 +76,7 @@ pub(crate) struct Sender<'a> {
 impl Transport {
     pub(crate) fn new(settings: &VaultKeystore, proxies: &Proxies) -> Result<Self, OpenError> {
         let tls = tls::client_config(settings).map_err(OpenError::Tls)?;
-        // Redirects are ours to follow: they carry the token.
+        // The client does not follow redirects; this module does, because they carry the token.
         let builder = kes_outbound::client_builder(tls, proxies)
             .user_agent(concat!("kes/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -86,8 +89,9 @@ impl Transport {
         Ok(Self { client, base: settings.endpoint.clone(), leader, index })
     }
 
-    /// Sends a request and reads its answer, whatever its status. Follows redirects to Vault's own
-    /// nodes; asks again, once, when a connection broke under a request that may be repeated.
+    /// Sends a request and reads the response, whatever its status. Follows redirects to nodes of
+    /// the same Vault. If the connection breaks during an idempotent request, the request is sent
+    /// once more.
     pub(crate) async fn send(
         &self,
         call: &VaultRequest,
@@ -105,7 +109,7 @@ impl Transport {
     ) -> Result<VaultResponse, VaultError> {
         let first = self.follow(call, sender).await;
         match first {
-            // A connection that had ended without our knowledge.
+            // The server had closed the connection, and the client did not know yet.
             Err(VaultError::Transport(_, error)) if call.is_idempotent() && !error.is_connect() => {
                 tracing::debug!(target = %call.target, "asked again on a new connection");
                 self.follow(call, sender).await
@@ -158,7 +162,7 @@ impl Transport {
         let response = response.map_err(|error| failed(&call.target, error))?;
         let index = response.headers().get(INDEX);
         if response.status() == StatusCode::PRECONDITION_FAILED {
-            // Whatever was asked for, it is not to be had, from another cluster for one.
+            // No node can reach this state, for example because it is from another cluster.
             *lock(&self.index) = None;
         } else if let Some(index) = index {
             *lock(&self.index) = Some(index.clone());
@@ -167,12 +171,12 @@ impl Transport {
     }
 }
 
-/// The deadline of an operation that starts now.
+/// Returns the deadline of an operation that starts now.
 pub(crate) fn deadline() -> Deadline {
     Deadline::after(OPERATION_TIMEOUT)
 }
 
-/// The error of an operation whose time is over.
+/// Returns the error of an operation that timed out.
 pub(crate) fn timed_out(call: &VaultRequest) -> VaultError {
     VaultError::TimedOut { target: call.target.clone(), within: OPERATION_TIMEOUT }
 }

@@ -1,4 +1,4 @@
-//! The nodes of a Vault cluster: redirects to the active node, and requests to it.
+//! Finds the active node of a Vault cluster, and follows redirects to it.
 
 use http::{HeaderValue, StatusCode, header};
 use kes_store::Deadline;
@@ -9,7 +9,7 @@ use crate::error::VaultError;
 use crate::http::request::VaultRequest;
 use crate::http::{Sender, Transport, lock, parse, read};
 
-/// Who serves requests, as the endpoint tells.
+/// The response of `sys/leader`: which node is active.
 #[derive(Debug, Deserialize)]
 struct Leader {
     #[serde(default)]
@@ -21,8 +21,9 @@ struct Leader {
 }
 
 impl Transport {
-    /// The way to the active node, if the endpoint is not it: a node that lags behind does not know
-    /// what is not there. None where the endpoint speaks for all.
+    /// Returns a transport to the active node, if the endpoint is another node: a node that lags
+    /// behind may report that an existing entry does not exist. Returns none if the endpoint is the
+    /// active node or Vault has no cluster.
     pub(crate) async fn to_active(&self, deadline: Deadline) -> Result<Option<Self>, VaultError> {
         let call = VaultRequest::get("sys/leader");
         let answer = self.send(&call, Sender::default(), deadline).await?;
@@ -40,8 +41,9 @@ impl Transport {
         Ok(Some(Self { base, ..self.clone() }))
     }
 
-    /// Where a redirect leads, if it leads to one of Vault's own nodes: the endpoint's host, or the
-    /// active node that the endpoint names, over no weaker a connection, to the same path.
+    /// Returns the target of a redirect, if it is a node of the same Vault: the host of the
+    /// endpoint, or the active node that the endpoint names. The path must be the same, and the
+    /// connection must not be less secure.
     pub(super) async fn redirected(
         &self,
         call: &VaultRequest,
@@ -68,7 +70,8 @@ impl Transport {
         if is_leader { Ok(to) } else { Err(refused()) }
     }
 
-    /// Which node the endpoint says is active. Needs no token, and must not get one.
+    /// Returns the active node, as reported by the endpoint. The request needs no token, so none is
+    /// sent.
     async fn ask_for_leader(&self) -> Result<Option<Url>, VaultError> {
         let call = VaultRequest::get("sys/leader");
         let url = parse(&call.url(&self.base))?;
@@ -78,7 +81,7 @@ impl Transport {
     }
 }
 
-/// Whether a token that goes there is less safe than here.
+/// Returns whether the token would be sent over a less secure connection.
 fn is_weaker(here: &Url, there: &Url) -> bool {
     here.scheme() == "https" && there.scheme() != "https"
 }
@@ -122,7 +125,7 @@ mod tests {
     async fn a_redirect_to_another_host_is_followed_only_to_the_node_that_vault_names() {
         for is_leader in [true, false] {
             let active = Server::start(|_, _| fake::json(200, "", "{}")).await;
-            // The same machine, under a name that is not the endpoint's.
+            // This is the same machine under another host name than the endpoint.
             let other = format!("http://localhost:{}", active.address.port());
             let leader = if is_leader { other.clone() } else { "http://vault-2:8200".to_owned() };
             let standby = Server::start(move |line, _| match line {

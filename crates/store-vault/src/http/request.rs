@@ -1,4 +1,4 @@
-//! A Vault request before token and namespace are attached.
+//! Describes a Vault request before token and namespace are attached.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,45 +10,45 @@ use rustify::endpoint::Endpoint;
 
 use crate::error::VaultError;
 
-/// What stays as it is in a path.
+/// The characters that are not percent-encoded in a path.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A request to Vault without token and namespace.
 ///
-/// What Vault's API looks like is `vaultrs`'s knowledge: paths and bodies are those of its
-/// endpoints. They are sent by [`Transport`](crate::http::Transport), since `vaultrs` itself
-/// drops `Retry-After`, takes every 404 for an error that it logs with the key's name, and follows
-/// redirects with our token to anywhere.
+/// The paths and bodies are those of the endpoints of `vaultrs`.
+/// [`Transport`](crate::http::Transport) sends them, because the client of `vaultrs` drops
+/// `Retry-After`, logs every 404 as an error with the name of the key, and follows redirects to any
+/// host with the token.
 #[derive(Clone, Debug)]
 pub(crate) struct VaultRequest {
     pub(crate) target: RequestTarget,
     pub(crate) query: Option<String>,
     pub(crate) body: Secret,
-    /// What a policy must have for it.
+    /// The capability that a policy must allow.
     pub(crate) capability: &'static str,
-    /// Whether it may be sent again, later, without another look at what it is about.
+    /// Whether the request may be sent again without checking its target first.
     pub(crate) is_repeatable: bool,
-    /// The longest answer, in bytes.
+    /// The maximum length of the response, in bytes.
     pub(crate) answer_len_max: usize,
 }
 
-/// Where a request goes, as errors name it.
+/// The target of a request, as errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestTarget {
     pub(crate) method: Method,
-    /// Below `/v1/`, not encoded.
+    /// The path below `/v1/`, not encoded.
     pub(crate) path: String,
 }
 
-/// Answers are small: an entry of 1 MiB in JSON, and what is around it.
+/// The maximum length of a response, in bytes: an entry of 1 MiB in JSON, and its envelope.
 const ANSWER_LEN_MAX: usize = 8 << 20;
 
-/// A list has each name of a folder: 100,000 of 80 bytes, several times over.
+/// The maximum length of a list, in bytes: several times that of 100,000 names of 80 bytes.
 const LIST_LEN_MAX: usize = 64 << 20;
 
 impl VaultRequest {
-    /// Takes the request from an endpoint.
+    /// Creates the request of an endpoint.
     pub(crate) fn of(endpoint: &impl Endpoint) -> Result<Self, VaultError> {
         let request = |error: rustify::errors::ClientError| VaultError::Request(Arc::new(error));
         let method: Method = endpoint.method().into();
@@ -59,7 +59,7 @@ impl VaultRequest {
                 _ => "create",
             },
             is_repeatable: method == Method::GET,
-            // One endpoint's path starts with a tab, some with a slash.
+            // The path of one endpoint starts with a tab, some start with a slash.
             target: RequestTarget {
                 method,
                 path: endpoint.path().trim().trim_matches('/').to_owned(),
@@ -70,7 +70,7 @@ impl VaultRequest {
         })
     }
 
-    /// A `GET` of a path that no endpoint of `vaultrs` has.
+    /// Creates a `GET` request for a path that no endpoint of `vaultrs` has.
     pub(crate) fn get(path: &str) -> Self {
         Self {
             target: RequestTarget { method: Method::GET, path: path.trim_matches('/').to_owned() },
@@ -82,7 +82,7 @@ impl VaultRequest {
         }
     }
 
-    /// Makes a list of it, in the form that firewalls let pass: `GET …?list=true`.
+    /// Changes the request to a list, in the form that firewalls allow: `GET …?list=true`.
     pub(crate) fn listing(mut self) -> Self {
         self.target.method = Method::GET;
         self.query = Some("list=true".to_owned());
@@ -92,30 +92,31 @@ impl VaultRequest {
         self
     }
 
-    /// Makes a `PUT` of it.
+    /// Changes the method to `PUT`.
     pub(crate) fn put(mut self) -> Self {
         self.target.method = Method::PUT;
         self
     }
 
-    /// Says that it changes nothing, or guards itself against being sent twice.
+    /// Marks the request as repeatable: it changes nothing, or is protected against a second
+    /// execution.
     pub(crate) fn repeatable(mut self) -> Self {
         self.is_repeatable = true;
         self
     }
 
-    /// Whether asking twice is as good as asking once.
+    /// Returns whether the request is idempotent.
     pub(crate) fn is_idempotent(&self) -> bool {
         self.target.method == Method::GET
     }
 
-    /// Says what a policy must have for it, where the method does not tell.
+    /// Sets the capability that a policy must allow, where the method does not imply it.
     pub(crate) fn needing(mut self, capability: &'static str) -> Self {
         self.capability = capability;
         self
     }
 
-    /// The whole URL below Vault's.
+    /// Returns the complete URL.
     pub(crate) fn url(&self, base: &str) -> String {
         let path = utf8_percent_encode(&self.target.path, PATH);
         match &self.query {
@@ -126,8 +127,8 @@ impl VaultRequest {
 }
 
 impl RequestTarget {
-    /// The engine that the path leads to, as far as the path tells: what is in front of the parts
-    /// that engines name themselves, or else its first folder.
+    /// Returns the engine of the path: the part before the path components that engines define, or
+    /// otherwise the first component.
     pub(crate) fn engine(&self) -> String {
         let own = ["/data/", "/metadata/", "/encrypt/", "/decrypt/"];
         let head = own.iter().filter_map(|part| self.path.split_once(part)).map(|(head, _)| head);

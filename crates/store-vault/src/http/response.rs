@@ -1,4 +1,4 @@
-//! What Vault answered, and what that means.
+//! Parses and classifies responses of Vault.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::VaultError;
 use crate::http::request::RequestTarget;
 
-/// A whole answer of any status.
+/// A complete response with any status.
 #[derive(Debug)]
 pub(crate) struct VaultResponse {
     pub(crate) target: RequestTarget,
@@ -18,26 +18,26 @@ pub(crate) struct VaultResponse {
     pub(crate) body: Secret,
 }
 
-/// What is around all of Vault's answers, as far as it matters here.
+/// The relevant fields of the envelope of all responses of Vault.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Envelope<T> {
     pub(crate) data: Option<T>,
     pub(crate) auth: Option<Auth>,
 }
 
-/// A token, as a login or a renewal gives it.
+/// A token in the response to a login or a renewal.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Auth {
     #[serde(deserialize_with = "secret")]
     pub(crate) client_token: Secret,
-    /// Seconds that the token lives from now on; 0 is for ever.
+    /// The remaining lifetime of the token in seconds; 0 means unlimited.
     #[serde(default)]
     pub(crate) lease_duration: u64,
     #[serde(default)]
     pub(crate) renewable: bool,
 }
 
-/// An answer that is no success.
+/// A response other than a success.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Refusal {
     errors: Option<Vec<String>>,
@@ -47,28 +47,28 @@ pub(crate) struct Refusal {
 }
 
 impl VaultResponse {
-    /// Whether Vault did as asked.
+    /// Returns whether the request succeeded.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, VaultError> {
         serde_json::from_slice(self.body.expose()).map_err(|error| VaultError::NotUnderstood {
             target: self.target.clone(),
-            // An error of serde_json about data can show the data.
+            // A data error of serde_json can contain the data.
             source: Some(error).filter(|error| !error.is_data()),
         })
     }
 
-    /// The `data` of a success.
+    /// Parses the field `data` of a success.
     pub(crate) fn data<T: DeserializeOwned>(&self) -> Result<T, VaultError> {
         self.parse::<Envelope<T>>()?.data.ok_or_else(|| self.not_understood())
     }
 
-    /// Whether this is Vault's own word that the path leads to nothing: 404, and a JSON object
-    /// without any reason. A missing mount, an engine of the other version, a deleted entry and
-    /// a proxy's 404 all look different.
+    /// Returns whether Vault itself reports that nothing exists at the path: status 404 and a JSON
+    /// object without errors or warnings. A missing mount, an engine of the other version, a
+    /// deleted entry and the 404 of a proxy all look different.
     pub(crate) fn is_absence(&self) -> bool {
         self.status == 404
             && self.refusal().is_some_and(|refusal| {
@@ -78,8 +78,8 @@ impl VaultResponse {
             })
     }
 
-    /// Whether something between us and Vault answered in its place: a proxy, a load balancer. What
-    /// that says about a matter of Vault's means nothing.
+    /// Returns whether the response is from a proxy or load balancer instead of Vault. Such a
+    /// response proves nothing about the state of Vault.
     pub(crate) fn is_foreign(&self) -> bool {
         self.refusal().is_none_or(|refusal| {
             let Refusal { errors, warnings, data, request_id } = refusal;
@@ -87,19 +87,19 @@ impl VaultResponse {
         })
     }
 
-    /// Whether one of the reasons has these words.
+    /// Returns whether an error or warning contains this text.
     pub(crate) fn says(&self, words: &str) -> bool {
         self.reasons().iter().any(|reason| reason.contains(words))
     }
 
-    /// Vault's reasons: errors, and warnings where there are none.
+    /// Returns the errors of Vault, or its warnings if there are no errors.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let refusal = self.refusal().unwrap_or_default();
         let errors = refusal.errors.unwrap_or_default();
         if errors.is_empty() { refusal.warnings.unwrap_or_default() } else { errors }
     }
 
-    /// Turns an answer that is not what was hoped for into an error.
+    /// Converts an unexpected response to an error.
     pub(crate) fn into_error(self) -> VaultError {
         let Self { status, retry_after, .. } = self;
         let (target, errors) = (self.target.clone(), self.reasons());
@@ -113,7 +113,7 @@ impl VaultResponse {
             return VaultError::Foreign { target, status };
         }
         match status {
-            // 412: a node that lags behind; 472 and 473: a node that serves no clients.
+            // 412: the node lags behind; 472 and 473: the node serves no clients.
             412 | 429 | 472 | 473 | 500..=599 => {
                 VaultError::Unavailable { target, status, errors, retry_after }
             }
@@ -121,12 +121,12 @@ impl VaultResponse {
         }
     }
 
-    /// An answer of the right status, but not of the right shape.
+    /// Returns the error for a response with a valid status and an invalid body.
     pub(crate) fn not_understood(&self) -> VaultError {
         VaultError::NotUnderstood { target: self.target.clone(), source: None }
     }
 
-    /// Whether Vault says that no engine is responsible for the path.
+    /// Returns whether Vault reports that no engine handles the path.
     pub(crate) fn is_unrouted(&self) -> bool {
         self.status == 404 && self.says("no handler for route")
     }

@@ -1,20 +1,20 @@
-//! TLS towards Vault, as the settings have it.
+//! Configures TLS for connections to Vault, from the settings.
 
 use kes_config::VaultKeystore;
 use kes_tls::{ClientConfig, ClientIdentity, ClientTlsError, ServerTrust, Side};
 
-/// The settings that would cure a failed handshake.
+/// The settings that an operator can correct when a TLS handshake fails.
 pub(crate) const SIDE: Side = Side::Client {
     trust: "keystore.vault.tls.ca",
     identity: "keystore.vault.tls.cert and keystore.vault.tls.key",
 };
 
-/// Trusts the certificates of the settings, or those of the system; shows the client certificate of
-/// the settings, if there is one.
+/// Creates a TLS configuration that trusts the configured certificates, or those of the system, and
+/// presents the client certificate, if one is configured.
 pub(crate) fn client_config(settings: &VaultKeystore) -> Result<ClientConfig, ClientTlsError> {
     let trust = match &settings.ca {
         Some(certificates) => ServerTrust::Certificates(certificates.clone()),
-        // No server is verified then: a system without certificates is good enough.
+        // No server is verified then, so a system without certificates is sufficient.
         None if settings.endpoint.starts_with("http://") => ServerTrust::Certificates(Vec::new()),
         None => ServerTrust::SystemRoots,
     };

@@ -1,18 +1,19 @@
-//! The entry of a key: one field, named as the key, whose value is the stored key as a text.
+//! Encodes and decodes entries: an entry has one field, named like the key, with the stored key as
+//! text.
 
 use kes_types::{KeyName, Secret};
 use serde_json::{Map, Value};
 
 use crate::error::VaultError;
 
-/// The entry's data for a stored value.
+/// Returns the data of an entry for a stored value.
 pub(crate) fn data(name: &KeyName, value: &str) -> Value {
     let mut data = Map::new();
     data.insert(name.as_str().to_owned(), Value::String(value.to_owned()));
     Value::Object(data)
 }
 
-/// The stored value of an entry's data; `path` is for the error.
+/// Extracts the stored value from the data of an entry; `path` is for the error.
 pub(crate) fn value(name: &KeyName, path: &str, data: Value) -> Result<Secret, VaultError> {
     let malformed = |problem: String| VaultError::Malformed { path: path.to_owned(), problem };
     let Value::Object(mut data) = data else {

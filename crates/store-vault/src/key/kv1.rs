@@ -1,4 +1,5 @@
-//! Entries in a K/V engine of version 1: one value each, and no compare-and-set.
+//! Accesses entries in a K/V engine of version 1, which has one value per entry and no
+//! compare-and-set.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -20,17 +21,17 @@ use crate::key::entry;
 use crate::key::mount::Mount;
 use crate::key::{self, Creation};
 
-/// How long after a write another server's write may still arrive that was decided on before it.
+/// How long after a write a concurrent write of another server may still arrive.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// Names are spread over this many locks.
+/// The number of locks that names are distributed over.
 const LOCKS: usize = 64;
 
 /// A K/V engine of version 1.
 ///
-/// Two servers that create one name at the same time can both find it free; the later write
-/// wins. That is found out by reading the entry again after a while, unless the other server
-/// is slower than that: the race is narrowed, not closed.
+/// Two servers that create the same name concurrently can both find that it does not exist; the
+/// later write overwrites the earlier one. To detect this, the entry is read again after a delay.
+/// The race is not closed: a server that is slower than the delay is not detected.
 #[derive(Debug)]
 pub(crate) struct Kv1 {
     mount: Arc<Mount>,
@@ -47,7 +48,7 @@ impl Kv1 {
         }
     }
 
-    /// Reads an entry's value; none if Vault says that there is no such entry.
+    /// Reads the value of an entry; returns none if Vault reports that the entry does not exist.
     pub(crate) async fn read(
         &self,
         name: &KeyName,
@@ -72,12 +73,12 @@ impl Kv1 {
             data: entry::data(name, value).to_string().into_bytes(),
         })?
         .put();
-        // Creators of one name on this server take turns.
+        // Creations of the same name on this server are serialized.
         let Some(_turn) = deadline.run(self.creating[lock].lock()).await else {
             return Err(timed_out(&call));
         };
-        // Each write comes right after a read: what another writer created while Vault let us wait
-        // must not be overwritten.
+        // A read precedes each write, so that an entry that another writer created during the wait
+        // is not overwritten.
         let written = loop {
             if self.find(name, deadline).await?.is_some() {
                 return Ok(Creation::Exists);
@@ -91,7 +92,8 @@ impl Kv1 {
         };
         let unanswered = match written {
             Ok(_) => None,
-            // Overwriting needs another capability: another writer was faster.
+            // Vault requires another capability to overwrite: another writer created the entry
+            // first.
             Err(error @ VaultError::Denied { .. }) => {
                 let is_taken = self.find(name, deadline).await?.is_some();
                 return if is_taken { Ok(Creation::Exists) } else { Err(error) };
@@ -111,7 +113,7 @@ impl Kv1 {
         }
     }
 
-    /// Whether there is such an entry.
+    /// Returns whether an entry exists.
     pub(crate) async fn exists(
         &self,
         name: &KeyName,
@@ -120,19 +122,19 @@ impl Kv1 {
         Ok(self.find(name, deadline).await?.is_some())
     }
 
-    /// The call that removes an entry.
+    /// Returns the request that deletes an entry.
     pub(crate) fn removal(&self, name: &KeyName) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.path(name.as_str()));
         VaultRequest::of(&DeleteSecretRequest { mount, path })
     }
 
-    /// The call that lists the folder of keys.
+    /// Returns the request that lists the folder of keys.
     pub(crate) fn list(&self) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
         Ok(VaultRequest::of(&ListSecretRequest { mount, path })?.listing())
     }
 
-    /// The data of an entry, if there is one.
+    /// Returns the data of an entry; none if it does not exist.
     async fn find(&self, name: &KeyName, deadline: Deadline) -> Result<Option<Value>, VaultError> {
         if let Some(data) = look(&self.mount, name, deadline).await? {
             return Ok(Some(data));
@@ -148,7 +150,7 @@ impl Kv1 {
     }
 }
 
-/// The data of an entry, if the node that is asked knows of one.
+/// Returns the data of an entry, as known to the node that responds.
 async fn look(
     mount: &Mount,
     name: &KeyName,
@@ -181,7 +183,8 @@ mod tests {
     use super::*;
     use crate::fake::{self, FakeResponse, Server};
 
-    /// Creates `key` with the value `ours` where the write and the reading back are answered so.
+    /// Creates `key` with the value `ours` on a fake that responds to the write and the read-back
+    /// as given.
     async fn create(
         written: fn() -> FakeResponse,
         read_back: fn() -> FakeResponse,

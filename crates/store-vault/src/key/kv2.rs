@@ -1,4 +1,4 @@
-//! Entries in a K/V engine of version 2: the key is version 1 of its entry, for ever.
+//! Accesses entries in a K/V engine of version 2: the key is always version 1 of its entry.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::key::{self, Creation};
 /// The version that holds the key.
 const VERSION: u64 = 1;
 
-/// How often an entry is looked at again that changed while it was looked at.
+/// The maximum number of observations of an entry that changes while it is observed.
 const LOOKS_MAX: usize = 4;
 
 /// A K/V engine of version 2.
@@ -30,7 +30,7 @@ pub(crate) struct Kv2 {
     mount: Arc<Mount>,
 }
 
-/// A version of an entry, as its `data` says.
+/// A version of an entry, as in the field `data` of a response.
 #[derive(Debug, Deserialize)]
 struct Version {
     data: Option<Value>,
@@ -47,27 +47,27 @@ struct Metadata {
     destroyed: bool,
 }
 
-/// What is known of an entry's first version.
+/// The state of the first version of an entry.
 #[derive(Debug)]
 enum Found {
-    /// It is there: its data.
+    /// The version exists, with this data.
     Live(Value),
-    /// There is no entry of that name.
+    /// The entry does not exist.
     Absent,
-    /// The entry is there, but that version cannot be read: why.
+    /// The entry exists, but this version cannot be read, for this reason.
     Gone(VaultError),
 }
 
-/// What the versions of an entry look like from afar.
+/// The versions of an entry, as shown by its metadata.
 #[derive(Debug, PartialEq, Eq)]
 enum Versions {
-    /// There is no entry.
+    /// The entry does not exist.
     None,
-    /// There is one, with a first version.
+    /// The entry has a first version.
     First,
-    /// There is one, without a first version.
+    /// The entry exists, and has no first version any more.
     Others,
-    /// There is one, and never was a version in it.
+    /// The entry exists, and never had a version.
     Never,
 }
 
@@ -76,7 +76,7 @@ impl Kv2 {
         Self { mount }
     }
 
-    /// Reads a key's value; none if Vault says that there is no entry of that name.
+    /// Reads the value of a key; returns none if Vault reports that the entry does not exist.
     pub(crate) async fn read(
         &self,
         name: &KeyName,
@@ -102,10 +102,10 @@ impl Kv2 {
             options: Some(SetSecretRequestOptions { cas: 0 }),
         })?
         .put()
-        // Guarded by `cas`.
+        // A repeated request has no effect, because of `cas`.
         .repeatable();
-        // Vault looks at the policy before it looks at `cas`: to write to an entry that exists
-        // needs a capability that is not needed here otherwise. So this is checked before.
+        // Vault checks the policy before `cas`. For an existing entry that would need a capability
+        // that is not needed otherwise, so this checks first whether the entry exists.
         if self.first_version(name, deadline).await?.is_success() {
             return Ok(Creation::Exists);
         }
@@ -113,14 +113,14 @@ impl Kv2 {
             Ok(answer) if answer.is_success() => {
                 return self.written(name, &answer, deadline).await;
             }
-            // Another writer was faster, or the entry has versions that are deleted.
+            // Another writer created the entry first, or it has deleted versions.
             Ok(answer) if answer.says("check-and-set") => {
                 VaultError::Vanished { path: self.data_path(name) }
             }
             Ok(answer) => return Err(answer.into_error()),
             Err(error @ VaultError::Denied { .. }) => error,
             Err(error) if key::is_ambiguous(&error) => {
-                // The write may be there all the same, and then it is ours.
+                // The write may have taken effect; then the entry has this value.
                 return match self.find(name, deadline).await {
                     Ok(Found::Live(data)) if data == entry::data(name, value) => Ok(Creation::Done),
                     Ok(Found::Live(_)) => Ok(Creation::Exists),
@@ -130,7 +130,7 @@ impl Kv2 {
             Err(error) => return Err(error),
         };
         match self.find(name, deadline).await? {
-            // Written at the first of several attempts.
+            // An earlier attempt has written it.
             Found::Live(data) if data == entry::data(name, value) => Ok(Creation::Done),
             Found::Live(_) => Ok(Creation::Exists),
             Found::Gone(error) => Err(error),
@@ -138,7 +138,7 @@ impl Kv2 {
         }
     }
 
-    /// Whether there is such an entry, of whatever versions.
+    /// Returns whether an entry exists, with any versions.
     pub(crate) async fn exists(
         &self,
         name: &KeyName,
@@ -156,20 +156,21 @@ impl Kv2 {
         }
     }
 
-    /// The call that removes all versions of an entry.
+    /// Returns the request that deletes an entry with all versions.
     pub(crate) fn removal(&self, name: &KeyName) -> Result<VaultRequest, VaultError> {
         let (mount, path) = self.place(name);
         VaultRequest::of(&DeleteSecretMetadataRequest { mount, path })
     }
 
-    /// The call that lists the folder of keys.
+    /// Returns the request that lists the folder of keys.
     pub(crate) fn list(&self) -> Result<VaultRequest, VaultError> {
         let (mount, path) = (self.mount.engine.clone(), self.mount.prefix.clone());
         Ok(VaultRequest::of(&ListSecretsRequest { mount, path })?.listing())
     }
 
-    /// Vault wrote a version: the first, and one that stays? One that does not is taken back, where
-    /// the policies let us: it would be used, and then be gone.
+    /// Checks the response to a write: the version must be the first one and permanent. A version
+    /// that Vault will delete is removed, if the policies allow it, because data encrypted with the
+    /// key would be lost with it.
     async fn written(
         &self,
         name: &KeyName,
@@ -203,7 +204,7 @@ impl Kv2 {
         }
     }
 
-    /// What the node that is asked knows of the first version.
+    /// Returns the state of the first version, as known to the node that responds.
     async fn look(&self, name: &KeyName, deadline: Deadline) -> Result<Found, VaultError> {
         for _ in 0..LOOKS_MAX {
             let answer = self.first_version(name, deadline).await?;
@@ -212,7 +213,7 @@ impl Kv2 {
             }
             match self.versions(name, deadline).await? {
                 Versions::None => return Ok(Found::Absent),
-                // Created since.
+                // The entry was created in the meantime.
                 Versions::First => {}
                 Versions::Others => {
                     return Ok(Found::Gone(VaultError::Pruned { path: self.data_path(name) }));
@@ -235,7 +236,7 @@ impl Kv2 {
         self.mount.session.ask(&call, deadline).await
     }
 
-    /// The first version, out of an answer that is about it.
+    /// Extracts the first version from a response.
     fn version(&self, name: &KeyName, answer: VaultResponse) -> Result<Found, VaultError> {
         let path = self.data_path(name);
         if answer.status == 404 {
@@ -270,8 +271,8 @@ impl Kv2 {
         Ok(Found::Live(data))
     }
 
-    /// Looks at an entry from afar: by its metadata, or by its latest version where the policies
-    /// do not let us see the metadata.
+    /// Returns which versions an entry has: from its metadata, or from its latest version if the
+    /// policies do not allow access to the metadata.
     async fn versions(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
         #[derive(Deserialize)]
         struct Entry {
@@ -301,8 +302,8 @@ impl Kv2 {
         })
     }
 
-    /// What the latest version tells. An entry without any version looks like no entry; nothing
-    /// was ever in it.
+    /// Determines the versions of an entry from its latest version. An entry without versions
+    /// counts as absent, because it never had a value.
     async fn latest(&self, name: &KeyName, deadline: Deadline) -> Result<Versions, VaultError> {
         let (mount, path) = self.place(name);
         let call = VaultRequest::of(&ReadSecretRequest { mount, path, version: None })?;

@@ -1,4 +1,4 @@
-//! Entries in a K/V engine of either version.
+//! Accesses entries in a K/V engine of version 1 or 2.
 
 pub(crate) mod entry;
 pub(crate) mod kv1;
@@ -19,7 +19,7 @@ use crate::key::kv1::Kv1;
 use crate::key::kv2::Kv2;
 use crate::key::mount::Mount;
 
-/// A K/V engine.
+/// A K/V engine of either version.
 #[derive(Debug)]
 pub(crate) struct Kv {
     pub(crate) mount: Arc<Mount>,
@@ -32,12 +32,12 @@ enum Engine {
     V2(Kv2),
 }
 
-/// How a creation ended.
+/// The result of a creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Creation {
     /// The value is stored.
     Done,
-    /// The name is taken.
+    /// An entry of that name already exists.
     Exists,
 }
 
@@ -50,7 +50,7 @@ impl Kv {
         Self { mount, engine }
     }
 
-    /// Reads a value; none if Vault says that there is no entry of that name.
+    /// Reads a value; returns none if Vault reports that the entry does not exist.
     pub(crate) async fn read(
         &self,
         name: &KeyName,
@@ -76,7 +76,7 @@ impl Kv {
         }
     }
 
-    /// Removes an entry; tells whether there was one.
+    /// Deletes an entry; returns whether it existed.
     pub(crate) async fn delete(
         &self,
         name: &KeyName,
@@ -88,7 +88,7 @@ impl Kv {
             Engine::V2(kv) => kv.removal(name),
         }?;
         loop {
-            // Vault says of an entry that is not there that it was removed.
+            // Vault reports success even if the entry does not exist.
             let exists = match &self.engine {
                 Engine::V1(kv) => kv.exists(name, deadline).await,
                 Engine::V2(kv) => kv.exists(name, deadline).await,
@@ -103,12 +103,12 @@ impl Kv {
     }
 }
 
-/// Demands a success.
+/// Converts every response other than a success to an error.
 pub(crate) fn accepted(answer: VaultResponse) -> Result<VaultResponse, VaultError> {
     if answer.is_success() { Ok(answer) } else { Err(answer.into_error()) }
 }
 
-/// Whether a write that failed in this way may have taken effect all the same.
+/// Returns whether a write that failed with this error may have taken effect.
 pub(crate) fn is_ambiguous(error: &VaultError) -> bool {
     match error {
         VaultError::Transport(_, cause) => !cause.is_connect(),

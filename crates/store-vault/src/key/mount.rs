@@ -1,7 +1,7 @@
-//! Whether the engine is the one that the settings mean.
+//! Checks whether the mounted engine matches the settings.
 //!
-//! An engine of the other version answers a read of any key with *not found*: what has not been
-//! looked at cannot be believed.
+//! An engine of the other version responds to a read of any key with *not found*, so such a
+//! response is not accepted before the engine was checked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,10 @@ use crate::error::VaultError;
 use crate::http::request::VaultRequest;
 use crate::http::response::VaultResponse;
 
-/// A name that no key has, to find out whether the engine is responsible for its paths.
+/// A name that is not a key, to check whether the engine handles its paths.
 const PROBE_NAME: &str = "kes_engine_check";
 
-/// The engine's mount.
+/// The mount of the engine.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) session: Arc<VaultSession>,
@@ -30,16 +30,16 @@ pub(crate) struct Mount {
     was_checked: AtomicBool,
 }
 
-/// What was found out about the engine.
+/// The result of a check of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// It is as it should be.
+    /// The engine matches the settings.
     Fits,
-    /// The token's policies do not let us see.
+    /// The policies of the token do not allow the check.
     Unknown,
 }
 
-/// A mount as `sys/internal/ui/mounts` shows it to tokens that may use it.
+/// A mount as `sys/internal/ui/mounts` describes it to tokens with access to it.
 #[derive(Debug, Deserialize)]
 struct Description {
     #[serde(default)]
@@ -54,7 +54,7 @@ struct Options {
     version: Option<String>,
 }
 
-/// Settings of an engine of version 2.
+/// The configuration of an engine of version 2.
 #[derive(Debug, Deserialize)]
 struct Configuration {
     delete_version_after: Option<String>,
@@ -70,7 +70,7 @@ impl Mount {
         Self { session, engine, version, prefix, was_checked: AtomicBool::new(false) }
     }
 
-    /// Checks the engine, unless it has been checked since the start.
+    /// Checks the engine, unless it was checked since the start.
     pub(crate) async fn ensure_checked(&self, deadline: Deadline) -> Result<(), VaultError> {
         if !self.was_checked.load(Ordering::Acquire) {
             self.check(deadline).await?;
@@ -78,8 +78,8 @@ impl Mount {
         Ok(())
     }
 
-    /// Looks at the engine: whether it is there, is K/V, of the right version, and keeps what it
-    /// is given.
+    /// Checks whether the engine is mounted, is K/V, has the configured version, and keeps entries
+    /// permanently.
     pub(crate) async fn check(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let mut finding = self.check_kind(deadline).await?;
         if self.version == KvVersion::V2
@@ -91,10 +91,10 @@ impl Mount {
         Ok(finding)
     }
 
-    /// Asks, after an answer that something is not there, who said so: it has to be the engine that
-    /// is meant, for engines can be unmounted and mounted anew while we run, and the active node,
-    /// for the others lag behind. Where it was another node, the way to the active one comes back,
-    /// which is to be asked again.
+    /// Verifies a response that an entry does not exist. The engine is checked again, because it
+    /// can be unmounted and replaced while the server runs. The response must also come from the
+    /// active node, because other nodes may lag behind. If it came from another node, this returns
+    /// a mount on the active node, for a second request.
     pub(crate) async fn confirm(
         &self,
         deadline: Deadline,
@@ -121,7 +121,8 @@ impl Mount {
             self.judge(&answer.data()?)?;
             return Ok(Finding::Fits);
         }
-        // Vault does not tell apart what is not there and what is not ours to see.
+        // Vault reports the same error for a path that does not exist and a path without
+        // permission.
         self.check_routing(deadline).await
     }
 
@@ -146,7 +147,7 @@ impl Mount {
         Ok(())
     }
 
-    /// Reads an entry that is not there: who answers says what is mounted.
+    /// Reads an entry that does not exist: the response shows what is mounted.
     async fn check_routing(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let (mount, path) = (self.engine.clone(), self.path(PROBE_NAME));
         let call = match self.version {
@@ -161,7 +162,8 @@ impl Mount {
         if answer.is_unrouted() {
             return Err(VaultError::NotMounted(self.engine.clone()));
         }
-        // The entry does not exist, or it does after all. A namespace that does not exist is another error.
+        // The engine responded, whether the entry exists or not. A missing namespace is another
+        // error.
         if answer.is_success() || answer.is_absence() {
             Ok(Finding::Unknown)
         } else {
@@ -169,12 +171,12 @@ impl Mount {
         }
     }
 
-    /// Whether the answer to a request in version 1's manner is that of an engine of version 2.
+    /// Returns whether the response to a request of version 1 is from an engine of version 2.
     pub(crate) fn is_of_version_2(&self, answer: &VaultResponse) -> bool {
         self.version == KvVersion::V1 && answer.says("versioned K/V secrets engine")
     }
 
-    /// Whether the engine keeps what it is given; of version 2 alone.
+    /// Checks that an engine of version 2 keeps entries permanently.
     async fn check_retention(&self, deadline: Deadline) -> Result<Finding, VaultError> {
         let call = VaultRequest::of(&ReadConfigurationRequest { mount: self.engine.clone() })?;
         let Some(answer) = self.seen(&call, deadline).await? else { return Ok(Finding::Unknown) };
@@ -190,8 +192,8 @@ impl Mount {
         }
     }
 
-    /// Removes something; tells whether Vault did, or wants to be asked again: after another look,
-    /// for what was looked at may be gone by then, and something else in its place.
+    /// Deletes an entry; returns false if Vault requested a retry. Then the caller checks first
+    /// whether the entry still exists, because it may have been replaced in the meantime.
     pub(crate) async fn remove(
         &self,
         call: &VaultRequest,
@@ -209,7 +211,7 @@ impl Mount {
         }
     }
 
-    /// The answer to a request that a policy may well forbid; none if it does.
+    /// Sends a request that a policy may deny; returns none if it is denied.
     async fn seen(
         &self,
         call: &VaultRequest,
@@ -222,7 +224,7 @@ impl Mount {
         }
     }
 
-    /// The path of an entry inside of the mount.
+    /// Returns the path of an entry inside the mount.
     pub(crate) fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) }
     }
@@ -235,7 +237,8 @@ fn number(version: KvVersion) -> u8 {
     }
 }
 
-/// Whether a duration in Go's manner is none: `0s`, `0`, `0h0m0s`; a negative one switches off.
+/// Returns whether a duration in the format of Go is zero: `0s`, `0`, `0h0m0s`; a negative one
+/// means disabled.
 fn is_zero(duration: &str) -> bool {
     duration.starts_with('-') || !duration.chars().any(|char| ('1'..='9').contains(&char))
 }

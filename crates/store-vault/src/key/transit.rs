@@ -1,4 +1,4 @@
-//! The second layer: values encrypted by Vault's transit engine.
+//! Encrypts values with the transit engine of Vault, as a second layer.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::auth::session::VaultSession;
 use crate::error::VaultError;
 use crate::http::request::VaultRequest;
 
-/// The head of what transit makes; the version of its key follows.
+/// The prefix of ciphertexts of transit; the version of the transit key follows.
 const HEAD: &str = "vault:v";
 
-/// Encrypts and decrypts with one of Vault's keys.
+/// Encrypts and decrypts values with a transit key.
 #[derive(Debug)]
 pub(crate) struct Transit {
     session: Arc<VaultSession>,
@@ -41,8 +41,8 @@ impl Transit {
         Self { session, engine: settings.engine.clone(), key: settings.key.clone() }
     }
 
-    /// Encrypts a value, and makes sure that it can be decrypted: a policy that lacks that would
-    /// lose the key.
+    /// Encrypts a value, and checks that it can be decrypted: otherwise a policy without the
+    /// permission to decrypt would make the key unusable.
     pub(crate) async fn seal(
         &self,
         value: &Secret,
@@ -75,7 +75,7 @@ impl Transit {
         }
     }
 
-    /// Decrypts what any version of the key encrypted.
+    /// Decrypts a value that was encrypted by any version of the transit key.
     pub(crate) async fn open(
         &self,
         ciphertext: &str,
@@ -98,7 +98,7 @@ impl Transit {
     }
 }
 
-/// Whether a value is one of transit's, of whatever version of its key.
+/// Returns whether a value was encrypted by transit, with any version of its key.
 pub(crate) fn is_sealed(value: &str) -> bool {
     value.starts_with(HEAD)
 }

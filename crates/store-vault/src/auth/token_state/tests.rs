@@ -1,4 +1,4 @@
-//! Tests of the token state machine, on a clock that is an argument.
+//! Tests the token state machine; the time is an argument.
 
 use kes_types::{Clock as _, SystemClock};
 

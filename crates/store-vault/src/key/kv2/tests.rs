@@ -1,4 +1,4 @@
-//! Tests of version 2 against nodes that disagree.
+//! Tests version 2 of the K/V engine against nodes that return different responses.
 
 use kes_config::KvVersion;
 
@@ -16,7 +16,7 @@ fn mount_of_version_2() -> FakeResponse {
     fake::json(200, "", mount)
 }
 
-/// A node that knows of no key, and says this of the active one.
+/// Starts a node without keys, whose leader response is `leader`.
 async fn node(leader: String) -> (Server, Kv2) {
     let server = Server::start(move |line, _| match line {
         "PUT /v1/auth/approle/login" => fake::token(),
