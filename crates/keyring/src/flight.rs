@@ -1,4 +1,4 @@
-//! Single-flight: one store read per name at a time.
+//! The table of flights: which reads wait or run, and which callers have joined them (single-flight).
 //!
 //! A read waits for a slot among the store's calls, in the queue of each client that has joined it. The first slot
 //! begins the read, so that no client waits in the queue of another.

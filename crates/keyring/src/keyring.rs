@@ -1,4 +1,4 @@
-//! Decoded keys by name, in front of a key store.
+//! The type [`Keyring`]: gets, creates, deletes and lists keys, and knows the health of the store.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! Reads of keys from the store: single-flight for each name, completed by one leader.
+//! Reads keys from the store: looks into the cache, joins or begins a flight (`flight.rs`), and completes it.
 
 use std::sync::Arc;
 
