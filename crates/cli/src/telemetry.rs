@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kes_config::LogLevel;
 use kes_server::ErrorLog;
-use kes_store::{Observer, Operation, Outcome};
+use kes_store::{CallKind, CallOutcome, Observer};
 use kes_types::escape::{self, EscapingWriter};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -157,7 +157,7 @@ impl Visit for Line<'_> {
 pub(crate) struct StoreCalls;
 
 impl Observer for StoreCalls {
-    fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration) {
+    fn observed(&self, operation: CallKind, outcome: CallOutcome, elapsed: Duration) {
         tracing::debug!(?operation, ?outcome, ?elapsed, "key store call");
     }
 }

@@ -27,8 +27,8 @@ pub enum StoreError {
 impl StoreError {
     /// Classifies an error of a backend: a transient error becomes [`Self::Unreachable`], one that
     /// an operator has to correct becomes [`Self::Refused`].
-    pub fn of(is_passing: bool, cause: impl Into<BoxError>) -> Self {
-        if is_passing { Self::Unreachable(cause.into()) } else { Self::Refused(cause.into()) }
+    pub fn of(is_transient: bool, cause: impl Into<BoxError>) -> Self {
+        if is_transient { Self::Unreachable(cause.into()) } else { Self::Refused(cause.into()) }
     }
 }
 

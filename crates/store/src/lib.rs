@@ -24,7 +24,7 @@ pub use error::{BoxError, StoreError, on_a_line};
 #[cfg(feature = "conformance")]
 pub use fleet::Fleet;
 pub use memory::MemoryStore;
-pub use metered::{Metered, Observer, Operation, Outcome};
+pub use metered::{CallKind, CallOutcome, Metered, Observer};
 pub use page::{ListQuery, Page};
 
 /// The boxed future that opens a store: it returns the store and warnings for the operator, or an

@@ -21,13 +21,13 @@ pub struct Metered {
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Records a call: the operation, its outcome and its duration.
     ///
-    /// A call that was cancelled before it ended is reported as [`Outcome::Unreachable`].
-    fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration);
+    /// A call that was cancelled before it ended is reported as [`CallOutcome::Unreachable`].
+    fn observed(&self, operation: CallKind, outcome: CallOutcome, elapsed: Duration);
 }
 
 /// The operation of a call to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
+pub enum CallKind {
     /// [`KeyStore::status`]
     Status,
     /// [`KeyStore::create`]
@@ -42,7 +42,7 @@ pub enum Operation {
 
 /// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// The call succeeded.
     Ok,
     /// [`StoreError::Exists`]
@@ -65,9 +65,9 @@ impl Metered {
         Self { inner, observer, clock }
     }
 
-    fn watch(&self, operation: Operation) -> Watch<'_> {
+    fn watch(&self, operation: CallKind) -> Watch<'_> {
         let start = self.clock.monotonic();
-        Watch { metered: self, operation, start, outcome: Outcome::Unreachable }
+        Watch { metered: self, operation, start, outcome: CallOutcome::Unreachable }
     }
 }
 
@@ -75,27 +75,27 @@ impl Metered {
 #[async_trait]
 impl KeyStore for Metered {
     async fn status(&self) -> Result<Duration, StoreError> {
-        let watch = self.watch(Operation::Status);
+        let watch = self.watch(CallKind::Status);
         watch.end(self.inner.status().await)
     }
 
     async fn create(&self, name: &KeyName, value: Secret) -> Result<(), StoreError> {
-        let watch = self.watch(Operation::Create);
+        let watch = self.watch(CallKind::Create);
         watch.end(self.inner.create(name, value).await)
     }
 
     async fn get(&self, name: &KeyName) -> Result<Secret, StoreError> {
-        let watch = self.watch(Operation::Get);
+        let watch = self.watch(CallKind::Get);
         watch.end(self.inner.get(name).await)
     }
 
     async fn delete(&self, name: &KeyName) -> Result<(), StoreError> {
-        let watch = self.watch(Operation::Delete);
+        let watch = self.watch(CallKind::Delete);
         watch.end(self.inner.delete(name).await)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Page, StoreError> {
-        let watch = self.watch(Operation::List);
+        let watch = self.watch(CallKind::List);
         watch.end(self.inner.list(query).await)
     }
 }
@@ -103,19 +103,19 @@ impl KeyStore for Metered {
 /// A call in progress. It reports when it is dropped, so that a cancelled call is reported too.
 struct Watch<'a> {
     metered: &'a Metered,
-    operation: Operation,
+    operation: CallKind,
     start: Instant,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 impl Watch<'_> {
     fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(StoreError::Exists(_)) => Outcome::Exists,
-            Err(StoreError::NotFound(_)) => Outcome::NotFound,
-            Err(StoreError::Refused(_)) => Outcome::Refused,
-            Err(StoreError::Unreachable(_)) => Outcome::Unreachable,
+            Ok(_) => CallOutcome::Ok,
+            Err(StoreError::Exists(_)) => CallOutcome::Exists,
+            Err(StoreError::NotFound(_)) => CallOutcome::NotFound,
+            Err(StoreError::Refused(_)) => CallOutcome::Refused,
+            Err(StoreError::Unreachable(_)) => CallOutcome::Unreachable,
         };
         result
     }

@@ -12,21 +12,21 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use kes_store::conformance::{self, Profile};
 use kes_store::{
-    KeyStore, ListQuery, MemoryStore, Metered, Observer, Operation, Outcome, Page, StoreError,
+    CallKind, CallOutcome, KeyStore, ListQuery, MemoryStore, Metered, Observer, Page, StoreError,
 };
 use kes_types::{Clock, KeyName, Secret, SystemClock};
 
 #[derive(Debug, Default)]
-struct Notes(Mutex<Vec<(Operation, Outcome, Duration)>>);
+struct Notes(Mutex<Vec<(CallKind, CallOutcome, Duration)>>);
 
 impl Notes {
-    fn take(&self) -> Vec<(Operation, Outcome, Duration)> {
+    fn take(&self) -> Vec<(CallKind, CallOutcome, Duration)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
 impl Observer for Notes {
-    fn observed(&self, operation: Operation, outcome: Outcome, elapsed: Duration) {
+    fn observed(&self, operation: CallKind, outcome: CallOutcome, elapsed: Duration) {
         self.0.lock().unwrap().push((operation, outcome, elapsed));
     }
 }
@@ -117,31 +117,31 @@ async fn every_call_is_forwarded_and_reported_once() {
     let second = Duration::from_secs(1);
 
     assert_eq!(store.status().await.unwrap(), Duration::ZERO);
-    assert_eq!(notes.take(), [(Operation::Status, Outcome::Ok, second)]);
+    assert_eq!(notes.take(), [(CallKind::Status, CallOutcome::Ok, second)]);
 
     store.create(&key(), b"value".to_vec().into()).await.unwrap();
-    assert_eq!(notes.take(), [(Operation::Create, Outcome::Ok, second)]);
+    assert_eq!(notes.take(), [(CallKind::Create, CallOutcome::Ok, second)]);
     store.create(&key(), b"other".to_vec().into()).await.unwrap_err();
-    assert_eq!(notes.take(), [(Operation::Create, Outcome::Exists, second)]);
+    assert_eq!(notes.take(), [(CallKind::Create, CallOutcome::Exists, second)]);
 
     assert_eq!(store.get(&key()).await.unwrap().expose(), b"value");
-    assert_eq!(notes.take(), [(Operation::Get, Outcome::Ok, second)]);
+    assert_eq!(notes.take(), [(CallKind::Get, CallOutcome::Ok, second)]);
 
     assert_eq!(store.list(&everything()).await.unwrap().names, [key()]);
-    assert_eq!(notes.take(), [(Operation::List, Outcome::Ok, second)]);
+    assert_eq!(notes.take(), [(CallKind::List, CallOutcome::Ok, second)]);
 
     store.delete(&key()).await.unwrap();
-    assert_eq!(notes.take(), [(Operation::Delete, Outcome::Ok, second)]);
+    assert_eq!(notes.take(), [(CallKind::Delete, CallOutcome::Ok, second)]);
     store.delete(&key()).await.unwrap_err();
-    assert_eq!(notes.take(), [(Operation::Delete, Outcome::NotFound, second)]);
+    assert_eq!(notes.take(), [(CallKind::Delete, CallOutcome::NotFound, second)]);
     store.get(&key()).await.unwrap_err();
-    assert_eq!(notes.take(), [(Operation::Get, Outcome::NotFound, second)]);
+    assert_eq!(notes.take(), [(CallKind::Get, CallOutcome::NotFound, second)]);
 }
 
 #[tokio::test]
 async fn refusals_and_silence_are_reported_apart() {
     for (broken, want) in
-        [(Broken::Refusing, Outcome::Refused), (Broken::Unreachable, Outcome::Unreachable)]
+        [(Broken::Refusing, CallOutcome::Refused), (Broken::Unreachable, CallOutcome::Unreachable)]
     {
         let (store, notes) = metered(broken);
         store.status().await.unwrap_err();
@@ -150,13 +150,8 @@ async fn refusals_and_silence_are_reported_apart() {
         store.delete(&key()).await.unwrap_err();
         store.list(&everything()).await.unwrap_err();
         let seen: Vec<_> = notes.take().into_iter().map(|(op, outcome, _)| (op, outcome)).collect();
-        let operations = [
-            Operation::Status,
-            Operation::Create,
-            Operation::Get,
-            Operation::Delete,
-            Operation::List,
-        ];
+        let operations =
+            [CallKind::Status, CallKind::Create, CallKind::Get, CallKind::Delete, CallKind::List];
         assert_eq!(seen, operations.map(|operation| (operation, want)));
     }
 }
@@ -170,5 +165,5 @@ fn an_abandoned_call_is_reported() {
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(notes.take().is_empty());
     }
-    assert_eq!(notes.take(), [(Operation::Get, Outcome::Unreachable, Duration::from_secs(1))]);
+    assert_eq!(notes.take(), [(CallKind::Get, CallOutcome::Unreachable, Duration::from_secs(1))]);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_secretsmanager::config::{Credentials, ProvideCredentials};
-use kes_store::Deadline;
+use kes_store::{Backoff, Deadline};
 use kes_types::{Clock, lock};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -34,9 +34,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 /// arrive.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
 
-/// The minimum interval between two loads because of denied requests; it doubles after each load.
-const DENIED_INTERVAL_MIN: Duration = Duration::from_mins(1);
-const DENIED_INTERVAL_MAX: Duration = Duration::from_hours(1);
+/// The minimum intervals between two loads because of denied requests: they double after each load.
+const DENIED_INTERVALS: Backoff =
+    Backoff { first: Duration::from_mins(1), max: Duration::from_hours(1), jitter_share: 0.0 };
 
 /// Holds the current AWS credentials, provides them to the SDK, and refreshes them.
 pub(crate) struct CredentialRefresher {
@@ -164,14 +164,13 @@ impl CredentialRefresher {
         let age = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let held_for = age(self.state.borrow().held_at);
         let mut denials = lock(&self.denials);
-        let interval =
-            DENIED_INTERVAL_MIN.saturating_mul(1 << denials.times.min(6)).min(DENIED_INTERVAL_MAX);
-        if held_for.is_some_and(|time| time < DENIED_INTERVAL_MIN)
+        let interval = DENIED_INTERVALS.delay(denials.times, 0.0);
+        if held_for.is_some_and(|time| time < DENIED_INTERVALS.first)
             || age(denials.asked_at).is_some_and(|time| time < interval)
         {
             return false;
         }
-        let is_rare = age(denials.asked_at).is_none_or(|time| time > DENIED_INTERVAL_MAX * 2);
+        let is_rare = age(denials.asked_at).is_none_or(|time| time > DENIED_INTERVALS.max * 2);
         denials.times = if is_rare { 0 } else { denials.times.saturating_add(1) };
         denials.asked_at = Some(now);
         true

@@ -10,14 +10,17 @@ use crate::error::VaultError;
 use crate::http::request::VaultRequest;
 use crate::http::response::VaultResponse;
 use crate::http::{Sender, Transport};
-use kes_store::Deadline;
+use kes_store::{Backoff, Deadline};
 
 /// The maximum number of attempts of a request.
 const ATTEMPTS_MAX: u32 = 12;
 
-/// The initial wait for a node that lags behind, so that it does not know the token or the last
-/// write yet.
-const BEHIND_WAIT: Duration = Duration::from_millis(50);
+/// The waits for a node that lags behind, so that it does not know the token or the last write yet.
+const BEHIND: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    max: Duration::from_millis(3200),
+    jitter_share: 0.0,
+};
 
 /// Sends requests to Vault with the current token.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl VaultSession {
                 412 | 429 | 503 => {
                     let wait = match answer.retry_after {
                         Some(wait) => wait,
-                        None if answer.status == 412 => BEHIND_WAIT * 2_u32.pow(attempt.min(6)),
+                        None if answer.status == 412 => BEHIND.delay(attempt, 0.0),
                         None => return Err(answer.into_error()),
                     };
                     if is_last || !deadline.wait(wait).await {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use kes_store::Deadline;
+use kes_store::{Backoff, Deadline};
 use kes_types::{Clock, lock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,9 @@ use crate::http::{OPERATION_TIMEOUT, Transport};
 /// The timeout of the revocation of the token at shutdown.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The initial wait before a token is used again that a node may not know yet; the wait doubles
-/// each time.
-const FRESH_WAIT: Duration = Duration::from_millis(50);
+/// The waits before a token is used again that a node may not know yet.
+const FRESH: Backoff =
+    Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1), jitter_share: 0.0 };
 
 /// The maximum number of these waits.
 const FRESH_WAITS_MAX: u32 = 5;
@@ -159,7 +159,7 @@ impl TokenRefresher {
                 Ok(Verdict::AgainAfter(held.generation))
             }
             Refusal::Fresh => {
-                let wait = FRESH_WAIT * 2_u32.saturating_pow(attempt);
+                let wait = FRESH.delay(attempt, 0.0);
                 let has_waited = deadline.wait(wait).await;
                 Ok(if has_waited { Verdict::Again } else { Verdict::Denied })
             }
