@@ -40,8 +40,11 @@ pub(super) fn begin(request: &RequestContext) -> Audited<'_> {
         AuditEvents::Changes => request.route.route.is_change,
         AuditEvents::All => true,
     };
-    let time = Timestamp::from(request.app.clock.now());
-    Audited((is_followed || to_stdout).then_some(Pending { log, to_stdout, request, time }))
+    let pending = || {
+        let time = Timestamp::from(request.app.clock.now());
+        Pending { log, to_stdout, request, time }
+    };
+    Audited((is_followed || to_stdout).then(pending))
 }
 
 impl Audited<'_> {
