@@ -85,33 +85,30 @@ enum NextStep {
 #[expect(clippy::match_same_arms, reason = "an arm for each reason, in the order of the errors")]
 fn next_step(error: CreateError, observed: Option<Observed>, ambiguous: bool) -> NextStep {
     use CreateError::{Ambiguous, Denied, Invalid, Refused, Taken, Throttled};
-    let Some(observed) = observed else {
-        return match (error, ambiguous) {
-            (Throttled, _) => NextStep::Retry,
-            (Refused, _) | (Denied, true) => NextStep::Fail,
-            (Denied, false) | (Taken | Invalid | Ambiguous, _) => NextStep::Observe,
-        };
-    };
     match (error, observed, ambiguous) {
         (Throttled, _, _) => NextStep::Retry,
         (Refused, _, _) | (Denied, _, true) => NextStep::Fail,
-        (Denied, Observed::Present, false) => NextStep::Exists,
-        (Denied, _, false) => NextStep::Fail,
+        (Denied | Taken | Invalid | Ambiguous, None, _) => NextStep::Observe,
 
-        (Taken | Invalid | Ambiguous, Observed::Present, true) => NextStep::Compare,
-        (Taken | Ambiguous, Observed::Present, false) => NextStep::Exists,
-        (Invalid, Observed::Present, false) => NextStep::Fail,
+        (Denied, Some(Observed::Present), false) => NextStep::Exists,
+        (Denied, Some(_), false) => NextStep::Fail,
+
+        (Taken | Invalid | Ambiguous, Some(Observed::Present), true) => NextStep::Compare,
+        (Taken | Ambiguous, Some(Observed::Present), false) => NextStep::Exists,
+        (Invalid, Some(Observed::Present), false) => NextStep::Fail,
 
         // While a deletion is in progress, both of these can be observed for a short time.
-        (Taken | Invalid | Ambiguous, Observed::Absent | Observed::Deleted, _) => NextStep::Retry,
+        (Taken | Invalid | Ambiguous, Some(Observed::Absent | Observed::Deleted), _) => {
+            NextStep::Retry
+        }
 
         // The only information is the error code, which says that the name exists.
-        (Taken, Observed::Denied | Observed::Failed, false) => NextStep::Exists,
-        (Taken, Observed::Denied, true) => NextStep::Compare,
-        (Taken, Observed::Failed, true) => NextStep::FailUnobserved,
-        (Invalid, Observed::Denied, _) => NextStep::Fail,
-        (Ambiguous, Observed::Denied, _) => NextStep::Retry,
-        (Invalid | Ambiguous, Observed::Failed, _) => NextStep::Fail,
+        (Taken, Some(Observed::Denied | Observed::Failed), false) => NextStep::Exists,
+        (Taken, Some(Observed::Denied), true) => NextStep::Compare,
+        (Taken, Some(Observed::Failed), true) => NextStep::FailUnobserved,
+        (Invalid, Some(Observed::Denied), _) => NextStep::Fail,
+        (Ambiguous, Some(Observed::Denied), _) => NextStep::Retry,
+        (Invalid | Ambiguous, Some(Observed::Failed), _) => NextStep::Fail,
     }
 }
 
@@ -169,7 +166,7 @@ impl SecretsManager {
                 Err(error) => error,
             };
             let kind = CreateError::of(&error);
-            ambiguous |= kind == CreateError::Ambiguous;
+            ambiguous |= error.is_ambiguous();
             let (mut step, mut unobserved, mut deleted_since) =
                 (next_step(kind, None, ambiguous), None, None);
             if step == NextStep::Observe {
