@@ -246,7 +246,7 @@ async fn what_makes_aws_useless_makes_the_server_not_ready_until_it_is_over() {
         (Fault::Answer(error::expired_token()), "ExpiredTokenException"),
     ] {
         fixture.proxy.inject(fault, |_| true);
-        trouble(&mut admin, &server, "my-key").await;
+        assert_unavailable(&mut admin, &server, "my-key").await;
         admin.get("/v1/ready").await.refused(504, "key store is not reachable");
         let status = admin.get("/v1/status").await.ok().json();
         assert_eq!(status["keystore_unreachable"], json!(true), "{words}: {status}");
@@ -258,7 +258,7 @@ async fn what_makes_aws_useless_makes_the_server_not_ready_until_it_is_over() {
 }
 
 /// A call that fails: what was known of AWS is in doubt then.
-async fn trouble(admin: &mut Connection, server: &Server, name: &str) {
+async fn assert_unavailable(admin: &mut Connection, server: &Server, name: &str) {
     let answer = admin.get(&format!("/v1/key/describe/{name}")).await;
     assert_eq!(answer.status, 502, "{answer:?}: {:#?}", server.stderr().so_far());
 }
@@ -277,10 +277,10 @@ async fn a_denied_list_is_no_reason_to_be_unready_and_denied_keys_are() {
     admin.get("/v1/key/list/").await.refused(502, "failed to list keys");
     // What was known is in doubt, and the key is still to be had.
     fixture.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
-    trouble(&mut admin, &server, "my-none").await;
+    assert_unavailable(&mut admin, &server, "my-none").await;
     assert_eq!(admin.get("/v1/ready").await.status, 200);
     fixture.proxy.inject_times(3, Fault::Reset, action_on("GetSecretValue", "my-none"));
-    trouble(&mut admin, &server, "my-none").await;
+    assert_unavailable(&mut admin, &server, "my-none").await;
     fixture.proxy.inject(denied("GetSecretValue"), action("GetSecretValue"));
     admin.get("/v1/ready").await.refused(502, "key store is unavailable");
     server.stop().await;

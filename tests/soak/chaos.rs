@@ -39,7 +39,7 @@ impl Chaos {
         Self { dice: Dice::new(seed), done: BTreeMap::new() }
     }
 
-    /// One rest, one trouble.
+    /// One pause, then one fault.
     pub(crate) async fn strike(&mut self, bao: &mut Bao) {
         tokio::time::sleep(self.dice.time(2_000, 8_000)).await;
         let name = match self.dice.below(6) {

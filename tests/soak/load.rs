@@ -93,7 +93,7 @@ impl Client {
     async fn create_again(&mut self, name: &str) {
         let path = format!("/v1/key/create/{name}");
         let Some(answer) = self.ask("create again", "PUT", &path, None).await else { return };
-        if answer.status != 400 && !is_trouble(&answer) {
+        if answer.status != 400 && !is_outage(&answer) {
             self.counters.wrong(format!("create of {name}, which exists: {answer:?}"));
         }
     }
@@ -101,7 +101,7 @@ impl Client {
     pub(crate) async fn describe(&mut self, name: &str) {
         let path = format!("/v1/key/describe/{name}");
         let Some(answer) = self.ask("describe", "GET", &path, None).await else { return };
-        if answer.status != 200 && !is_trouble(&answer) {
+        if answer.status != 200 && !is_outage(&answer) {
             self.counters.wrong(format!("describe of {name}, which exists: {answer:?}"));
         }
     }
@@ -109,14 +109,14 @@ impl Client {
     async fn describe_missing(&mut self) {
         let path = "/v1/key/describe/my-missing";
         let Some(answer) = self.ask("not there", "GET", path, None).await else { return };
-        if answer.status != 404 && !is_trouble(&answer) {
+        if answer.status != 404 && !is_outage(&answer) {
             self.counters.wrong(format!("describe of a key that was never there: {answer:?}"));
         }
     }
 
     async fn list(&mut self, known_before: &[String]) {
         let Some(answer) = self.ask("list", "GET", "/v1/key/list/my-*", None).await else { return };
-        if is_trouble(&answer) {
+        if is_outage(&answer) {
             return;
         }
         let json = answer.json();
@@ -143,7 +143,7 @@ impl Client {
             {
                 all.push(made);
             }
-        } else if !is_trouble(&answer) {
+        } else if !is_outage(&answer) {
             self.counters.wrong(format!("generate with {name}: {answer:?}"));
         }
     }
@@ -170,7 +170,7 @@ impl Client {
         let body = json!({ "ciphertext": made.ciphertext, "context": b64(name) }).to_string();
         let Some(answer) = self.ask("decrypt", "PUT", &path, Some(body)).await else { return };
         let is_right = answer.status == 200 && unb64(&answer.text("plaintext")) == made.plaintext;
-        if !is_right && !is_trouble(&answer) {
+        if !is_right && !is_outage(&answer) {
             self.counters.wrong(format!("decrypt with {name}: {answer:?}"));
         }
     }
@@ -206,7 +206,7 @@ impl Client {
 }
 
 /// Whether the answer says that something is wrong with the store, which it may.
-fn is_trouble(answer: &Answer) -> bool {
+fn is_outage(answer: &Answer) -> bool {
     (502..=504).contains(&answer.status)
 }
 

@@ -18,7 +18,7 @@ const CLIENTS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes ten minutes: `just soak-vault`"]
-async fn keys_survive_whatever_befalls_vault() {
+async fn keys_stay_readable_through_faults_of_vault() {
     let need = bao().expect("a soak needs OpenBao: run ./tests/run once");
     let (length, seed) = (soak_length(), u64::from(std::process::id()));
     let mut bao = Bao::start_with(&need, Options { durable: true, ..Options::default() }).await;
@@ -64,7 +64,7 @@ async fn keys_survive_whatever_befalls_vault() {
     let audit = bao.audit();
     let text = format!(
         "\nVault soak: {} min, seed {seed}, 2 servers, {} clients\n\
-         troubles               {:?}\n\
+         faults                 {:?}\n\
          keys created           {} (in doubt: {})\n\
          {counters}\n\
          keys lost              {lost}\n\

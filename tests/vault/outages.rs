@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, create};
 /// How long the test waits for sockets to be closed.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-async fn is_in_trouble(connection: &mut Connection, server: &Server, words: &str) {
+async fn assert_key_routes_fail(connection: &mut Connection, server: &Server, words: &str) {
     let answer = generate(connection, "my-key").await;
     assert_eq!((answer.status, answer.error().as_str()), (502, "failed to read key"));
     let absent = connection.get("/v1/key/describe/my-absent").await;
@@ -44,7 +44,7 @@ async fn a_sealed_vault_is_an_error_and_unsealing_it_is_all_it_takes() {
     create(&mut admin, "my-key").await;
     for _ in 0..2 {
         fixture.bao.seal().await;
-        is_in_trouble(&mut admin, &server, "Vault is sealed").await;
+        assert_key_routes_fail(&mut admin, &server, "Vault is sealed").await;
         fixture.bao.unseal().await;
         is_well(&mut admin).await;
     }
@@ -64,7 +64,7 @@ async fn a_vault_that_is_gone_is_an_error_and_its_return_is_all_it_takes() {
     let mut admin = fixture.admin(&server).await;
     create(&mut admin, "my-key").await;
     fixture.bao.kill().await;
-    is_in_trouble(&mut admin, &server, "no answer to GET").await;
+    assert_key_routes_fail(&mut admin, &server, "no answer to GET").await;
     // Long enough for the token to end.
     let ended = server.stderr().find(|line| line.contains("cannot renew the token")).await;
     assert!(ended.is_some());

@@ -120,7 +120,7 @@ fn events(level: LogLevel) -> AuditEvents {
 }
 
 /// Reads a level. `on` is the level of the word `on`; `also` lists words that
-/// are possible beside levels.
+/// are possible in addition to levels.
 fn switch(text: &Text<'_>, on: LogLevel, also: &str) -> Result<LogLevel, Fault> {
     let lower = text.as_str().to_ascii_lowercase();
     match lower.as_str() {

@@ -1,6 +1,6 @@
 //! Files that load, with the warnings they give, and files that do not, with what is said of them.
 //!
-//! Beside each `<name>.yaml` stands `<name>.txt` with what is expected. A test that finds something
+//! Each `<name>.yaml` has a `<name>.txt` with what is expected. A test that finds something
 //! else writes it to the folder that it names; a person reads it before it becomes expected.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something cannot be done")]

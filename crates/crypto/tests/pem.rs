@@ -235,7 +235,7 @@ fn an_api_key_is_the_seed_of_the_openssl_key() {
 }
 
 #[test]
-fn certificates_are_read_beside_keys_of_every_form() {
+fn certificates_are_read_in_files_with_keys_of_every_form() {
     let key = ApiKey::generate(&SystemRandom::new()).unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH;
     let issued = key.client_certificate(&SystemRandom::new(), now).unwrap();

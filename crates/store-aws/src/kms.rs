@@ -31,7 +31,7 @@ enum Seen {
     /// The key was not checked yet.
     Nothing,
     /// The key was not checked yet, and KMS has been failing since `since`.
-    Trouble { since: Instant, error: Arc<AwsError> },
+    Failing { since: Instant, error: Arc<AwsError> },
     /// The key can be used.
     Usable,
     /// The key cannot be used.
@@ -44,7 +44,7 @@ impl Seen {
     /// Returns the interval until the next check.
     fn look_in(&self) -> Duration {
         match self {
-            Self::Nothing | Self::Trouble { .. } | Self::Unusable(_) => Duration::from_secs(10),
+            Self::Nothing | Self::Failing { .. } | Self::Unusable(_) => Duration::from_secs(10),
             Self::Usable => Duration::from_mins(5),
             Self::Hidden(_) => Duration::from_hours(1),
         }
@@ -91,7 +91,7 @@ impl KmsKey {
     /// Returns an error if the key is known to be unusable, or if KMS has not responded yet.
     pub(crate) fn verdict(&self) -> Result<(), AwsError> {
         match &*self.seen() {
-            Seen::Trouble { error, .. } | Seen::Unusable(error) => {
+            Seen::Failing { error, .. } | Seen::Unusable(error) => {
                 Err(AwsError::Known(Arc::clone(error)))
             }
             Seen::Nothing | Seen::Usable | Seen::Hidden(_) => Ok(()),
@@ -171,14 +171,14 @@ fn weigh(before: &Seen, looked: Result<(), AwsError>, now: Instant) -> Seen {
         _ if matches!(*error, AwsError::Key { .. }) => Seen::Unusable(error),
         _ if !error.is_transient() => Seen::Hidden(error),
         // The key was unusable temporarily, and may be usable again.
-        Seen::Unusable(known) if known.is_transient() => Seen::Trouble { since: now, error },
+        Seen::Unusable(known) if known.is_transient() => Seen::Failing { since: now, error },
         // KMS responded before; a failure now says nothing about the key.
         Seen::Usable | Seen::Unusable(_) | Seen::Hidden(_) => before.clone(),
-        Seen::Trouble { since, .. } if now.saturating_duration_since(*since) >= OUTAGE_MAX => {
+        Seen::Failing { since, .. } if now.saturating_duration_since(*since) >= OUTAGE_MAX => {
             Seen::Hidden(error)
         }
-        Seen::Trouble { since, .. } => Seen::Trouble { since: *since, error },
-        Seen::Nothing => Seen::Trouble { since: now, error },
+        Seen::Failing { since, .. } => Seen::Failing { since: *since, error },
+        Seen::Nothing => Seen::Failing { since: now, error },
     }
 }
 
@@ -252,14 +252,14 @@ mod tests {
         let away = KeyProblem::NotNow("Unavailable".to_owned());
         let away = Err(AwsError::Key { key: "k".to_owned(), source: away });
         let unusable = weigh(&Seen::Usable, away, now);
-        assert!(matches!(weigh(&unusable, silent(), now), Seen::Trouble { .. }));
+        assert!(matches!(weigh(&unusable, silent(), now), Seen::Failing { .. }));
         for code in ["AccessDeniedException", "UnknownOperationException"] {
             let seen = weigh(&Seen::Nothing, refused(code), now);
             assert!(matches!(seen, Seen::Hidden(_)), "{code}");
         }
         let seen = weigh(&Seen::Nothing, silent(), now);
         let seen = weigh(&seen, refused("ThrottlingException"), after(59));
-        assert!(matches!(seen, Seen::Trouble { since, .. } if since == now));
+        assert!(matches!(seen, Seen::Failing { since, .. } if since == now));
         assert!(matches!(weigh(&seen, silent(), after(60)), Seen::Hidden(_)));
     }
 

@@ -13,7 +13,7 @@ use super::fixture::{Fixture, Proof, emulator};
 use crate::fixture::create;
 
 /// Every call is an error, and none of them says that a key does not exist.
-pub(super) async fn is_in_trouble(admin: &mut Connection) {
+pub(super) async fn assert_key_routes_fail(admin: &mut Connection) {
     generate(admin, "my-key").await.refused(502, "failed to read key");
     admin.get("/v1/key/describe/my-absent").await.refused(502, "failed to read key");
     create(admin, "my-other").await.refused(502, "failed to create key");
@@ -22,13 +22,13 @@ pub(super) async fn is_in_trouble(admin: &mut Connection) {
     admin.get("/v1/ready").await.refused(504, "key store is not reachable");
 }
 
-async fn survives(fixture: Fixture, source: Source, trouble: Behavior) {
+async fn outlasts_an_outage(fixture: Fixture, source: Source, fault: Behavior) {
     source.live(Duration::from_secs(16));
     let server = fixture.setup.start().await;
     let name = format!("my-key-{}", server.pid());
     create(&mut fixture.admin(&server).await, &name).await.ok();
     let load = Load::start(&server, fixture.setup.admin(), &name).await;
-    source.set_behavior(trouble);
+    source.set_behavior(fault);
     server.log_has(&["the AWS credentials cannot be refreshed", "left_seconds="]).await;
     let is_ready = fixture.admin(&server).await.get("/v1/ready").await;
     is_ready.ok();
@@ -51,8 +51,8 @@ async fn a_source_that_is_away_is_a_warning_as_long_as_credentials_are_valid() {
     ];
     let [of_instance, of_web] = fixtures;
     tokio::join!(
-        survives(of_instance, instance, Behavior::Cut),
-        survives(of_web, web, Behavior::Fail(400)),
+        outlasts_an_outage(of_instance, instance, Behavior::Cut),
+        outlasts_an_outage(of_web, web, Behavior::Fail(400)),
     );
 }
 
@@ -72,7 +72,7 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
         asked += 1;
         assert!(asked < 1_000_000, "they do not end");
     }
-    is_in_trouble(&mut admin).await;
+    assert_key_routes_fail(&mut admin).await;
     // Nothing is sent with what has expired, or without a signature.
     fixture.was_asked_well();
     // However many want to know, the source is left in peace.
@@ -89,13 +89,13 @@ async fn credentials_that_end_while_their_source_is_away_are_an_error_until_it_i
     server.stop().await;
 }
 
-async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, trouble: Behavior) {
+async fn starts_late(moto: Arc<Moto>, source: Source, proof: Option<Proof>, fault: Behavior) {
     let fixture = Fixture::with(&moto, &source, proof.as_ref()).await;
-    source.set_behavior(trouble);
+    source.set_behavior(fault);
     let server = fixture.setup.start().await;
     is_warned(&server).await;
     let mut admin = fixture.admin(&server).await;
-    is_in_trouble(&mut admin).await;
+    assert_key_routes_fail(&mut admin).await;
     assert!(fixture.proxy.asked().is_empty(), "AWS was asked without credentials");
     source.set_behavior(Behavior::Serve);
     // Without any request for a key.

@@ -11,7 +11,7 @@ use kes_harness::proxy::Fault;
 use tokio::task::JoinSet;
 
 use super::fixture::{Fixture, Proof, emulator};
-use super::outages::is_in_trouble;
+use super::outages::assert_key_routes_fail;
 use crate::fixture::{REGION, create};
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn credentials_that_aws_refuses_whatever_is_done_are_an_error_and_never_a_
     let server = fixture.setup.start().await;
     server.log_has(&["AWS cannot be used now", "UnrecognizedClientException"]).await;
     let mut admin = fixture.admin(&server).await;
-    is_in_trouble(&mut admin).await;
+    assert_key_routes_fail(&mut admin).await;
     fixture.was_asked_well();
     fixture.proxy.heal();
     until_ready(&mut admin).await;
@@ -153,7 +153,7 @@ async fn a_source_that_refuses_for_ever_is_named_in_the_log() {
     source.accept("header.another.signature");
     let server = fixture.setup.start().await;
     server.log_has(&["AWS cannot be used now", "InvalidIdentityToken"]).await;
-    is_in_trouble(&mut fixture.admin(&server).await).await;
+    assert_key_routes_fail(&mut fixture.admin(&server).await).await;
     assert!(fixture.proxy.asked().is_empty());
     server.stop().await;
 }
@@ -174,7 +174,7 @@ async fn without_any_source_the_log_says_where_it_was_looked_for() {
         "AWS_EC2_METADATA_DISABLED",
     ];
     server.log_has(&places).await;
-    is_in_trouble(&mut fixture.admin(&server).await).await;
+    assert_key_routes_fail(&mut fixture.admin(&server).await).await;
     assert!(fixture.proxy.asked().is_empty());
     server.stop().await;
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::{files_of, in_repository, read, root};
 
 /// Words that the field does not use, and what it uses instead.
-const PRIVATE_WORDS: [(&str, &str); 38] = [
+const PRIVATE_WORDS: [(&str, &str); 41] = [
     ("anybody", "any client"),
     ("bell", "wake flag"),
+    ("beside", "in addition to, in the same place"),
     ("chart", "health state"),
     ("cured", "recovered"),
     ("departure", "leader"),
@@ -39,9 +40,11 @@ const PRIVATE_WORDS: [(&str, &str); 38] = [
     ("standing", "status"),
     ("stranger", "identity without a policy, unauthenticated peer"),
     ("strangers", "identities without a policy, unauthenticated peers"),
+    ("survive", "on error, outlast"),
     ("tally", "counters"),
     ("told", "sanitized, answered, configured"),
     ("tour", "scenario"),
+    ("trouble", "failure, fault"),
     ("whoever", "any client"),
     ("whomever", "any client"),
 ];

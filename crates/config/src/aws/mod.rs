@@ -28,7 +28,7 @@ pub struct AwsKeystore {
     pub kms_endpoint: KmsEndpoint,
     /// The folder of the secrets, without slashes at its ends; empty is none.
     pub prefix: String,
-    /// Tags for new secrets beside those of this server; none is no tags at all.
+    /// Tags for new secrets, in addition to those of this server; `None` means no tags at all.
     pub tags: Option<Vec<(String, String)>>,
     /// The credentials of requests.
     pub credentials: AwsCredentials,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn kms_is_beside_secrets_manager() {
+    fn the_kms_endpoint_follows_from_that_of_secrets_manager() {
         let regional =
             |use_fips, use_dual_stack| KmsEndpoint::Regional { use_fips, use_dual_stack };
         let at = |url: &str| KmsEndpoint::At(url.to_owned());

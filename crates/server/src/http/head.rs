@@ -43,7 +43,7 @@ pub(crate) fn check(request: &Request<impl Sized>) -> Result<(), ApiError> {
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     };
-    // hyper removes a Content-Length beside it, as RFC 9112 (6.3) requires.
+    // hyper removes a Content-Length in the same head, as RFC 9112 (6.3) requires.
     if is_chunked {
         Ok(())
     } else {
