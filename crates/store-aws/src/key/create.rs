@@ -321,4 +321,15 @@ mod tests {
         assert_eq!(next_step(Ambiguous, None, true), NextStep::Observe);
         assert_eq!(steps(Ambiguous, true), [Retry, Compare, Retry, Retry, Fail]);
     }
+
+    #[test]
+    fn a_taken_name_in_a_server_error_is_ambiguous() {
+        let call = || crate::call::AwsCall::new("secretsmanager:CreateSecret", "s");
+        for (status, ambiguous) in [(400, false), (500, true)] {
+            let refusal = Refusal::new(call(), status, Some(EXISTS.to_owned()), "", None);
+            let error = AwsError::Refused(Box::new(refusal));
+            assert_eq!(CreateError::of(&error), Taken);
+            assert_eq!(error.is_ambiguous(), ambiguous, "{status}");
+        }
+    }
 }
